@@ -1,0 +1,1 @@
+//! HTTP shapes of the control endpoints: OAuth, public CA documents, admin API.

@@ -1,0 +1,1 @@
+//! Listeners, TLS, the request pipeline and forwarding.

@@ -1,0 +1,1 @@
+//! The Signer port and the custody of private keys.

@@ -1,0 +1,168 @@
+//! What the audit log records: who, what, on which object, with which credential, with what outcome.
+//!
+//! Never a secret, a token, a key or a body: the fields below are all there is (rule I4).
+
+use crate::{ClientId, CredentialId, Environment, IssuerId, ReasonCode, Reference, Serial, Thumbprint, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// One event. Fields that do not apply are absent from the record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEvent {
+    /// Finds the event again; the caller was told the same.
+    #[serde(rename = "ref")]
+    pub reference: Reference,
+    /// When it happened.
+    pub at: Timestamp,
+    /// What happened.
+    pub action: AuditAction,
+    /// Why it was refused; absent when it was done.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<ReasonCode>,
+    /// Who did it.
+    pub actor: Actor,
+    /// Everything else.
+    #[serde(flatten)]
+    pub facts: Facts,
+}
+
+impl AuditEvent {
+    /// An event of something that was done.
+    pub fn done(reference: Reference, at: Timestamp, action: AuditAction, actor: Actor, facts: Facts) -> Self {
+        Self { reference, at, action, reason: None, actor, facts }
+    }
+
+    /// An event of something that was refused.
+    pub fn refused(
+        reference: Reference,
+        at: Timestamp,
+        action: AuditAction,
+        reason: ReasonCode,
+        actor: Actor,
+        facts: Facts,
+    ) -> Self {
+        Self { reference, at, action, reason: Some(reason), actor, facts }
+    }
+}
+
+/// The details of an event. Text that a caller controls is bounded by whoever fills it in and escaped by JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Facts {
+    /// The client concerned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<ClientId>,
+    /// The credential used or changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<CredentialId>,
+    /// The environment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<Environment>,
+    /// The certificate presented, issued or revoked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateRef>,
+    /// The caller's address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<IpAddr>,
+    /// The listener it came in on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listener: Option<String>,
+    /// The server name that the caller asked for in TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sni: Option<String>,
+    /// The route.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// The HTTP method.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// The path without its query, at most 256 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// How the client authenticated, or tried to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth_method: Option<String>,
+    /// The audience of the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audience: Option<String>,
+    /// The scopes granted or asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// The token's `jti`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jti: Option<String>,
+    /// The administrative object, such as a profile, an operator or a key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+    /// One sentence for people: the exact reason behind a public code, the reason of a revocation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// A certificate as audit records name it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateRef {
+    /// Our issuer, where it is ours.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub issuer: Option<IssuerId>,
+    /// Its serial number, where it could be read.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub serial: Option<Serial>,
+    /// SHA-256 of it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub thumbprint: Option<Thumbprint>,
+}
+
+/// Who did it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "kind", content = "name")]
+pub enum Actor {
+    /// Somebody who proved nothing.
+    Anonymous,
+    /// A client, authenticated or merely named.
+    Client(ClientId),
+    /// A named operator.
+    Operator(String),
+    /// The product itself.
+    System,
+}
+
+/// What happened: a closed set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuditAction {
+    /// A TLS handshake ended in an alert.
+    HandshakeRefused,
+    /// A request was refused at the gateway.
+    RequestRefused,
+    /// An access token was issued.
+    TokenIssued,
+    /// A token request was refused.
+    TokenRefused,
+    /// A certificate was issued.
+    CertificateIssued,
+    /// A certificate request was refused.
+    CertificateRefused,
+    /// A certificate was revoked.
+    CertificateRevoked,
+    /// A certificate was pending when the program stopped, and is given up.
+    CertificateAbandoned,
+    /// A client was registered.
+    ClientAdded,
+    /// A client was disabled.
+    ClientDisabled,
+    /// A client got a new secret.
+    ClientSecretRotated,
+    /// A new token key was published.
+    TokenKeyRotated,
+    /// A call of the admin API was refused.
+    AdminRefused,
+    /// The configuration was reloaded, or a bad one refused.
+    ConfigurationReloaded,
+    /// The program started on its data.
+    Started,
+    /// The program stopped in order.
+    Stopped,
+    /// The log itself: a torn last line was cut at start, or records were counted that the queue could not take.
+    LogRepaired,
+}

@@ -1,0 +1,1 @@
+//! The authorization server: token endpoint, metadata, token keys.

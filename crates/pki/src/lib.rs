@@ -1,0 +1,1 @@
+//! X.509 as pure code: CSRs, profiles, certificates, CRLs, path validation, lints.

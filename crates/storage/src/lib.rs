@@ -1,0 +1,1 @@
+//! Store traits, the in-memory store, the change feed and the views it feeds.

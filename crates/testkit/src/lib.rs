@@ -1,0 +1,1 @@
+//! The whole server in process, for tests.

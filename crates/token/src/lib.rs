@@ -1,0 +1,1 @@
+//! JOSE as pure code: JWS, JWK, at+jwt access tokens, cnf.
