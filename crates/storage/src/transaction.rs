@@ -1,0 +1,179 @@
+//! A closed transaction: what is written together, or not at all.
+
+use countersign_model::audit::AuditEvent;
+use countersign_model::certificate::{CertificateRecord, CrlRecord, Issuer, RevocationReason};
+use countersign_model::client::{Client, ClientState, Credential};
+use countersign_model::key::KeyRecord;
+use countersign_model::operator::Operator;
+use countersign_model::{ClientId, CredentialId, IssuerId, KeyId, Serial, Thumbprint, Timestamp};
+
+/// Writes that are committed together, and the audit events that tell of them (design, decision 18: rows of
+/// `audit_outbox` in the same transaction).
+#[derive(Debug, Clone, Default)]
+pub struct Transaction {
+    /// In the order in which they are applied.
+    pub writes: Vec<Write>,
+    /// Recorded with the writes, or not at all.
+    pub events: Vec<AuditEvent>,
+}
+
+impl Transaction {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a write.
+    #[must_use]
+    pub fn write(mut self, write: Write) -> Self {
+        self.writes.push(write);
+        self
+    }
+
+    /// Adds an audit event.
+    #[must_use]
+    pub fn record(mut self, event: AuditEvent) -> Self {
+        self.events.push(event);
+        self
+    }
+}
+
+/// What a commit tells: it is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// The sequence of the last change in the feed when this transaction was committed: a view that has applied it
+    /// knows of everything in the transaction.
+    pub sequence: u64,
+}
+
+/// One typed write. Each is atomic and states its precondition; one that does not hold fails the transaction.
+#[derive(Debug, Clone)]
+pub enum Write {
+    /// Adds a client. `Conflict` when the `client_id` is taken. Change: the client.
+    InsertClient(Client),
+    /// Sets a client's state and adds one to its epoch, so that its tokens die. Idempotent: nothing happens when the
+    /// state is that already. `Missing` when there is no such client. Change: the client.
+    SetClientState {
+        /// Whose.
+        client: ClientId,
+        /// The new state.
+        state: ClientState,
+        /// When.
+        at: Timestamp,
+    },
+    /// Adds a credential. `Missing` without its client, `Conflict` when the id is taken. Change: the client.
+    InsertCredential(Credential),
+    /// Adds a certificate matcher, unless the client has an active one with the same value. `Conflict` when another
+    /// client has it. Change: the client, if it was added.
+    InsertMatcherIfAbsent(Credential),
+    /// Lets a credential end at `expires_at`, if it does not end before already. `Missing`. Change: the client.
+    ExpireCredential {
+        /// Which.
+        credential: CredentialId,
+        /// From when on it is not accepted.
+        expires_at: Timestamp,
+    },
+    /// Revokes a credential and adds one to its epoch. Idempotent. `Missing`. Change: the client.
+    RevokeCredential {
+        /// Which.
+        credential: CredentialId,
+    },
+    /// Adds a row to the ledger; its state must be `Pending`. `Conflict` when the issuer used the serial already
+    /// (rule P1). No change: nobody can present it yet.
+    InsertPendingCertificate(CertificateRecord),
+    /// `Pending` becomes `Issued`. `Missing`, or `Conflict` when it is not pending. No change in the feed: a
+    /// certificate is accepted by its signature and refused by its revocation.
+    MarkIssued {
+        /// Whose ledger.
+        issuer: IssuerId,
+        /// Which row.
+        serial: Serial,
+        /// The certificate, DER.
+        der: Vec<u8>,
+        /// SHA-256 of it.
+        thumbprint: Thumbprint,
+    },
+    /// `Pending` becomes `Abandoned`. `Conflict` when it is not pending. Change: the certificate.
+    MarkAbandoned {
+        /// Whose ledger.
+        issuer: IssuerId,
+        /// Which row.
+        serial: Serial,
+        /// When that was found.
+        at: Timestamp,
+    },
+    /// Revokes. Idempotent (rule R5): the first time and reason stay. `Missing`. Change: the certificate, the first time.
+    RevokeCertificate {
+        /// Whose ledger.
+        issuer: IssuerId,
+        /// Which row.
+        serial: Serial,
+        /// When.
+        at: Timestamp,
+        /// Why.
+        reason: RevocationReason,
+    },
+    /// Adds an issuer. `Conflict` when the name is taken. Change: the issuers.
+    InsertIssuer(Issuer),
+    /// Adds a key. `Conflict` when the id is taken. Change: the token keys, for a token key.
+    InsertKey(KeyRecord),
+    /// A token key stops to sign at `at`, unless it stopped before. `Missing`. Change: the token keys.
+    RetireKey {
+        /// Which.
+        key: KeyId,
+        /// From when on.
+        at: Timestamp,
+    },
+    /// Forgets a key whose last token has expired. Idempotent. Change: the token keys.
+    DeleteKey {
+        /// Which.
+        key: KeyId,
+    },
+    /// Publishes a CRL in the place of the one before. `Conflict` unless its number is greater (rule R1). Change: the CRL.
+    PutCrl(CrlRecord),
+    /// Adds an operator. `Conflict` when the name is taken. Change: the operators.
+    InsertOperator(Operator),
+    /// Adds to what is known of a credential's use. Silently nothing when it is gone. No change.
+    CredentialUsed {
+        /// Which.
+        credential: CredentialId,
+        /// The last use.
+        at: Timestamp,
+        /// How many uses more.
+        uses: u64,
+    },
+    /// Adds to what is known of a certificate's use. Silently nothing when it is not in the ledger. No change.
+    CertificateUsed {
+        /// Whose ledger.
+        issuer: IssuerId,
+        /// Which row.
+        serial: Serial,
+        /// The last use.
+        at: Timestamp,
+        /// How many calls more.
+        calls: u64,
+    },
+    /// Deletes the outbox rows up to and including `through`: their events are on disk in the audit log.
+    SettleOutbox {
+        /// The last row that was appended.
+        through: u64,
+    },
+    /// Saves the head of an audit chain, so that a cut tail shows. No change.
+    SaveAuditHead(AuditHead),
+    /// Deletes changes up to and including `through`: every follower has them. No change.
+    ForgetChanges {
+        /// The last one to go.
+        through: u64,
+    },
+}
+
+/// The head of one node's audit chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditHead {
+    /// Which chain: the node's name.
+    pub chain: String,
+    /// The sequence of its last record.
+    pub sequence: u64,
+    /// SHA-256 of its last line.
+    pub hash: [u8; 32],
+}
