@@ -1,0 +1,179 @@
+//! Files that hold something private: made for the owner alone, refused when anybody else may read them.
+
+use countersign_model::Secret;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// What is wrong with a private file. Never says anything of its content.
+#[derive(Debug, thiserror::Error)]
+pub enum PrivateFileError {
+    /// It cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is there already; nothing is overwritten.
+    #[error("{} exists already and is not overwritten", path.display())]
+    Exists {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// Somebody else than its owner may read or change it.
+    #[error("{} is open to others (mode {mode:04o}); run: chmod 600 {}", path.display(), path.display())]
+    OpenToOthers {
+        /// Which file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A directory, a device or a pipe.
+    #[error("{} is not a regular file", path.display())]
+    NotAFile {
+        /// Which path.
+        path: PathBuf,
+    },
+    /// Larger than anything that belongs there.
+    #[error("{} is larger than {limit_bytes} bytes", path.display())]
+    TooLarge {
+        /// Which file.
+        path: PathBuf,
+        /// The most that is read.
+        limit_bytes: u64,
+    },
+}
+
+/// Reads a private file of at most `limit_bytes`.
+///
+/// # Errors
+/// Refuses a file that its group or others may read, write or execute, what is no regular file, and a larger one.
+pub fn read_private(path: &Path, limit_bytes: u64) -> Result<Secret<Vec<u8>>, PrivateFileError> {
+    let read_error = |source| PrivateFileError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(read_error)?;
+    // Asked of the open file, not of the path: the path may be another file by now.
+    let metadata = file.metadata().map_err(read_error)?;
+    if !metadata.is_file() {
+        return Err(PrivateFileError::NotAFile { path: path.to_owned() });
+    }
+    if metadata.mode() & 0o077 != 0 {
+        return Err(PrivateFileError::OpenToOthers { path: path.to_owned(), mode: metadata.mode() & 0o7777 });
+    }
+    if metadata.len() > limit_bytes {
+        return Err(PrivateFileError::TooLarge { path: path.to_owned(), limit_bytes });
+    }
+    // Room from the start: a growing buffer would leave unwiped copies behind.
+    let mut content = Vec::with_capacity(usize::try_from(limit_bytes).unwrap_or(0) + 1);
+    file.take(limit_bytes + 1).read_to_end(&mut content).map_err(read_error)?;
+    let content = Secret::new(content);
+    match u64::try_from(content.expose().len()) {
+        Ok(length) if length <= limit_bytes => Ok(content),
+        _ => Err(PrivateFileError::TooLarge { path: path.to_owned(), limit_bytes }),
+    }
+}
+
+/// Makes a private file: mode 0600 from its first moment, on disk (file and directory entry) when this returns.
+///
+/// # Errors
+/// Refuses to overwrite; what was written in part is removed.
+pub fn create_private(path: &Path, content: &[u8]) -> Result<(), PrivateFileError> {
+    let write_error = |source| PrivateFileError::Write { path: path.to_owned(), source };
+    // O_EXCL also refuses a symbolic link that somebody planted to have the secret written elsewhere.
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(
+        |source| match source.kind() {
+            io::ErrorKind::AlreadyExists => PrivateFileError::Exists { path: path.to_owned() },
+            _ => write_error(source),
+        },
+    )?;
+    let written = file.write_all(content).and_then(|()| file.sync_all()).and_then(|()| sync_parent(path));
+    written.map_err(|source| {
+        // Best effort: the error that matters is the one that is returned.
+        let _ = std::fs::remove_file(path);
+        write_error(source)
+    })
+}
+
+/// A new file survives a power cut only when its directory was synced too.
+fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    File::open(parent)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn directory() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    #[test]
+    fn a_private_file_is_for_its_owner_alone_and_never_overwritten() {
+        let directory = directory();
+        let path = directory.path().join("secret");
+        create_private(&path, b"one").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+        assert!(matches!(create_private(&path, b"two"), Err(PrivateFileError::Exists { .. })));
+        assert_eq!(read_private(&path, 16).unwrap().expose(), b"one");
+    }
+
+    #[test]
+    fn a_planted_symbolic_link_is_not_written_through() {
+        let directory = directory();
+        let link = directory.path().join("link");
+        symlink(directory.path().join("elsewhere"), &link).unwrap();
+        assert!(matches!(create_private(&link, b"one"), Err(PrivateFileError::Exists { .. })));
+        assert!(!directory.path().join("elsewhere").exists());
+    }
+
+    #[test]
+    fn a_file_open_to_others_is_refused_and_the_error_says_what_to_do() {
+        let directory = directory();
+        let path = directory.path().join("secret");
+        create_private(&path, b"one").unwrap();
+        for mode in [0o640, 0o604, 0o620, 0o601, 0o660, 0o644] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let error = read_private(&path, 16).unwrap_err();
+            assert!(matches!(error, PrivateFileError::OpenToOthers { .. }), "{mode:o}");
+            assert!(error.to_string().contains("chmod 600"), "{error}");
+        }
+        for mode in [0o600, 0o400] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            assert!(read_private(&path, 16).is_ok(), "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_small_regular_file_is_refused() {
+        let directory = directory();
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o700)).unwrap();
+        assert!(matches!(read_private(directory.path(), 16), Err(PrivateFileError::NotAFile { .. })));
+        let path = directory.path().join("large");
+        create_private(&path, &[b'x'; 17]).unwrap();
+        assert!(matches!(read_private(&path, 16), Err(PrivateFileError::TooLarge { .. })));
+        let missing = directory.path().join("missing");
+        assert!(matches!(read_private(&missing, 16), Err(PrivateFileError::Read { .. })));
+    }
+
+    #[test]
+    fn a_disk_that_is_full_leaves_an_error() {
+        let error = create_private(Path::new("/proc/no-such-place/secret"), b"one").unwrap_err();
+        assert!(matches!(error, PrivateFileError::Write { .. }), "{error}");
+    }
+}
