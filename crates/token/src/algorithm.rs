@@ -1,7 +1,8 @@
 //! Signature algorithms by allow-list (RFC 7518 section 3.1, RFC 8725 section 3.1; rule C7).
 
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, VerificationAlgorithm,
+    ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256,
+    VerificationAlgorithm,
 };
 use countersign_model::key::KeyAlgorithm;
 

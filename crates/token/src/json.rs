@@ -102,7 +102,18 @@ mod tests {
 
     #[test]
     fn only_one_object_and_nothing_else() {
-        for text in ["", "[]", "1", "{}{}", "{} x", "{\"a\":01}", "{\"a\":NaN}", "{'a':1}", "{\"a\":1,}", "\u{feff}{}"] {
+        for text in [
+            "",
+            "[]",
+            "1",
+            "{}{}",
+            "{} x",
+            "{\"a\":01}",
+            "{\"a\":NaN}",
+            "{'a':1}",
+            "{\"a\":1,}",
+            "\u{feff}{}",
+        ] {
             assert_eq!(object(text.as_bytes()), None, "{text:?}");
         }
         assert_eq!(object(b"{\"a\":\"\xff\"}"), None);

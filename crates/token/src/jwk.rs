@@ -155,7 +155,8 @@ impl Material {
             let x = key.try_into().map_err(|_| KeyError::Malformed("key of the wrong length"))?;
             return Self::Ed25519 { x }.checked();
         }
-        let key = RsaPublicKey::from_der(der).map_err(|_| KeyError::Unsupported("not P-256, Ed25519 or RSA"))?;
+        let key =
+            RsaPublicKey::from_der(der).map_err(|_| KeyError::Unsupported("not P-256, Ed25519 or RSA"))?;
         let PublicKeyComponents { n, e } = PublicKeyComponents::<Vec<u8>>::from(&key);
         Self::Rsa { n, e }.checked()
     }

@@ -32,7 +32,11 @@ impl VerificationKeys {
                 if keys.iter().any(|key| key.id.0 == id && key.algorithm == algorithm) {
                     return Err(KeyError::Ambiguous);
                 }
-                keys.push(VerificationKey { id: KeyId(id.to_owned()), algorithm, parsed: jwk.parse_for(algorithm)? });
+                keys.push(VerificationKey {
+                    id: KeyId(id.to_owned()),
+                    algorithm,
+                    parsed: jwk.parse_for(algorithm)?,
+                });
             }
         }
         Ok(Self { keys })

@@ -9,11 +9,12 @@ use crate::KeyError;
 pub(crate) fn check(modulus: &[u8], exponent: &[u8]) -> Result<(), KeyError> {
     let bits = bit_length(modulus);
     // The upper end bounds the work that a key can make us do.
-    if !(2048..=8192).contains(&bits) || bits % 8 != 0 {
+    if !(2048..=8192).contains(&bits) || !bits.is_multiple_of(8) {
         return Err(KeyError::Weak("the modulus is not 2048 to 8192 bits in whole octets"));
     }
     // FIPS 186-5 appendix A.1.1: odd, above 2^16. aws-lc refuses what is over 33 bits.
-    let small = exponent.len() <= 5 && exponent.iter().fold(0u64, |e, &octet| e << 8 | u64::from(octet)) < 65_537;
+    let small =
+        exponent.len() <= 5 && exponent.iter().fold(0u64, |e, &octet| e << 8 | u64::from(octet)) < 65_537;
     if small || exponent.last().is_none_or(|octet| octet % 2 == 0) {
         return Err(KeyError::Weak("the public exponent is even or below 65537"));
     }
@@ -37,8 +38,8 @@ fn bit_length(number: &[u8]) -> usize {
 /// modulo each of them. A sound key passes all of these tests with a probability below 2^-27.
 fn has_roca_fingerprint(modulus: &[u8]) -> bool {
     const PRIMES: [u32; 38] = [
-        3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109,
-        113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
+        3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101,
+        103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
     ];
     PRIMES.iter().all(|&prime| {
         let residue = modulus.iter().fold(0u32, |rest, &octet| (rest << 8 | u32::from(octet)) % prime);
@@ -73,7 +74,9 @@ mod tests {
     #[test]
     fn rule_p4_weak_rsa_keys_are_refused() {
         assert_eq!(check(&modulus(), &[1, 0, 1]), Ok(()));
-        for (exponent, what) in [(&[3u8][..], "3"), (&[1], "1"), (&[1, 0, 0], "65536"), (&[], "none"), (&[1, 0, 2], "even")] {
+        for (exponent, what) in
+            [(&[3u8][..], "3"), (&[1], "1"), (&[1, 0, 0], "65536"), (&[], "none"), (&[1, 0, 2], "even")]
+        {
             assert!(check(&modulus(), exponent).is_err(), "{what}");
         }
         assert!(check(&modulus()[..128], &[1, 0, 1]).is_err(), "1024 bits");

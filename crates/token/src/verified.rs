@@ -77,8 +77,8 @@ pub fn verify(token: &str, keys: &VerificationKeys, limits: &Limits) -> Result<V
     if !jws.typ.is_some_and(|typ| is_access_token_type(&typ)) {
         return Err(TokenError::TypeWrong);
     }
-    let claims = Claims(json::object(&jws.payload).ok_or(TokenError::Malformed("claims"))?);
-    VerifiedToken::from_claims(jws.key_id, &claims)
+    let claims = json::object(&jws.payload).ok_or(TokenError::Malformed("claims"))?;
+    VerifiedToken::from_claims(jws.key_id, Claims(&claims))
 }
 
 /// Media types compare without case, and `application/` may be left out (RFC 7515 section 4.1.9).
@@ -88,7 +88,7 @@ fn is_access_token_type(typ: &str) -> bool {
 
 impl VerifiedToken {
     /// RFC 9068 section 2.2: all of `iss exp aud sub client_id iat jti` (rule K5), and our private claim.
-    fn from_claims(key_id: KeyId, claims: &Claims) -> Result<Self, TokenError> {
+    fn from_claims(key_id: KeyId, claims: Claims<'_>) -> Result<Self, TokenError> {
         let issuer = claims.required_text("iss")?.to_owned();
         let expires_at = claims.time("exp")?.ok_or(TokenError::ClaimMissing("exp"))?;
         let audiences = claims.audiences()?;
@@ -146,7 +146,9 @@ impl VerifiedToken {
             return Err(TokenError::Expired);
         }
         let latest_start = expect.now.plus_s(skew_s);
-        if self.not_before.is_some_and(|not_before| not_before > latest_start) || self.issued_at > latest_start {
+        if self.not_before.is_some_and(|not_before| not_before > latest_start)
+            || self.issued_at > latest_start
+        {
             return Err(TokenError::NotYetValid);
         }
         Ok(())
@@ -238,10 +240,11 @@ impl VerifiedToken {
 }
 
 /// Claims whose signature was verified, read by name and type.
-struct Claims(Object);
+#[derive(Clone, Copy)]
+struct Claims<'a>(&'a Object);
 
-impl Claims {
-    fn text(&self, claim: &'static str) -> Result<Option<&str>, TokenError> {
+impl<'a> Claims<'a> {
+    fn text(self, claim: &'static str) -> Result<Option<&'a str>, TokenError> {
         match self.0.get(claim) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
@@ -249,33 +252,33 @@ impl Claims {
         }
     }
 
-    fn required_text(&self, claim: &'static str) -> Result<&str, TokenError> {
+    fn required_text(self, claim: &'static str) -> Result<&'a str, TokenError> {
         self.text(claim)?.filter(|text| !text.is_empty()).ok_or(TokenError::ClaimMissing(claim))
     }
 
-    fn parse<T: FromStr>(&self, claim: &'static str) -> Result<Option<T>, TokenError> {
+    fn parse<T: FromStr>(self, claim: &'static str) -> Result<Option<T>, TokenError> {
         self.text(claim)?.map(|text| text.parse().map_err(|_| TokenError::Malformed(claim))).transpose()
     }
 
-    fn required<T: FromStr>(&self, claim: &'static str) -> Result<T, TokenError> {
+    fn required<T: FromStr>(self, claim: &'static str) -> Result<T, TokenError> {
         self.parse(claim)?.ok_or(TokenError::ClaimMissing(claim))
     }
 
-    fn required_object(&self, claim: &'static str) -> Result<Claims, TokenError> {
+    fn required_object(self, claim: &'static str) -> Result<Claims<'a>, TokenError> {
         match self.0.get(claim) {
             None => Err(TokenError::ClaimMissing(claim)),
-            Some(Value::Object(object)) => Ok(Claims(object.clone())),
+            Some(Value::Object(object)) => Ok(Claims(object)),
             Some(_) => Err(TokenError::Malformed(claim)),
         }
     }
 
-    fn count(&self, claim: &'static str) -> Result<u32, TokenError> {
+    fn count(self, claim: &'static str) -> Result<u32, TokenError> {
         let value = self.0.get(claim).ok_or(TokenError::ClaimMissing(claim))?;
         value.as_u64().and_then(|count| u32::try_from(count).ok()).ok_or(TokenError::Malformed(claim))
     }
 
     /// NumericDate (RFC 7519 section 2): seconds, possibly with a fraction.
-    fn time(&self, claim: &'static str) -> Result<Option<Timestamp>, TokenError> {
+    fn time(self, claim: &'static str) -> Result<Option<Timestamp>, TokenError> {
         const YEAR_10000_S: i64 = 253_402_300_800;
         let Some(value) = self.0.get(claim) else { return Ok(None) };
         let moment = match (value.as_i64(), value.as_f64()) {
@@ -284,18 +287,23 @@ impl Claims {
             (None, Some(seconds)) => Timestamp::from_unix_ms((seconds * 1000.0).floor() as i64),
             (None, None) => return Err(TokenError::Malformed(claim)),
         };
-        if (0..YEAR_10000_S).contains(&moment.unix_s()) { Ok(Some(moment)) } else { Err(TokenError::Malformed(claim)) }
+        if (0..YEAR_10000_S).contains(&moment.unix_s()) {
+            Ok(Some(moment))
+        } else {
+            Err(TokenError::Malformed(claim))
+        }
     }
 
     /// `aud` (RFC 7519 section 4.1.3): one string or a list of strings.
-    fn audiences(&self) -> Result<Vec<String>, TokenError> {
+    fn audiences(self) -> Result<Vec<String>, TokenError> {
         let malformed = TokenError::Malformed("aud");
         match self.0.get("aud") {
             None => Err(TokenError::ClaimMissing("aud")),
             Some(Value::String(audience)) => Ok(vec![audience.clone()]),
-            Some(Value::Array(audiences)) => {
-                audiences.iter().map(|audience| audience.as_str().map(str::to_owned).ok_or(malformed)).collect()
-            }
+            Some(Value::Array(audiences)) => audiences
+                .iter()
+                .map(|audience| audience.as_str().map(str::to_owned).ok_or(malformed))
+                .collect(),
             Some(_) => Err(malformed),
         }
     }
@@ -303,7 +311,7 @@ impl Claims {
     /// `cnf`. Whatever is not exactly one `x5t#S256` is kept as unknown and refused by [`VerifiedToken::confirm`], in
     /// its place in the order of checks: `jkt` alone or beside it too, since a binding with two members holds only if
     /// both do (rule K7).
-    fn confirmation(&self) -> Confirmation {
+    fn confirmation(self) -> Confirmation {
         let Some(value) = self.0.get("cnf") else { return Confirmation::Absent };
         let thumbprint = value
             .as_object()
