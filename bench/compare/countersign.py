@@ -1,0 +1,169 @@
+"""Countersign under test: made by `quickstart`, then run by `serve` on its configuration with five lines changed."""
+import collections
+import http.client
+import json
+import os
+import pathlib
+import re
+import signal
+import ssl
+import subprocess
+import time
+import urllib.parse
+
+from nginx import free_port
+from processes import SERVER_CORE, Process
+
+Client = collections.namedtuple("Client", "root chain key id")
+
+
+class Server(Process):
+    def __init__(self, root, directory, material, upstream, results):
+        self.binary = root / "target" / "release" / "countersign"
+        self.directory, self.material = directory, material
+        self.log_file = directory.parent / "countersign.log"
+        self.made = quickstart(self.binary, directory, self.log_file)
+        production = self.made["production"]
+        # nginx checks the chain up to the root, so it is given the root; Countersign pins the issuing CA itself.
+        self.client = Client(self.made["ca_file"], production["cert_file"], production["key_file"], production["client_id"])
+        self.token_endpoint = self.made["token_endpoint"]
+        config = directory / "bench.toml"
+        config.write_text(configuration((directory / "countersign.toml").read_text(), material, upstream.address))
+        started = time.monotonic()
+        super().__init__([self.binary, "serve", "--config", config], SERVER_CORE, self.log_file)
+        self._wait_until_ready()
+        results.fact("start to ready on an existing database", f"{(time.monotonic() - started) * 1000:.0f} ms")
+        results.fact("memory when idle (VmRSS)", f"{self._resident_kib() / 1024:.0f} MiB")
+
+    def _wait_until_ready(self):
+        admin = urllib.parse.urlsplit(self.made["admin"])
+        for _ in range(1000):
+            if self.child.poll() is not None:
+                break
+            try:
+                connection = http.client.HTTPConnection(admin.hostname, admin.port, timeout=2)
+                connection.request("GET", "/readyz")
+                if connection.getresponse().status == 200:
+                    return
+            except OSError:
+                pass
+            time.sleep(0.005)
+        self.fail("countersign did not become ready")
+
+    def _resident_kib(self):
+        status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE).group(1))
+
+    def measured_pids(self):
+        return [self.pid]
+
+    def url(self):
+        return self.made["production"]["url"]
+
+    def headers(self):
+        """A fresh token, bound to the client's certificate; one verification, then the cache answers."""
+        return [f"authorization: Bearer {self._token()}"]
+
+    def certificate_form(self):
+        scope = self.made["production"]["scope"]
+        return urllib.parse.urlencode({"grant_type": "client_credentials", "client_id": self.client.id, "scope": scope})
+
+    def secret_form(self):
+        sandbox = self.made["sandbox"]
+        return urllib.parse.urlencode({"grant_type": "client_credentials", "client_id": sandbox["client_id"],
+                                       "client_secret": sandbox["client_secret"]})
+
+    def _token(self):
+        context = ssl.create_default_context(cafile=self.material.root)
+        context.load_cert_chain(self.client.chain, self.client.key)
+        endpoint = urllib.parse.urlsplit(self.token_endpoint)
+        connection = http.client.HTTPSConnection(endpoint.hostname, endpoint.port, context=context, timeout=10)
+        connection.request("POST", endpoint.path, self.certificate_form(),
+                           {"Content-Type": "application/x-www-form-urlencoded"})
+        response = connection.getresponse()
+        body = response.read()
+        if response.status != 200:
+            raise SystemExit(f"no token: {response.status} {body.decode(errors='replace')}")
+        return json.loads(body)["access_token"]
+
+    def flood(self, load, results, refusals):
+        """Equal refusals as fast as they go: what stays in the log, and does it count all of them?"""
+        before, counted_before = self._audit_log()
+        run = load.run(self.url(), headers=["authorization: Bearer not.a.token"], requests=refusals, expect=401)
+        # Warm-up requests are refused and recorded like the others: 200 on each of 16 connections.
+        expected = refusals + 16 * 200
+        for _ in range(200):
+            after, counted_after = self._audit_log()
+            if counted_after - counted_before >= expected:
+                break
+            time.sleep(0.1)
+        counted = counted_after - counted_before
+        results.fact(f"{expected:,} equal refusals: CPU each", f"{run['server_cpu_us_per_request']:.1f} µs")
+        results.fact(f"{expected:,} equal refusals: log grown by", f"{(after - before) / 1024:,.0f} KiB, which count {counted:,}")
+
+    def _audit_log(self):
+        """Size of the log, and the number of refusals that its records stand for."""
+        size = refused = 0
+        for segment in sorted((self.directory / "audit").glob("*.jsonl")):
+            size += segment.stat().st_size
+            for line in segment.read_text().splitlines():
+                try:
+                    record = json.loads(line)
+                except json.JSONDecodeError:
+                    continue  # the line that is being written
+                if record.get("action") == "request_refused":
+                    refused += record.get("count", 1)
+        return size, refused
+
+
+def quickstart(binary, directory, log):
+    """Makes the directory with its demo partners and returns what `--json` says of it."""
+    port = consecutive_ports(4)
+    with log.open("ab") as stderr:
+        child = subprocess.Popen([binary, "quickstart", "--dir", directory, "--port", str(port), "--json"],
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr)
+    try:
+        line = child.stdout.readline()
+    finally:
+        child.send_signal(signal.SIGINT)
+        child.wait(timeout=30)
+    if not line:
+        raise SystemExit(f"quickstart printed nothing; see {log}")
+    return json.loads(line)
+
+
+def consecutive_ports(count):
+    for _ in range(100):
+        first = free_port()
+        if first + count < 65536:
+            return first
+    raise SystemExit("no free ports")
+
+
+def configuration(text, material, upstream):
+    """The quickstart's file, with nginx's certificate and upstream, and limits that the benchmark does not reach."""
+    text = changed(r'^(\s*url = )"http://[^"]*"', rf'\1"http://{upstream}"', text)
+    text = changed(r"^certificate = \{[^}]*\}", f'certificate = {{ chain = "file:{material.chain}", key = "file:{material.key}" }}',
+                   text, count=1)
+    # The limit is looked up on every request all the same.
+    return changed(r"^rate_limit = \{[^}]*\}", 'rate_limit = { requests = 1000000, per = "1s", burst = 1000000 }', text)
+
+
+def changed(pattern, replacement, text, count=0):
+    text, found = re.subn(pattern, replacement, text, count=count, flags=re.MULTILINE)
+    if not found:
+        raise SystemExit(f"countersign.toml has no line like {pattern}")
+    return text
+
+
+def gigabyte_lookup(root, results, quick):
+    """A reference found in a log of a gigabyte: an ignored test of the audit crate, which makes the log."""
+    megabytes = 64 if quick else 1024
+    command = ["cargo", "test", "--release", "--quiet", "-p", "countersign-audit", "--", "--ignored", "--nocapture",
+               "find_in_a_large_log"]
+    ran = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False,
+                         env={**os.environ, "COUNTERSIGN_AUDIT_MEGABYTES": str(megabytes)})
+    found = re.search(r"^found: (.*)$", ran.stdout, re.MULTILINE)
+    if ran.returncode != 0 or not found:
+        raise SystemExit(f"{' '.join(command)}:\n{ran.stdout}{ran.stderr}")
+    results.fact(f"a reference found in {megabytes} MB of log", found.group(1))
