@@ -4,7 +4,7 @@ use crate::transaction::AuditHead;
 use crate::{Receipt, StorageError, Transaction};
 use async_trait::async_trait;
 use countersign_model::audit::AuditEvent;
-use countersign_model::certificate::{CertificateRecord, CrlRecord, Issuer, RevocationReason};
+use countersign_model::certificate::{CertificateRecord, CrlRecord, Issuer, Profile, RevocationReason};
 use countersign_model::change::Change;
 use countersign_model::client::{Client, Credential};
 use countersign_model::key::{KeyPurpose, KeyRecord};
@@ -19,7 +19,15 @@ pub trait Store:
 }
 
 impl<T> Store for T where
-    T: Commit + ClientStore + CertificateStore + KeyStore + OperatorStore + ChangeFeed + AuditOutbox + Send + Sync
+    T: Commit
+        + ClientStore
+        + CertificateStore
+        + KeyStore
+        + OperatorStore
+        + ChangeFeed
+        + AuditOutbox
+        + Send
+        + Sync
 {
 }
 
@@ -54,6 +62,8 @@ pub struct CertificateFilter {
     pub client: Option<ClientId>,
     /// Only those in this state (`pending`, `issued`, `abandoned`, `revoked`).
     pub state: Option<String>,
+    /// Only those of this profile.
+    pub profile: Option<Profile>,
     /// Only those whose serial begins so (hexadecimal).
     pub serial_prefix: Option<String>,
     /// Only those made before this row: the last one of the page before.
@@ -99,12 +109,15 @@ pub trait CertificateStore {
     /// All rows that are still pending.
     async fn pending_certificates(&self) -> Result<Vec<CertificateRecord>, StorageError>;
 
-    /// The revoked and abandoned certificates of an issuer's shard that expire after `expires_after`, by serial.
+    /// The revoked and abandoned certificates of an issuer's shard that expire at `expires_from` or later, by serial.
+    ///
+    /// For the next CRL hand in the `this_update` of the present one: an entry goes only when it was on a CRL after its
+    /// expiry (RFC 5280 section 3.3, rule R1).
     async fn revoked_certificates(
         &self,
         issuer: &IssuerId,
         shard: u16,
-        expires_after: Timestamp,
+        expires_from: Timestamp,
     ) -> Result<Vec<RevokedCertificate>, StorageError>;
 
     /// Our issuers, in the order of their making.

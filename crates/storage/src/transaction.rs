@@ -61,27 +61,30 @@ pub enum Write {
         /// When.
         at: Timestamp,
     },
-    /// Adds a credential. `Missing` without its client, `Conflict` when the id is taken. Change: the client.
+    /// Adds a credential. `Missing` without its client, `Conflict` when the id is taken, or when it is an active
+    /// certificate matcher whose value an active one has already (rule C4). Change: the client.
     InsertCredential(Credential),
     /// Adds a certificate matcher, unless the client has an active one with the same value. `Conflict` when another
-    /// client has it. Change: the client, if it was added.
+    /// client has it, or the credential is none. Active means not revoked: what an operator let end is not taken back
+    /// by issuing a certificate. Change: the client, if it was added.
     InsertMatcherIfAbsent(Credential),
-    /// Lets a credential end at `expires_at`, if it does not end before already. `Missing`. Change: the client.
+    /// Lets a credential end at `expires_at`, if it does not end before already. `Missing`. Change: the client, if so.
     ExpireCredential {
         /// Which.
         credential: CredentialId,
         /// From when on it is not accepted.
         expires_at: Timestamp,
     },
-    /// Revokes a credential and adds one to its epoch. Idempotent. `Missing`. Change: the client.
+    /// Revokes a credential and adds one to its epoch. Idempotent. `Missing`. Change: the client, the first time.
     RevokeCredential {
         /// Which.
         credential: CredentialId,
     },
     /// Adds a row to the ledger; its state must be `Pending`. `Conflict` when the issuer used the serial already
-    /// (rule P1). No change: nobody can present it yet.
+    /// (rule P1), `Missing` when it names a client that does not exist. No change: nobody can present it yet.
     InsertPendingCertificate(CertificateRecord),
-    /// `Pending` becomes `Issued`. `Missing`, or `Conflict` when it is not pending. No change in the feed: a
+    /// `Pending` becomes `Issued`. `Missing`, or `Conflict` when it is not pending: also when it was revoked while it
+    /// was being signed, and must not be handed out. No change in the feed: a
     /// certificate is accepted by its signature and refused by its revocation.
     MarkIssued {
         /// Whose ledger.
@@ -93,7 +96,7 @@ pub enum Write {
         /// SHA-256 of it.
         thumbprint: Thumbprint,
     },
-    /// `Pending` becomes `Abandoned`. `Conflict` when it is not pending. Change: the certificate.
+    /// `Pending` becomes `Abandoned`. `Missing`, or `Conflict` when it is not pending. Change: the certificate.
     MarkAbandoned {
         /// Whose ledger.
         issuer: IssuerId,
@@ -102,7 +105,8 @@ pub enum Write {
         /// When that was found.
         at: Timestamp,
     },
-    /// Revokes. Idempotent (rule R5): the first time and reason stay. `Missing`. Change: the certificate, the first time.
+    /// Revokes, also what is pending still. Idempotent (rule R5): the first time and reason stay, and an abandoned row
+    /// stays abandoned. `Missing`. Change: the certificate, the first time.
     RevokeCertificate {
         /// Whose ledger.
         issuer: IssuerId,
@@ -117,14 +121,14 @@ pub enum Write {
     InsertIssuer(Issuer),
     /// Adds a key. `Conflict` when the id is taken. Change: the token keys, for a token key.
     InsertKey(KeyRecord),
-    /// A token key stops to sign at `at`, unless it stopped before. `Missing`. Change: the token keys.
+    /// A token key stops to sign at `at`, unless it stopped before. `Missing`. Change: the token keys, if so.
     RetireKey {
         /// Which.
         key: KeyId,
         /// From when on.
         at: Timestamp,
     },
-    /// Forgets a key whose last token has expired. Idempotent. Change: the token keys.
+    /// Forgets a key whose last token has expired. Idempotent. Change: the token keys, if it was one.
     DeleteKey {
         /// Which.
         key: KeyId,

@@ -1,0 +1,190 @@
+//! Clients and their credentials.
+
+use super::fixtures::{NOW, client, client_id, credential_id, matcher, secret};
+use super::{commit, commit_each};
+use crate::{StorageError, Store, Write};
+use countersign_model::client::{AuthMethod, Client, ClientState, Credential, CredentialState};
+use countersign_model::{Environment, Scopes, Timestamp};
+use std::sync::Arc;
+
+/// Every field comes back, empty and full.
+pub async fn a_client_is_read_as_it_was_written(store: Arc<dyn Store>) {
+    let full = client("acme-pay");
+    let bare = Client {
+        environment: Environment::Sandbox,
+        name: String::new(),
+        contacts: Vec::new(),
+        auth_method: AuthMethod::ClientSecretPost,
+        scopes: Scopes::default(),
+        audiences: Vec::new(),
+        state: ClientState::Disabled,
+        epoch: u32::MAX,
+        created_at: Timestamp::from_unix_ms(-1),
+        ..client("test-shop")
+    };
+    for written in [full, bare] {
+        commit(&*store, Write::InsertClient(written.clone())).await.unwrap();
+        assert_eq!(store.client(&written.id).await, Ok(Some((written, Vec::new()))));
+    }
+    assert_eq!(store.client(&client_id("nobody")).await, Ok(None));
+}
+
+/// `Conflict`, and the first one stays.
+pub async fn a_client_id_is_taken_once(store: Arc<dyn Store>) {
+    let first = client("acme-pay");
+    commit(&*store, Write::InsertClient(first.clone())).await.unwrap();
+    let second = Client { name: "Impostor".to_owned(), ..first.clone() };
+    let refused = commit(&*store, Write::InsertClient(second)).await;
+    assert_eq!(refused, Err(StorageError::Conflict("client")));
+    assert_eq!(store.client(&first.id).await.unwrap().unwrap().0, first);
+}
+
+/// Each page begins after the last id of the one before, and brings the credentials.
+pub async fn clients_are_paged_in_the_order_of_their_ids(store: Arc<dyn Store>) {
+    for name in ["c", "a", "e", "b", "d"] {
+        commit(&*store, Write::InsertClient(client(name))).await.unwrap();
+    }
+    commit_each(&*store, [3, 2].map(|n| Write::InsertCredential(secret("b", n)))).await;
+    commit_each(&*store, [4].map(|n| Write::InsertCredential(secret("c", n)))).await;
+
+    let first = store.clients_after(None, 2).await.unwrap();
+    assert_eq!(first, [(client("a"), vec![]), (client("b"), vec![secret("b", 2), secret("b", 3)])]);
+    let second = store.clients_after(Some(&client_id("b")), 2).await.unwrap();
+    assert_eq!(second, [(client("c"), vec![secret("c", 4)]), (client("d"), vec![])]);
+    let third = store.clients_after(Some(&client_id("d")), 2).await.unwrap();
+    assert_eq!(third, [(client("e"), vec![])]);
+    assert_eq!(store.clients_after(Some(&client_id("e")), 2).await, Ok(vec![]));
+}
+
+/// The epoch grows with every change of state, and only then.
+pub async fn a_change_of_state_ends_the_tokens_once(store: Arc<dyn Store>) {
+    let later = NOW.plus_s(60);
+    let set = |name: &str, state, at| Write::SetClientState { client: client_id(name), state, at };
+    commit_each(&*store, ["acme-pay", "other"].map(|name| Write::InsertClient(client(name)))).await;
+    let expected = [
+        (ClientState::Active, NOW.plus_s(1), 0, NOW), // it is active already
+        (ClientState::Disabled, later, 1, later),
+        (ClientState::Disabled, NOW.plus_s(90), 1, later),
+        (ClientState::Active, NOW.plus_s(120), 2, NOW.plus_s(120)),
+    ];
+    for (state, at, epoch, updated_at) in expected {
+        commit(&*store, set("acme-pay", state, at)).await.unwrap();
+        let read = store.client(&client_id("acme-pay")).await.unwrap().unwrap().0;
+        assert_eq!((read.state, read.epoch, read.updated_at), (state, epoch, updated_at));
+    }
+    assert_eq!(store.client(&client_id("other")).await.unwrap().unwrap().0, client("other"));
+    let refused = commit(&*store, set("nobody", ClientState::Active, NOW)).await;
+    assert_eq!(refused, Err(StorageError::Missing("client")));
+}
+
+/// Every field of both kinds comes back.
+pub async fn credentials_are_read_as_they_were_written_oldest_first(store: Arc<dyn Store>) {
+    commit(&*store, Write::InsertClient(client("acme-pay"))).await.unwrap();
+    let certificate = Credential {
+        expires_at: Some(NOW.plus_days(1)),
+        last_used_at: Some(NOW.plus_s(5)),
+        uses: 17,
+        epoch: 3,
+        ..matcher("acme-pay", 2, "https://id.example/clients/acme-pay")
+    };
+    let revoked = Credential { state: CredentialState::Revoked, ..secret("acme-pay", 3) };
+    let written = [secret("acme-pay", 1), certificate, revoked];
+    commit_each(&*store, written.iter().rev().cloned().map(Write::InsertCredential)).await;
+    assert_eq!(store.client(&client_id("acme-pay")).await.unwrap().unwrap().1, written);
+}
+
+/// `Missing` without its client, `Conflict` when the id is taken, also by another client's.
+pub async fn a_credential_needs_its_client_and_an_id_of_its_own(store: Arc<dyn Store>) {
+    let refused = commit(&*store, Write::InsertCredential(secret("acme-pay", 1))).await;
+    assert_eq!(refused, Err(StorageError::Missing("client")));
+    let refused = commit(&*store, Write::InsertMatcherIfAbsent(matcher("acme-pay", 1, "uri"))).await;
+    assert_eq!(refused, Err(StorageError::Missing("client")));
+    commit_each(&*store, ["acme-pay", "other"].map(|name| Write::InsertClient(client(name)))).await;
+    commit(&*store, Write::InsertCredential(secret("acme-pay", 1))).await.unwrap();
+    for name in ["acme-pay", "other"] {
+        let refused = commit(&*store, Write::InsertCredential(secret(name, 1))).await;
+        assert!(matches!(refused, Err(StorageError::Conflict(_))), "{refused:?}");
+    }
+}
+
+/// A certificate stands for one client, whichever way its matcher is added, as long as the matcher is active.
+pub async fn rule_c4_a_certificate_matcher_belongs_to_one_client(store: Arc<dyn Store>) {
+    commit_each(&*store, ["acme-pay", "other"].map(|name| Write::InsertClient(client(name)))).await;
+    commit(&*store, Write::InsertCredential(matcher("acme-pay", 1, "uri"))).await.unwrap();
+    for write in [
+        Write::InsertMatcherIfAbsent(matcher("other", 2, "uri")),
+        Write::InsertCredential(matcher("other", 2, "uri")),
+        Write::InsertCredential(matcher("acme-pay", 2, "uri")),
+    ] {
+        let refused = commit(&*store, write).await;
+        assert!(matches!(refused, Err(StorageError::Conflict(_))), "{refused:?}");
+    }
+    // Compared octet by octet.
+    commit(&*store, Write::InsertMatcherIfAbsent(matcher("other", 3, "URI"))).await.unwrap();
+    commit(&*store, Write::RevokeCredential { credential: credential_id(1) }).await.unwrap();
+    commit(&*store, Write::InsertMatcherIfAbsent(matcher("other", 4, "uri"))).await.unwrap();
+    let refused = commit(&*store, Write::InsertMatcherIfAbsent(matcher("acme-pay", 5, "uri"))).await;
+    assert_eq!(refused, Err(StorageError::Conflict("certificate matcher")));
+}
+
+/// Idempotent by client and value; a revoked one does not count, an ended one does: issuing a certificate does not take
+/// back what an operator let end.
+pub async fn a_matcher_is_added_only_if_absent(store: Arc<dyn Store>) {
+    commit(&*store, Write::InsertClient(client("acme-pay"))).await.unwrap();
+    let ids = async || {
+        let (_, credentials) = store.client(&client_id("acme-pay")).await.unwrap().unwrap();
+        credentials.iter().map(|credential| credential.id).collect::<Vec<_>>()
+    };
+    let add = |n| Write::InsertMatcherIfAbsent(matcher("acme-pay", n, "uri"));
+    commit_each(&*store, [add(1), add(1), add(2)]).await;
+    assert_eq!(ids().await, [credential_id(1)]);
+
+    commit(&*store, Write::ExpireCredential { credential: credential_id(1), expires_at: NOW }).await.unwrap();
+    commit(&*store, add(3)).await.unwrap();
+    assert_eq!(ids().await, [credential_id(1)]);
+
+    commit(&*store, Write::RevokeCredential { credential: credential_id(1) }).await.unwrap();
+    commit(&*store, add(4)).await.unwrap();
+    assert_eq!(ids().await, [credential_id(1), credential_id(4)]);
+
+    let no_matcher = commit(&*store, Write::InsertMatcherIfAbsent(secret("acme-pay", 5))).await;
+    assert_eq!(no_matcher, Err(StorageError::Conflict("certificate matcher")));
+}
+
+/// A credential that ends before already is left alone.
+pub async fn an_expiry_is_only_brought_forward(store: Arc<dyn Store>) {
+    let expire = |n, expires_at| Write::ExpireCredential { credential: credential_id(n), expires_at };
+    commit(&*store, Write::InsertClient(client("acme-pay"))).await.unwrap();
+    commit_each(&*store, [1, 2].map(|n| Write::InsertCredential(secret("acme-pay", n)))).await;
+    for (asked, kept) in [(100, 100), (200, 100), (50, 50)] {
+        commit(&*store, expire(1, NOW.plus_s(asked))).await.unwrap();
+        let credentials = store.client(&client_id("acme-pay")).await.unwrap().unwrap().1;
+        assert_eq!(credentials[0].expires_at, Some(NOW.plus_s(kept)));
+        assert_eq!(credentials[1], secret("acme-pay", 2));
+    }
+    assert_eq!(commit(&*store, expire(9, NOW)).await, Err(StorageError::Missing("credential")));
+}
+
+/// Its epoch grows the first time.
+pub async fn a_credential_is_revoked_once(store: Arc<dyn Store>) {
+    commit(&*store, Write::InsertClient(client("acme-pay"))).await.unwrap();
+    commit_each(&*store, [1, 2].map(|n| Write::InsertCredential(secret("acme-pay", n)))).await;
+    for _ in 0..2 {
+        commit(&*store, Write::RevokeCredential { credential: credential_id(1) }).await.unwrap();
+        let credentials = store.client(&client_id("acme-pay")).await.unwrap().unwrap().1;
+        assert_eq!((credentials[0].state, credentials[0].epoch), (CredentialState::Revoked, 1));
+        assert_eq!(credentials[1], secret("acme-pay", 2));
+    }
+    let refused = commit(&*store, Write::RevokeCredential { credential: credential_id(9) }).await;
+    assert_eq!(refused, Err(StorageError::Missing("credential")));
+}
+
+/// Counts add up, the last time never goes back, and a credential that is gone is passed over.
+pub async fn uses_of_a_credential_add_up(store: Arc<dyn Store>) {
+    let used = |n, at, uses| Write::CredentialUsed { credential: credential_id(n), at: NOW.plus_s(at), uses };
+    commit(&*store, Write::InsertClient(client("acme-pay"))).await.unwrap();
+    commit(&*store, Write::InsertCredential(secret("acme-pay", 1))).await.unwrap();
+    commit_each(&*store, [used(1, 20, 3), used(1, 10, 4), used(9, 30, 5)]).await;
+    let credential = &store.client(&client_id("acme-pay")).await.unwrap().unwrap().1[0];
+    assert_eq!((credential.uses, credential.last_used_at), (7, Some(NOW.plus_s(20))));
+}

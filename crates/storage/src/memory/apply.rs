@@ -1,0 +1,310 @@
+//! What each write does, and when it is refused.
+
+use super::State;
+use crate::{StorageError, Write};
+use countersign_model::certificate::{CertificateRecord, CertificateState, CrlRecord, RevocationReason};
+use countersign_model::change::{Change, Changed};
+use countersign_model::client::{
+    CertificateMatcher, Client, ClientState, Credential, CredentialKind, CredentialState,
+};
+use countersign_model::key::{KeyPurpose, KeyRecord};
+use countersign_model::{ClientId, CredentialId, IssuerId, KeyId, Serial, Thumbprint, Timestamp};
+
+impl State {
+    /// Applies one write; the caller takes back what a failed one left.
+    pub(super) fn apply(&mut self, write: Write, now: Timestamp) -> Result<(), StorageError> {
+        let changed = match write {
+            Write::InsertClient(client) => Some(self.insert_client(client)?),
+            Write::SetClientState { client, state, at } => self.set_client_state(&client, state, at)?,
+            Write::InsertCredential(credential) => Some(self.insert_credential(credential)?),
+            Write::InsertMatcherIfAbsent(credential) => self.insert_matcher_if_absent(credential)?,
+            Write::ExpireCredential { credential, expires_at } => {
+                self.expire_credential(&credential, expires_at)?
+            }
+            Write::RevokeCredential { credential } => self.revoke_credential(&credential)?,
+            Write::InsertPendingCertificate(record) => {
+                self.insert_pending(record)?;
+                None
+            }
+            Write::MarkIssued { issuer, serial, der, thumbprint } => {
+                self.mark_issued(issuer, serial, der, thumbprint)?;
+                None
+            }
+            Write::MarkAbandoned { issuer, serial, at } => Some(self.mark_abandoned(issuer, serial, at)?),
+            Write::RevokeCertificate { issuer, serial, at, reason } => {
+                self.revoke_certificate(issuer, serial, at, reason)?
+            }
+            Write::InsertIssuer(issuer) => {
+                absent(self.issuers.contains_key(&issuer.id), "issuer")?;
+                self.issuers.put(issuer.id.clone(), issuer);
+                Some(Changed::Issuers)
+            }
+            Write::InsertKey(key) => {
+                absent(self.keys.contains_key(&key.id), "key")?;
+                let changed = token_keys(&key);
+                self.keys.put(key.id.clone(), key);
+                changed
+            }
+            Write::RetireKey { key, at } => self.retire_key(&key, at)?,
+            Write::DeleteKey { key } => {
+                let changed = self.keys.get(&key).and_then(token_keys);
+                self.keys.delete(&key);
+                changed
+            }
+            Write::PutCrl(crl) => Some(self.put_crl(crl)?),
+            Write::InsertOperator(operator) => {
+                absent(self.operators.contains_key(&operator.name), "operator")?;
+                self.operators.put(operator.name.clone(), operator);
+                Some(Changed::Operators)
+            }
+            Write::CredentialUsed { credential, at, uses } => {
+                self.credential_used(&credential, at, uses);
+                None
+            }
+            Write::CertificateUsed { issuer, serial, at, calls } => {
+                self.certificate_used(issuer, serial, at, calls);
+                None
+            }
+            Write::SettleOutbox { through } => {
+                self.outbox.delete_through(&through);
+                None
+            }
+            Write::SaveAuditHead(head) => {
+                self.audit_heads.put(head.chain.clone(), head);
+                None
+            }
+            Write::ForgetChanges { through } => {
+                self.changes.delete_through(&through);
+                None
+            }
+        };
+        if let Some(subject) = changed {
+            self.counters.change += 1;
+            let sequence = self.counters.change;
+            self.changes.put(sequence, Change { sequence, at: now, subject });
+        }
+        Ok(())
+    }
+
+    fn insert_client(&mut self, client: Client) -> Result<Changed, StorageError> {
+        absent(self.clients.contains_key(&client.id), "client")?;
+        let changed = Changed::Client(client.id.clone());
+        self.clients.put(client.id.clone(), (client, Vec::new()));
+        Ok(changed)
+    }
+
+    fn set_client_state(
+        &mut self,
+        id: &ClientId,
+        state: ClientState,
+        at: Timestamp,
+    ) -> Result<Option<Changed>, StorageError> {
+        let (mut client, credentials) =
+            self.clients.get(id).cloned().ok_or(StorageError::Missing("client"))?;
+        if client.state == state {
+            return Ok(None);
+        }
+        client.state = state;
+        client.epoch += 1;
+        client.updated_at = at;
+        self.clients.put(id.clone(), (client, credentials));
+        Ok(Some(Changed::Client(id.clone())))
+    }
+
+    fn insert_credential(&mut self, credential: Credential) -> Result<Changed, StorageError> {
+        let owner = credential.client.clone();
+        let (client, mut credentials) =
+            self.clients.get(&owner).cloned().ok_or(StorageError::Missing("client"))?;
+        absent(self.credential_owners.contains_key(&credential.id), "credential")?;
+        if let Some(matcher) = active_matcher(&credential) {
+            absent(self.matchers.contains_key(matcher), "certificate matcher")?;
+            self.matchers.put(matcher.to_owned(), credential.id);
+        }
+        self.credential_owners.put(credential.id, owner.clone());
+        credentials.push(credential);
+        credentials.sort_by_key(|credential| (credential.created_at, credential.id));
+        self.clients.put(owner.clone(), (client, credentials));
+        Ok(Changed::Client(owner))
+    }
+
+    fn insert_matcher_if_absent(&mut self, credential: Credential) -> Result<Option<Changed>, StorageError> {
+        let matcher = active_matcher(&credential).ok_or(StorageError::Conflict("certificate matcher"))?;
+        let holder = self.matchers.get(matcher).and_then(|id| self.credential_owners.get(id));
+        match holder {
+            None => self.insert_credential(credential).map(Some),
+            Some(holder) if *holder == credential.client => Ok(None),
+            Some(_) => Err(StorageError::Conflict("certificate matcher")),
+        }
+    }
+
+    fn expire_credential(
+        &mut self,
+        id: &CredentialId,
+        expires_at: Timestamp,
+    ) -> Result<Option<Changed>, StorageError> {
+        self.edit_credential(id, |credential| {
+            let later = credential.expires_at.is_none_or(|present| present > expires_at);
+            if later {
+                credential.expires_at = Some(expires_at);
+            }
+            later
+        })
+    }
+
+    fn revoke_credential(&mut self, id: &CredentialId) -> Result<Option<Changed>, StorageError> {
+        let mut matcher = None;
+        let changed = self.edit_credential(id, |credential| {
+            matcher = active_matcher(credential).map(str::to_owned);
+            let active = credential.state == CredentialState::Active;
+            if active {
+                credential.state = CredentialState::Revoked;
+                credential.epoch += 1;
+            }
+            active
+        })?;
+        if let Some(matcher) = matcher {
+            self.matchers.delete(&matcher);
+        }
+        Ok(changed)
+    }
+
+    fn credential_used(&mut self, id: &CredentialId, at: Timestamp, uses: u64) {
+        // That it is gone is nothing to tell anybody.
+        let _ = self.edit_credential(id, |credential| {
+            credential.last_used_at = credential.last_used_at.max(Some(at));
+            credential.uses += uses;
+            true
+        });
+    }
+
+    /// Edits a credential in place; `edit` answers whether it did. The change, if so.
+    fn edit_credential(
+        &mut self,
+        id: &CredentialId,
+        edit: impl FnOnce(&mut Credential) -> bool,
+    ) -> Result<Option<Changed>, StorageError> {
+        let missing = StorageError::Missing("credential");
+        let owner = self.credential_owners.get(id).cloned().ok_or(missing.clone())?;
+        let (client, mut credentials) = self.clients.get(&owner).cloned().ok_or(missing.clone())?;
+        let credential = credentials.iter_mut().find(|credential| credential.id == *id).ok_or(missing)?;
+        if !edit(credential) {
+            return Ok(None);
+        }
+        self.clients.put(owner.clone(), (client, credentials));
+        Ok(Some(Changed::Client(owner)))
+    }
+
+    fn insert_pending(&mut self, record: CertificateRecord) -> Result<(), StorageError> {
+        let key = (record.issuer.clone(), record.serial);
+        let not_pending = record.state != CertificateState::Pending;
+        absent(not_pending || self.certificates.contains_key(&key), "certificate")?;
+        if record.client.as_ref().is_some_and(|client| !self.clients.contains_key(client)) {
+            return Err(StorageError::Missing("client"));
+        }
+        self.certificates.put(key, record);
+        Ok(())
+    }
+
+    fn mark_issued(
+        &mut self,
+        issuer: IssuerId,
+        serial: Serial,
+        der: Vec<u8>,
+        thumbprint: Thumbprint,
+    ) -> Result<(), StorageError> {
+        let key = (issuer, serial);
+        let mut record = self.pending(&key)?;
+        absent(self.thumbprints.contains_key(&thumbprint), "certificate")?;
+        record.state = CertificateState::Issued;
+        record.der = Some(der);
+        record.thumbprint = Some(thumbprint);
+        self.thumbprints.put(thumbprint, key.clone());
+        self.certificates.put(key, record);
+        Ok(())
+    }
+
+    fn mark_abandoned(
+        &mut self,
+        issuer: IssuerId,
+        serial: Serial,
+        at: Timestamp,
+    ) -> Result<Changed, StorageError> {
+        let key = (issuer, serial);
+        let mut record = self.pending(&key)?;
+        record.state = CertificateState::Abandoned { at };
+        self.certificates.put(key.clone(), record);
+        Ok(Changed::Certificate(key.0, key.1))
+    }
+
+    fn pending(&self, key: &(IssuerId, Serial)) -> Result<CertificateRecord, StorageError> {
+        let record = self.certificates.get(key).ok_or(StorageError::Missing("certificate"))?;
+        absent(record.state != CertificateState::Pending, "certificate")?;
+        Ok(record.clone())
+    }
+
+    fn revoke_certificate(
+        &mut self,
+        issuer: IssuerId,
+        serial: Serial,
+        at: Timestamp,
+        reason: RevocationReason,
+    ) -> Result<Option<Changed>, StorageError> {
+        let key = (issuer, serial);
+        let mut record = self.certificates.get(&key).cloned().ok_or(StorageError::Missing("certificate"))?;
+        if matches!(record.state, CertificateState::Revoked { .. } | CertificateState::Abandoned { .. }) {
+            return Ok(None); // Rule R5: the first time and reason stay.
+        }
+        record.state = CertificateState::Revoked { at, reason };
+        self.certificates.put(key.clone(), record);
+        Ok(Some(Changed::Certificate(key.0, key.1)))
+    }
+
+    fn certificate_used(&mut self, issuer: IssuerId, serial: Serial, at: Timestamp, calls: u64) {
+        let key = (issuer, serial);
+        if let Some(mut record) = self.certificates.get(&key).cloned() {
+            record.last_seen_at = record.last_seen_at.max(Some(at));
+            record.calls += calls;
+            self.certificates.put(key, record);
+        }
+    }
+
+    fn retire_key(&mut self, id: &KeyId, at: Timestamp) -> Result<Option<Changed>, StorageError> {
+        let mut key = self.keys.get(id).cloned().ok_or(StorageError::Missing("key"))?;
+        if key.retired_at.is_some_and(|retired_at| retired_at <= at) {
+            return Ok(None);
+        }
+        key.retired_at = Some(at);
+        let changed = token_keys(&key);
+        self.keys.put(id.clone(), key);
+        Ok(changed)
+    }
+
+    fn put_crl(&mut self, crl: CrlRecord) -> Result<Changed, StorageError> {
+        let key = (crl.issuer.clone(), crl.shard);
+        // Rule R1: CRLNumber strictly increases.
+        absent(self.crls.get(&key).is_some_and(|present| present.number >= crl.number), "CRL")?;
+        self.crls.put(key.clone(), crl);
+        Ok(Changed::Crl(key.0, key.1))
+    }
+}
+
+fn absent(present: bool, what: &'static str) -> Result<(), StorageError> {
+    if present { Err(StorageError::Conflict(what)) } else { Ok(()) }
+}
+
+/// The text by which an active certificate credential is found.
+fn active_matcher(credential: &Credential) -> Option<&str> {
+    match &credential.kind {
+        CredentialKind::Certificate(CertificateMatcher::SanUri(uri))
+            if credential.state == CredentialState::Active =>
+        {
+            Some(uri)
+        }
+        _ => None,
+    }
+}
+
+/// The feed tells of token keys only: nobody caches the others.
+fn token_keys(key: &KeyRecord) -> Option<Changed> {
+    (key.purpose == KeyPurpose::Token).then_some(Changed::TokenKeys)
+}
