@@ -12,8 +12,6 @@ use x509_cert::time::Time;
 
 /// `ecdsa-with-SHA256` (RFC 5758 section 3.2): parameters absent.
 pub(crate) const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
-/// PKCS#9 `extensionRequest` (RFC 2985 section 5.4.2).
-pub(crate) const EXTENSION_REQUEST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.14");
 
 /// `AlgorithmIdentifier` without parameters.
 #[derive(Clone, Copy, Sequence)]

@@ -1,0 +1,10 @@
+//! Integration tests of `pki`: its own rules, foreign vectors and foreign judges.
+
+mod hostile;
+mod issued;
+mod judges;
+mod limbo;
+mod paths;
+mod requests;
+mod revocation_lists;
+mod support;
