@@ -1,0 +1,117 @@
+//! Which credential a request carries: exactly one, in its place (rule G1), or a refusal.
+
+use crate::client_auth::Presented;
+use crate::client_auth::{basic_credentials, internal_basic};
+use crate::denial::Denial;
+use countersign_model::ReasonCode;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::percent_decode_str;
+
+/// The parts of a request that a credential could be in.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestCredentials<'a> {
+    /// The header fields as they came.
+    pub headers: &'a HeaderMap,
+    /// The query, without the question mark.
+    pub query: Option<&'a str>,
+}
+
+/// The header names of the internal method.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InternalHeaders {
+    /// Carries the client_id.
+    pub client_id: HeaderName,
+    /// Carries the client_secret.
+    pub client_secret: HeaderName,
+}
+
+impl Default for InternalHeaders {
+    fn default() -> Self {
+        Self {
+            client_id: HeaderName::from_static("client_id"),
+            client_secret: HeaderName::from_static("client_secret"),
+        }
+    }
+}
+
+/// The one credential of a request, not checked.
+pub(super) enum Credential<'a> {
+    Token(&'a str),
+    Internal(Presented),
+}
+
+impl<'a> Credential<'a> {
+    /// Stages 2 to 4 of the precedence.
+    pub(super) fn find(
+        request: &RequestCredentials<'a>,
+        names: &InternalHeaders,
+        internal_is_on: bool,
+    ) -> Result<Self, Denial> {
+        let headers = request.headers;
+        // RFC 6750 section 2.3 allows it, RFC 9700 section 4.3.2 does not: addresses end up in logs.
+        if request.query.is_some_and(has_access_token) {
+            return Err(ReasonCode::TokenInQuery.into());
+        }
+        let mut authorizations = headers.get_all(AUTHORIZATION).iter();
+        let authorization = authorizations.next();
+        if authorizations.next().is_some() {
+            return Err(ReasonCode::TokenRepeated.into());
+        }
+        let id = headers.get(&names.client_id);
+        let secret = headers.get(&names.client_secret);
+        let has_internal = id.is_some() || secret.is_some();
+        if has_internal && authorization.is_some() {
+            return Err(repeated("Authorization and the headers of the internal method"));
+        }
+        let basic = authorization.and_then(|value| basic_credentials(value.as_bytes()));
+        if (has_internal || basic.is_some()) && !internal_is_on {
+            return Err(ReasonCode::InternalMethodRefused.into());
+        }
+        if has_internal {
+            for name in [&names.client_id, &names.client_secret] {
+                if headers.get_all(name).iter().nth(1).is_some() {
+                    return Err(repeated("a header of the internal method is repeated"));
+                }
+            }
+            let (Some(id), Some(secret)) = (text(id), text(secret)) else {
+                return Err(ReasonCode::InternalCredentialsMissing.into());
+            };
+            return Ok(Self::Internal(Presented::internal(id, secret)));
+        }
+        if let Some(basic) = basic {
+            let (id, secret) = internal_basic(basic).ok_or(ReasonCode::InternalCredentialsMissing)?;
+            return Ok(Self::Internal(Presented::internal(&id, &secret)));
+        }
+        let Some(authorization) = authorization else { return Err(ReasonCode::TokenMissing.into()) };
+        bearer(authorization).map(Self::Token)
+    }
+}
+
+/// `Authorization: Bearer TOKEN` (RFC 6750 section 2.1); the scheme's name is case-insensitive (rule G1).
+fn bearer(authorization: &HeaderValue) -> Result<&str, Denial> {
+    let bytes = authorization.as_bytes();
+    let scheme_ends = bytes.iter().position(|&c| c == b' ').unwrap_or(bytes.len());
+    let (scheme, token) = bytes.split_at(scheme_ends);
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
+        return Err(ReasonCode::TokenSchemeUnsupported.into());
+    }
+    // Whether the characters are those of a token, the verifier says; here only text is needed.
+    std::str::from_utf8(token.trim_ascii()).map_err(|_| ReasonCode::TokenMalformed.into())
+}
+
+fn text(value: Option<&HeaderValue>) -> Option<&str> {
+    value.and_then(|value| value.to_str().ok()).filter(|text| !text.is_empty())
+}
+
+/// Whether the query has a parameter `access_token`, also when its name is encoded: the upstream would decode it.
+fn has_access_token(query: &str) -> bool {
+    query.split(['&', ';']).any(|pair| {
+        let name = pair.split('=').next().unwrap_or(pair);
+        name == "access_token" || (name.contains('%') && percent_decode_str(name).eq(*b"access_token"))
+    })
+}
+
+fn repeated(note: &'static str) -> Denial {
+    Denial::new(ReasonCode::ClientCredentialsRepeated).note(note)
+}

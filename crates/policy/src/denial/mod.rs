@@ -1,0 +1,168 @@
+//! A refusal: the exact reason for the operator, the public one for the caller, and the facts that its answer needs.
+//! The only place that turns a refusal into status, headers and body is [`render`] (design, invariant 5).
+
+mod body;
+mod challenge;
+mod render;
+mod texts;
+
+pub use render::{REFERENCE_HEADER, Surface, render};
+pub use texts::{explain_text, markdown, problem_page};
+
+use countersign_model::{ClientId, CredentialId, ReasonCode, Scopes};
+use countersign_token::TokenError;
+use http::Method;
+use std::borrow::Cow;
+use std::fmt;
+
+/// Why a request is refused. Small, because it travels in every `Result` of the data path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    reason: ReasonCode,
+    facts: Option<Box<Facts>>,
+}
+
+/// What only some refusals have.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Facts {
+    public: Option<ReasonCode>,
+    required_scopes: Scopes,
+    missing_scopes: Scopes,
+    retry_after_s: Option<u32>,
+    allow: Vec<Method>,
+    note: Option<Cow<'static, str>>,
+    client: Option<ClientId>,
+    credential: Option<CredentialId>,
+}
+
+impl Denial {
+    /// A refusal for `reason`.
+    pub const fn new(reason: ReasonCode) -> Self {
+        Self { reason, facts: None }
+    }
+
+    /// Adds one sentence for the operator. The caller never reads it.
+    #[must_use]
+    pub fn note(mut self, note: impl Into<Cow<'static, str>>) -> Self {
+        self.facts_mut().note = Some(note.into());
+        self
+    }
+
+    /// Adds who calls, as far as that is known.
+    #[must_use]
+    pub fn client(mut self, client: Option<ClientId>) -> Self {
+        if client.is_some() {
+            self.facts_mut().client = client;
+        }
+        self
+    }
+
+    /// Adds the credential that was used.
+    #[must_use]
+    pub fn credential(mut self, credential: CredentialId) -> Self {
+        self.facts_mut().credential = Some(credential);
+        self
+    }
+
+    /// Adds the scopes that are required and those of them that are missing (RFC 6750 section 3.1).
+    #[must_use]
+    pub fn scopes(mut self, required: Scopes, missing: Scopes) -> Self {
+        let facts = self.facts_mut();
+        (facts.required_scopes, facts.missing_scopes) = (required, missing);
+        self
+    }
+
+    /// Adds when to try again.
+    #[must_use]
+    pub fn retry_after_s(mut self, seconds: u32) -> Self {
+        self.facts_mut().retry_after_s = Some(seconds);
+        self
+    }
+
+    /// Adds the methods that are allowed (RFC 9110 section 15.5.6).
+    #[must_use]
+    pub fn allow(mut self, methods: &[Method]) -> Self {
+        self.facts_mut().allow = methods.to_vec();
+        self
+    }
+
+    /// Hides the exact reason behind another one: the caller reads `public` only.
+    #[must_use]
+    pub fn hidden_behind(mut self, public: ReasonCode) -> Self {
+        self.facts_mut().public = Some(public);
+        self
+    }
+
+    /// The exact reason: for the audit log and the metrics.
+    pub fn reason(&self) -> ReasonCode {
+        self.reason
+    }
+
+    /// What the caller reads (experience.md section 3: two readers, two truths).
+    pub fn public(&self) -> ReasonCode {
+        self.facts.as_ref().and_then(|facts| facts.public).unwrap_or_else(|| self.reason.public())
+    }
+
+    /// The HTTP status of the answer.
+    pub fn status(&self) -> http::StatusCode {
+        http::StatusCode::from_u16(self.public().reason().status)
+            .unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// Who called, as far as it was known.
+    pub fn known_client(&self) -> Option<&ClientId> {
+        self.facts.as_ref()?.client.as_ref()
+    }
+
+    /// The credential that was used, as far as it was known.
+    pub fn known_credential(&self) -> Option<CredentialId> {
+        self.facts.as_ref()?.credential
+    }
+
+    /// The sentence for the operator.
+    pub fn operator_note(&self) -> Option<&str> {
+        self.facts.as_ref()?.note.as_deref()
+    }
+
+    /// When to try again, for the answers that say so.
+    fn retry_after(&self) -> Option<u32> {
+        let given = self.facts.as_ref().and_then(|facts| facts.retry_after_s);
+        given.or(match self.reason {
+            ReasonCode::Throttled | ReasonCode::RateLimited | ReasonCode::ConnectionsExhausted => Some(1),
+            ReasonCode::NotReady | ReasonCode::StorageUnavailable => Some(5),
+            _ => None,
+        })
+    }
+
+    fn facts_mut(&mut self) -> &mut Facts {
+        self.facts.get_or_insert_default()
+    }
+}
+
+impl From<ReasonCode> for Denial {
+    fn from(reason: ReasonCode) -> Self {
+        Self::new(reason)
+    }
+}
+
+impl From<TokenError> for Denial {
+    fn from(error: TokenError) -> Self {
+        let denial = Self::new(error.reason());
+        match error {
+            // Which part or claim it was says the code alone not; the texts are ours, never the token's (rule G11).
+            TokenError::Malformed(_) | TokenError::ClaimMissing(_) => denial.note(error.to_string()),
+            _ => denial,
+        }
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.operator_note() {
+            Some(note) => write!(f, "{}: {note}", self.reason),
+            None => self.reason.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Denial {}

@@ -1,0 +1,152 @@
+//! What the upstream learns of the caller (experience.md section 6): set here and nowhere else, and nowhere forgeable,
+//! because whatever looks like it is taken out of the request first (rules G9 and T8).
+
+use crate::decision::{InternalHeaders, Permit};
+use crate::peer::Peer;
+use countersign_model::Environment;
+use http::{HeaderName, HeaderValue};
+
+/// The client's `client_id`.
+pub const CLIENT_ID: HeaderName = HeaderName::from_static("countersign-client-id");
+/// The scopes that the caller has, separated by spaces.
+pub const SCOPE: HeaderName = HeaderName::from_static("countersign-scope");
+/// `sandbox` or `production`.
+pub const ENVIRONMENT: HeaderName = HeaderName::from_static("countersign-environment");
+/// `certificate`, `none` or `internal`.
+pub const BINDING: HeaderName = HeaderName::from_static("countersign-binding");
+/// `x5t#S256` of the connection's certificate.
+pub const CERTIFICATE: HeaderName = HeaderName::from_static("countersign-certificate");
+/// The connection's certificate (RFC 9440 section 2.2).
+pub const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+
+/// The identity headers of a permitted request. `Forwarded` and `X-Forwarded-*` are the forwarding's own.
+pub fn identity_headers(permit: &Permit, peer: &Peer) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
+    let client_id = HeaderValue::from_str(permit.client_id().as_str()).ok();
+    let scope = HeaderValue::try_from(permit.scopes().to_string()).ok();
+    let environment = HeaderValue::from_static(match permit.environment() {
+        Environment::Sandbox => "sandbox",
+        Environment::Production => "production",
+    });
+    let binding = HeaderValue::from_static(permit.binding().as_str());
+    let certificate = peer.certificate_headers();
+    let headers = [
+        (CLIENT_ID, client_id),
+        (SCOPE, scope),
+        (ENVIRONMENT, Some(environment)),
+        (BINDING, Some(binding)),
+        (CERTIFICATE, certificate.map(|(thumbprint, _)| thumbprint.clone())),
+        (CLIENT_CERT, certificate.map(|(_, client_cert)| client_cert.clone())),
+    ];
+    headers.into_iter().filter_map(|(name, value)| Some((name, value?)))
+}
+
+/// Names that say who calls, or look to some server as if they did.
+const NAMES: [&str; 8] = [
+    "authorization",
+    "client-cert",
+    "client-cert-chain",
+    "dpop",
+    "forwarded",
+    "proxy-authorization",
+    "x-client-cert",
+    "x-real-ip",
+];
+
+/// Beginnings of such names.
+const PREFIXES: [&str; 5] = ["countersign-", "x-forwarded-", "x-client-cert-", "x-ssl-client-", "ssl-client-"];
+
+/// Whether an inbound header of this name is taken out before forwarding: any case, and underscores for dashes, which
+/// CGI and its heirs cannot tell apart.
+pub fn is_identity_header(name: &str) -> bool {
+    NAMES.iter().any(|known| same_name(name, known))
+        || PREFIXES.iter().any(|prefix| name.get(..prefix.len()).is_some_and(|start| same_name(start, prefix)))
+}
+
+/// Whether an inbound header carries a credential of the internal method: taken out as well.
+pub fn is_secret_header(name: &str, internal: &InternalHeaders) -> bool {
+    same_name(name, internal.client_id.as_str()) || same_name(name, internal.client_secret.as_str())
+}
+
+fn same_name(left: &str, right: &str) -> bool {
+    let plain = |c: u8| if c == b'_' { b'-' } else { c.to_ascii_lowercase() };
+    left.len() == right.len() && left.bytes().map(plain).eq(right.bytes().map(plain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::World;
+    use base64::{Engine, engine::general_purpose::STANDARD};
+
+    #[test]
+    fn rule_g9_headers_that_say_who_calls_are_recognised_however_they_are_written() {
+        for name in [
+            "Countersign-Client-Id",
+            "COUNTERSIGN_CLIENT_ID",
+            "countersign-anything",
+            "countersign_Certificate",
+            "Client-Cert",
+            "client_cert",
+            "Client_Cert-Chain",
+            "Forwarded",
+            "x-forwarded-for",
+            "X_Forwarded_Client_Cert",
+            "authorization",
+            "Proxy-Authorization",
+            "DPoP",
+            "X-SSL-Client-S-DN",
+            "ssl_client_verify",
+            "X-Real-IP",
+        ] {
+            assert!(is_identity_header(name), "{name}");
+        }
+        for name in ["accept", "countersig", "forwarded-x", "client-certificate", "x-forward", "traceparent", "cookie"] {
+            assert!(!is_identity_header(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn rule_g9_the_secret_headers_are_recognised_under_their_configured_names() {
+        let default = InternalHeaders::default();
+        for name in ["client_id", "Client-Secret", "CLIENT_SECRET"] {
+            assert!(is_secret_header(name, &default), "{name}");
+        }
+        let renamed = InternalHeaders {
+            client_id: HeaderName::from_static("x-id"),
+            client_secret: HeaderName::from_static("x-secret"),
+        };
+        assert!(is_secret_header("X_Secret", &renamed) && !is_secret_header("client_id", &renamed));
+    }
+
+    #[test]
+    fn the_upstream_learns_who_calls_and_how_it_was_proved() {
+        let world = World::new();
+        let peer = world.peer(Some(&world.acme));
+        let permit = world.decide("data", &peer, &[&world.bearer(&world.token_of_acme())]).unwrap();
+        let headers: Vec<_> = identity_headers(&permit, &peer).collect();
+        let value = |name: &HeaderName| {
+            headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.to_str().unwrap().to_owned())
+        };
+        assert_eq!(value(&CLIENT_ID).unwrap(), "acme-pay");
+        assert_eq!(value(&SCOPE).unwrap(), "data:read");
+        assert_eq!(value(&ENVIRONMENT).unwrap(), "production");
+        assert_eq!(value(&BINDING).unwrap(), "certificate");
+        assert_eq!(value(&CERTIFICATE).unwrap(), world.acme.thumbprint().to_string());
+        // RFC 9440 section 2.2, RFC 8941 section 3.3.5: base64 with padding, between colons.
+        let client_cert = value(&CLIENT_CERT).unwrap();
+        let encoded = client_cert.strip_prefix(':').and_then(|rest| rest.strip_suffix(':')).unwrap();
+        assert_eq!(STANDARD.decode(encoded).unwrap(), world.acme.der());
+        assert!(headers.iter().all(|(name, _)| is_identity_header(name.as_str())), "all of them are stripped inbound");
+    }
+
+    #[test]
+    fn without_a_certificate_none_is_claimed() {
+        let world = World::new();
+        let peer = world.peer(None);
+        let permit = world.decide("test-data", &peer, &[("client_id", "test-shop"), ("client_secret", &world.secret)]);
+        let permit = permit.unwrap();
+        let names: Vec<_> = identity_headers(&permit, &peer).map(|(name, _)| name).collect();
+        assert_eq!(names, [CLIENT_ID, SCOPE, ENVIRONMENT, BINDING]);
+        assert_eq!(permit.binding().as_str(), "internal");
+    }
+}

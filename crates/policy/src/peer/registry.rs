@@ -1,0 +1,40 @@
+//! What a decision must know of clients and revocations: a port, answered from memory.
+
+use countersign_model::certificate::RevocationReason;
+use countersign_model::client::{Client, Credential};
+use countersign_model::{ClientId, CredentialId, Serial};
+use countersign_pki::PeerCertificate;
+use std::sync::Arc;
+
+/// A client with all its credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientEntry {
+    /// The client.
+    pub client: Client,
+    /// Its credentials, revoked and expired ones too: their absence would look like a token of an unknown credential.
+    pub credentials: Vec<Credential>,
+}
+
+impl ClientEntry {
+    /// The credential with this identifier.
+    pub fn credential(&self, id: CredentialId) -> Option<&Credential> {
+        self.credentials.iter().find(|credential| credential.id == id)
+    }
+}
+
+/// The registered clients and what was revoked, as of now. Asked on every request, so it answers from memory
+/// (rule G14) and never blocks.
+pub trait Registry: Send + Sync {
+    /// The client with this `client_id`, disabled ones too.
+    fn client(&self, id: &ClientId) -> Option<Arc<ClientEntry>>;
+
+    /// The client that one of the certificate's names is registered to. Whether the credential is accepted now is not
+    /// asked here: [`super::check_certificate`] does that.
+    fn client_of_certificate(&self, certificate: &PeerCertificate) -> Option<ClientId>;
+
+    /// Why the certificate was revoked; `None` when it was not. By issuer key and serial, never by name (rule T7).
+    fn revocation(&self, issuer_key_hash: &[u8; 32], serial: &Serial) -> Option<RevocationReason>;
+
+    /// Whether the access token with this `jti` was revoked by itself.
+    fn token_revoked(&self, token_id: &str) -> bool;
+}
