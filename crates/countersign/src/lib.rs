@@ -1,1 +1,3 @@
 //! The binary: command line, configuration, wiring.
+
+pub mod config;

@@ -1,0 +1,242 @@
+//! `countersign.toml`: read, checked as a whole, and shown with every mistake at once.
+//!
+//! Text becomes [`sections`] key by key, sections become checked types, and only a file without a mistake becomes a
+//! [`Configuration`]. Nothing is read from the database: `config check` runs anywhere. Secrets stand in the file by
+//! reference only ([`secret_ref`]). A key that is not enforced does not exist.
+
+mod mistake;
+mod reader;
+pub mod reference;
+pub mod reload;
+pub mod secret_ref;
+pub mod sections;
+mod values;
+
+use mistake::Mistakes;
+use reader::Section as _;
+use secret_ref::ProcessEnvironment;
+use sections::Document;
+use sections::admin::Admin;
+use sections::apis::Api;
+use sections::audit::Audit;
+use sections::internal::Internal;
+use sections::keys::Keys;
+use sections::limits::Limits;
+use sections::listeners::Listener;
+use sections::log::Log;
+use sections::oauth::Oauth;
+use sections::routes::{Referents, Route};
+use sections::storage::Storage;
+use sections::upstreams::Upstream;
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use toml::de::DeTable;
+
+pub use mistake::{Colour, Mistake, render};
+pub use values::{Name, Origin};
+
+/// A configuration without a mistake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Configuration {
+    /// Exactly what clients see, in metadata and in every token.
+    pub issuer: String,
+    /// Where the data is.
+    pub storage: Storage,
+    /// How keys are kept.
+    pub keys: Keys,
+    /// The admin API.
+    pub admin: Admin,
+    /// Where we listen.
+    pub listeners: Vec<Listener>,
+    /// What is behind us.
+    pub upstreams: Vec<Upstream>,
+    /// What tokens are for.
+    pub apis: Vec<Api>,
+    /// What is protected, and how.
+    pub routes: Vec<Route>,
+    /// The authorization server.
+    pub oauth: Oauth,
+    /// The headers of the `internal` method.
+    pub internal: Internal,
+    /// How much and how long.
+    pub limits: Limits,
+    /// The audit log.
+    pub audit: Audit,
+    /// The operational log.
+    pub log: Log,
+}
+
+impl Configuration {
+    /// The URL below which CRLs and CA certificates are published: `http://127.0.0.1:8445`.
+    pub fn pki_url(&self) -> String {
+        let plain = self.listeners.iter().find(|listener| listener.tls.is_none());
+        plain.map(Listener::public_url).unwrap_or_default()
+    }
+}
+
+/// What the check looks at outside the file.
+pub struct Surroundings<'a> {
+    /// The directory of the file: relative paths begin here.
+    pub base: PathBuf,
+    /// For references to secrets.
+    pub environment: &'a dyn ProcessEnvironment,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{path} cannot be read: {reason}")]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why, in words.
+        reason: String,
+    },
+    /// The file has mistakes: all of them.
+    #[error("{} has {}", path.display(), count(mistakes.len()))]
+    Mistakes {
+        /// Which file.
+        path: PathBuf,
+        /// Its text, to show them in.
+        source_text: String,
+        /// In the order of the file.
+        mistakes: Vec<Mistake>,
+    },
+}
+
+impl ConfigError {
+    /// The error as people read it: each mistake as a compiler would show it, and their number.
+    pub fn render(&self, colour: Colour) -> String {
+        match self {
+            Self::Unreadable { .. } => format!("error[config]: {self}\n"),
+            Self::Mistakes { path, source_text, mistakes } => {
+                format!("{}error[config]: {self}\n", mistake::render(path, source_text, mistakes, colour))
+            }
+        }
+    }
+}
+
+fn count(mistakes: usize) -> String {
+    if mistakes == 1 { "1 mistake".to_owned() } else { format!("{mistakes} mistakes") }
+}
+
+/// Reads and checks the file at `path`.
+///
+/// # Errors
+/// When it cannot be read, and with all of its mistakes when it has some.
+pub fn load(path: &Path, environment: &dyn ProcessEnvironment) -> Result<Configuration, ConfigError> {
+    let unreadable = |reason: String| ConfigError::Unreadable { path: path.to_owned(), reason };
+    let source_text = std::fs::read_to_string(path).map_err(|error| unreadable(in_words(&error)))?;
+    // Absolute, so that it stays right when something changes the working directory.
+    let absolute = std::path::absolute(path).map_err(|error| unreadable(in_words(&error)))?;
+    let base = absolute.parent().map(Path::to_owned).unwrap_or_default();
+    check(&source_text, &Surroundings { base, environment }).map_err(|mistakes| ConfigError::Mistakes {
+        path: path.to_owned(),
+        source_text,
+        mistakes,
+    })
+}
+
+/// What an operator understands of an I/O error, without `(os error 2)`.
+pub(crate) fn in_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "it does not exist".to_owned(),
+        io::ErrorKind::PermissionDenied => "this user may not".to_owned(),
+        io::ErrorKind::InvalidData => "it is no UTF-8 text".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
+        _ => {
+            let text = error.to_string();
+            text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+        }
+    }
+}
+
+/// Checks the text of a configuration.
+///
+/// # Errors
+/// With all of its mistakes, in the order of the file.
+pub fn check(source: &str, around: &Surroundings<'_>) -> Result<Configuration, Vec<Mistake>> {
+    let mut out = Mistakes::default();
+    let (table, errors) = DeTable::parse_recoverable(source);
+    for error in &errors {
+        let end = source.len();
+        let reason = error.message().lines().collect::<Vec<_>>().join("; ");
+        out.add(Mistake::new(error.span().unwrap_or(end..end), "this is no TOML", reason));
+    }
+    // After a slip of the pen the rest of the text may be read wrongly: what follows from it would mislead.
+    if !out.is_empty() {
+        return Err(out.into_sorted());
+    }
+    let document = Document::read_table(table.get_ref(), 0..0, &mut out);
+    let configuration = document.check(around, &mut out);
+    match configuration {
+        Some(configuration) if out.is_empty() => Ok(configuration),
+        _ => Err(out.into_sorted()),
+    }
+}
+
+impl Document {
+    /// Every section is checked, whatever is wrong with the others.
+    fn check(&self, around: &Surroundings<'_>, out: &mut Mistakes) -> Option<Configuration> {
+        let issuer = self.check_issuer(out);
+        let storage = self.storage.value().and_then(|section| section.check(&around.base));
+        let keys = self.keys.value().and_then(|section| section.check(around, out));
+        let admin = self.admin.value().and_then(|section| section.check(out));
+        let listeners = sections::listeners::check(&self.listeners, admin.as_ref(), around, out);
+        let upstreams = sections::upstreams::check(all(self.upstreams.value()), out);
+        let apis = sections::apis::check(all(self.apis.value()), out);
+        let upstream_names: BTreeSet<&str> =
+            names(all(self.upstreams.value()).iter().map(|at| &at.value.name));
+        let api_names: BTreeSet<&str> = names(all(self.apis.value()).iter().map(|at| &at.value.name));
+        let known = Referents {
+            upstream_names: &upstream_names,
+            api_names: &api_names,
+            apis: &apis,
+            listeners: (listeners.len() == all(self.listeners.value()).len()).then_some(listeners.as_slice()),
+        };
+        let routes = sections::routes::check(all(self.routes.value()), &known, out);
+        let oauth = self.oauth.value().and_then(|section| section.check(out));
+        let internal = self.internal.value().and_then(|section| section.check(out));
+        let limits = self.limits.value().and_then(|section| section.check(out));
+        let audit = self.audit.value().and_then(|section| section.check(&around.base));
+        let log = self.log.value().and_then(sections::log::LogSection::check);
+        Some(Configuration {
+            issuer: issuer?,
+            storage: storage?,
+            keys: keys?,
+            admin: admin?,
+            listeners,
+            upstreams,
+            apis,
+            routes,
+            oauth: oauth?,
+            internal: internal?,
+            limits: limits?,
+            audit: audit?,
+            log: log?,
+        })
+    }
+
+    fn check_issuer(&self, out: &mut Mistakes) -> Option<String> {
+        let issuer = self.issuer.get()?;
+        if issuer.value.scheme() != "https" {
+            let reason = "an issuer is an https URL (RFC 8414 section 2)";
+            out.add(Mistake::new(issuer.entry.clone(), "the issuer is not https", reason));
+            return None;
+        }
+        Some(issuer.value.as_str().to_owned())
+    }
+}
+
+fn all<T>(list: Option<&Vec<T>>) -> &[T] {
+    list.map_or(&[], Vec::as_slice)
+}
+
+fn names<'a>(names: impl Iterator<Item = &'a reader::Given<Name>>) -> BTreeSet<&'a str> {
+    names.filter_map(|name| name.value()).map(Name::as_str).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,50 @@
+//! `[internal]`: how the sandbox method `internal` is spoken (rule C11). Routes switch it on.
+
+use crate::config::mistake::{Mistake, Mistakes};
+use crate::config::reader::section;
+use crate::config::values::HeaderText;
+use http::HeaderName;
+
+section! {
+    /// The headers of the `internal` method. HTTP Basic works beside them. Sandbox routes switch the method on.
+    InternalSection = "[internal]" {
+        /// The header that names the client.
+        client_id_header: HeaderText = Default("\"client_id\"");
+        /// The header that proves it.
+        client_secret_header: HeaderText = Default("\"client_secret\"");
+    }
+}
+
+/// The headers of the `internal` method.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Internal {
+    /// Names the client.
+    pub client_id_header: HeaderName,
+    /// Proves it.
+    pub client_secret_header: HeaderName,
+}
+
+/// Headers with a meaning of their own: as the carrier of a secret they would be logged, cached or rewritten on the way.
+const TAKEN: [&str; 8] =
+    ["authorization", "host", "cookie", "content-length", "transfer-encoding", "connection", "te", "upgrade"];
+
+impl InternalSection {
+    pub(crate) fn check(&self, out: &mut Mistakes) -> Option<Internal> {
+        let (id, secret) = (self.client_id_header.get()?, self.client_secret_header.get()?);
+        for at in [id, secret] {
+            if TAKEN.contains(&at.value.0.as_str()) {
+                let message = format!("`{}` cannot carry credentials of our own", at.value.0);
+                out.add(Mistake::new(
+                    at.entry.clone(),
+                    message,
+                    "the header has a meaning of its own in HTTP",
+                ));
+            }
+        }
+        if id.value == secret.value {
+            let message = "client_id and client_secret have the same header";
+            out.add(Mistake::new(secret.entry.clone(), message, "each needs a header of its own"));
+        }
+        Some(Internal { client_id_header: id.value.0.clone(), client_secret_header: secret.value.0.clone() })
+    }
+}

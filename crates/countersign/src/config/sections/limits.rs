@@ -1,0 +1,99 @@
+//! `[limits]`: how much and how long (rule G15).
+
+use crate::config::mistake::{Mistake, Mistakes};
+use crate::config::reader::section;
+use crate::config::values::{Period, Size};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+section! {
+    /// Limits against floods and slow callers, for each connection unless they say otherwise.
+    LimitsSection = "[limits]" {
+        /// Bytes of a request's head, request line included; more are answered with 431.
+        header_size: Size = Default("\"32KiB\"");
+        /// Fields of a request's head; more are answered with 431.
+        header_count: NonZeroU32 = Default("100");
+        /// Bytes of a request's body; more are answered with 413.
+        body_size: Size = Default("\"10MiB\"");
+        /// Bytes of chunk extensions and trailer fields of a body together.
+        chunk_overhead_size: Size = Default("\"8KiB\"");
+        /// How long a TLS handshake may take.
+        handshake_timeout: Period = Default("\"5s\"");
+        /// From the first byte of a head to its last; later is answered with 408.
+        header_timeout: Period = Default("\"10s\"");
+        /// How long a body may take as a whole; later is answered with 408.
+        body_timeout: Period = Default("\"5m\"");
+        /// How long a body may pause; later is answered with 408.
+        body_pause_timeout: Period = Default("\"20s\"");
+        /// How long a caller may take no byte of the answer.
+        write_pause_timeout: Period = Default("\"30s\"");
+        /// How long a connection is kept between two requests.
+        idle_timeout: Period = Default("\"75s\"");
+        /// What requests in flight may take when the program stops.
+        shutdown_timeout: Period = Default("\"10s\"");
+        /// Open connections from one address; more are closed before any TLS work.
+        connections_per_address: NonZeroU32 = Default("256");
+        /// Open connections with certificates of one client on each core; more are answered with 503.
+        connections_per_client: NonZeroU32 = Default("1024");
+        /// HTTP/2 streams at once.
+        concurrent_streams: NonZeroU32 = Default("128");
+        /// HTTP/2 streams that a caller may reset before they have begun (CVE-2023-44487); more end the connection.
+        stream_resets: NonZeroU32 = Default("20");
+    }
+}
+
+/// How much and how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each field is the key of the same name, which LimitsSection documents")]
+pub struct Limits {
+    pub header_bytes: usize,
+    pub header_count: usize,
+    pub body_bytes: u64,
+    pub chunk_overhead_bytes: usize,
+    pub handshake_timeout: Duration,
+    pub header_timeout: Duration,
+    pub body_timeout: Duration,
+    pub body_pause_timeout: Duration,
+    pub write_pause_timeout: Duration,
+    pub idle_timeout: Duration,
+    pub shutdown_timeout: Duration,
+    pub connections_per_address: usize,
+    pub connections_per_client: usize,
+    pub concurrent_streams: u32,
+    pub stream_resets: usize,
+}
+
+/// The largest head that is held in memory before anything is known about the caller.
+const MAX_HEAD_BYTES: u64 = 1 << 20;
+
+impl LimitsSection {
+    pub(crate) fn check(&self, out: &mut Mistakes) -> Option<Limits> {
+        for size in [&self.header_size, &self.chunk_overhead_size] {
+            let Some(at) = size.get().filter(|at| at.value.0 > MAX_HEAD_BYTES) else { continue };
+            let reason =
+                "at most 1MiB: every connection may fill it before anything is known about the caller";
+            out.add(Mistake::new(at.entry.clone(), "the limit is too large", reason));
+        }
+        Some(Limits {
+            header_bytes: usize::try_from(self.header_size.value()?.0).ok()?,
+            header_count: count(*self.header_count.value()?),
+            body_bytes: self.body_size.value()?.0,
+            chunk_overhead_bytes: usize::try_from(self.chunk_overhead_size.value()?.0).ok()?,
+            handshake_timeout: self.handshake_timeout.value()?.0,
+            header_timeout: self.header_timeout.value()?.0,
+            body_timeout: self.body_timeout.value()?.0,
+            body_pause_timeout: self.body_pause_timeout.value()?.0,
+            write_pause_timeout: self.write_pause_timeout.value()?.0,
+            idle_timeout: self.idle_timeout.value()?.0,
+            shutdown_timeout: self.shutdown_timeout.value()?.0,
+            connections_per_address: count(*self.connections_per_address.value()?),
+            connections_per_client: count(*self.connections_per_client.value()?),
+            concurrent_streams: self.concurrent_streams.value()?.get(),
+            stream_resets: count(*self.stream_resets.value()?),
+        })
+    }
+}
+
+fn count(number: NonZeroU32) -> usize {
+    usize::try_from(number.get()).unwrap_or(usize::MAX)
+}

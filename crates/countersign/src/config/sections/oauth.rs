@@ -1,0 +1,48 @@
+//! `[oauth]`: the authorization server.
+
+use crate::config::mistake::{Mistake, Mistakes};
+use crate::config::reader::{Given, section};
+use crate::config::values::{Origin, Period};
+use std::time::Duration;
+
+section! {
+    /// The authorization server.
+    OauthSection = "[oauth]" {
+        /// How long an access token lives, from 30s to 1h. Short, because who verifies it elsewhere does not hear of a revocation.
+        token_lifetime: Period = Default("\"5m\"");
+        /// Where the token endpoint is reached over mutual TLS, when that is not at the issuer (RFC 8705 section 5). Default: at the issuer.
+        mtls_url: Origin = Optional;
+    }
+}
+
+/// The authorization server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Oauth {
+    /// How long an access token lives.
+    pub token_lifetime: Duration,
+    /// Where the token endpoint is reached over mutual TLS, when elsewhere.
+    pub mtls_url: Option<String>,
+}
+
+const SHORTEST: Duration = Duration::from_secs(30);
+const LONGEST: Duration = Duration::from_secs(3600);
+
+impl OauthSection {
+    pub(crate) fn check(&self, out: &mut Mistakes) -> Option<Oauth> {
+        let lifetime = self.token_lifetime.get()?;
+        if !(SHORTEST..=LONGEST).contains(&lifetime.value.0) {
+            let reason = "a token lives from 30s to 1h: retired keys are kept for as long as the longest";
+            out.add(Mistake::new(lifetime.entry.clone(), "the token lifetime is out of range", reason));
+        }
+        let mtls_url = match &self.mtls_url {
+            Given::Is(url) if url.value.scheme() != "https" => {
+                out.add(Mistake::new(url.entry.clone(), "`mtls_url` is not https", "mutual TLS needs TLS"));
+                return None;
+            }
+            Given::Is(url) => Some(url.value.as_str().to_owned()),
+            Given::Absent => None,
+            Given::Broken => return None,
+        };
+        Some(Oauth { token_lifetime: lifetime.value.0, mtls_url })
+    }
+}

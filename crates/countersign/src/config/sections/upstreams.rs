@@ -1,0 +1,72 @@
+//! `[[upstreams]]`: what is behind us.
+
+use super::unique_names;
+use crate::config::mistake::{Mistake, Mistakes};
+use crate::config::reader::{At, section};
+use crate::config::values::{Name, Origin, Period};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+section! {
+    /// An API behind the gateway.
+    UpstreamSection = "[[upstreams]]" {
+        /// Its name; routes name it.
+        name: Name = Required;
+        /// Where it is: `http://host:port`.
+        url: Origin = Required;
+        /// How long a connection to it may take.
+        connect_timeout: Period = Default("\"2s\"");
+        /// How long it may take until its response begins, and pause in the middle of one.
+        response_timeout: Period = Default("\"30s\"");
+        /// How long an unused connection is kept: less than the upstream itself keeps it.
+        idle_timeout: Period = Default("\"30s\"");
+        /// How many unused connections each core keeps.
+        idle_connections: NonZeroU32 = Default("128");
+    }
+}
+
+/// An API behind the gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// Its name.
+    pub name: Name,
+    /// `host:port`, as the `Host` header names it.
+    pub authority: String,
+    /// How long a connection may take.
+    pub connect_timeout: Duration,
+    /// How long until its response begins, and how long it may pause.
+    pub response_timeout: Duration,
+    /// How long an unused connection is kept.
+    pub idle_timeout: Duration,
+    /// How many unused connections each core keeps.
+    pub idle_connections: usize,
+}
+
+/// Checks all upstreams.
+pub(crate) fn check(sections: &[At<UpstreamSection>], out: &mut Mistakes) -> Vec<Upstream> {
+    unique_names("upstream", sections.iter().map(|section| &section.value.name), out);
+    sections.iter().filter_map(|section| section.value.check(out)).collect()
+}
+
+impl UpstreamSection {
+    fn check(&self, out: &mut Mistakes) -> Option<Upstream> {
+        let url = self.url.get()?;
+        if url.value.scheme() != "http" {
+            let mistake = Mistake::new(
+                url.entry.clone(),
+                "upstreams are reached over plain HTTP",
+                "TLS to upstreams is not there yet",
+            );
+            out.add(mistake.help("use http:// inside one host or a protected network"));
+            return None;
+        }
+        Some(Upstream {
+            name: self.name.value()?.clone(),
+            authority: url.value.authority().to_owned(),
+            connect_timeout: self.connect_timeout.value()?.0,
+            response_timeout: self.response_timeout.value()?.0,
+            idle_timeout: self.idle_timeout.value()?.0,
+            idle_connections: usize::try_from(self.idle_connections.value()?.get()).ok()?,
+        })
+    }
+}
