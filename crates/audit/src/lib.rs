@@ -1,1 +1,40 @@
-//! The append-only hash-chained audit log.
+//! The audit log (ring R2): a record for a court. Append-only segments of JSON lines, each record with its sequence
+//! number and the hash of the record before it (design, decision 18).
+//!
+//! What it promises:
+//! - Nothing that was written can be changed, dropped, moved or cut without [`verify`] seeing it: the chain shows the
+//!   inside, the head that is kept elsewhere ([`HeadStore`]) shows the end.
+//! - What could not be written is counted, and the count is itself recorded.
+//! - The data path never waits for the disk ([`Recorder::record`]), and what must be durable is
+//!   ([`Recorder::append_durably`]).
+//! - A flood of equal refusals costs a few lines that count them exactly ([`fold`]).
+//!
+//! What it does not do: decide what is worth recording, or keep a secret; [`countersign_model::audit`] has no field
+//! for one. It knows no database, no HTTP and no clock of its own.
+//!
+//! Read in this order: [`record`] (a line), [`log`] (the files), [`fold`], [`recorder`], then the readers.
+
+pub mod record;
+
+pub mod log;
+mod medium;
+mod segment;
+mod tail;
+
+pub mod fold;
+mod queue;
+pub mod recorder;
+mod writer;
+
+pub mod find;
+mod lines;
+pub mod list;
+pub mod verify;
+
+pub use find::find;
+pub use fold::FoldSettings;
+pub use list::{Filter, list};
+pub use log::{AuditError, AuditLog, LogSettings};
+pub use record::{Entry, Folded, Head, LossCause, Lost, Record, RecordHash};
+pub use recorder::{HeadStore, HeadStoreError, Recorder, RecorderSettings, Stats, Unrecorded};
+pub use verify::{Finding, Problem, Report, verify};

@@ -1,0 +1,266 @@
+//! Folding: above a rate, equal refusals become one counted record, so that an attacker can fill neither disk nor log.
+//!
+//! Equal means: same action, reason, client and source network (/24 of IPv4, /64 of IPv6). The refusal that reaches the
+//! rate is recorded in full and opens a series; those after it are counted, and their answers bear its reference. After
+//! [`FoldSettings::interval`] the count becomes a record with that same reference, and the class starts anew. So the
+//! number of records and the counts together are exact, and a reference told to a caller is found at once.
+//!
+//! Memory is bounded: when there are too many classes (an attacker chooses `client_id` and may have many addresses) the
+//! rest are counted without the client, then without the network.
+
+use crate::record::{Entry, Folded};
+use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
+use countersign_model::{ClientId, ReasonCode, Reference, Timestamp};
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::BuildHasher;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// When refusals are folded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FoldSettings {
+    /// So many equal refusals in a second have a record of their own each. Default: 20, more than a person or a
+    /// misconfigured partner makes, so that only a flood is folded.
+    pub per_class_per_s: u32,
+    /// So many refusals in a second over all classes; above it a class has one record before it is folded. Default:
+    /// 200, about 7 GB a day at worst.
+    pub total_per_s: u32,
+    /// How long a series counts before it is recorded. Default: 10 s; at most 30 s, because a look-up searches that far.
+    pub interval: Duration,
+    /// So many classes are told apart. Default: 1024.
+    pub max_classes: usize,
+}
+
+impl Default for FoldSettings {
+    fn default() -> Self {
+        Self { per_class_per_s: 20, total_per_s: 200, interval: Duration::from_secs(10), max_classes: 1024 }
+    }
+}
+
+/// The longest interval: `find` looks that far behind a reference's own time.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(30);
+const SHARDS: usize = 16;
+const WINDOW_MS: i64 = 1000;
+
+/// What becomes of a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It gets a record of its own.
+    Recorded,
+    /// It was counted in the series of this reference.
+    Folded(Reference),
+}
+
+/// The classes and their series. Asked on the data path: one short lock of one shard.
+pub(crate) struct FoldTable {
+    settings: FoldSettings,
+    hasher: RandomState,
+    shards: Vec<Mutex<HashMap<Class, Series>>>,
+    /// Classes without a client, and without a network: bounded by the same number and by the closed sets.
+    coarse: Mutex<HashMap<Class, Series>>,
+    total: Budget,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Class {
+    action: AuditAction,
+    reason: ReasonCode,
+    client: Option<ClientId>,
+    network: Option<Network>,
+}
+
+/// One class: how many had their own record in this second, and the count while it is folded.
+struct Series {
+    window_start: Timestamp,
+    in_window: u32,
+    open: Option<Open>,
+}
+
+struct Open {
+    reference: Reference,
+    since: Timestamp,
+    first: Timestamp,
+    last: Timestamp,
+    count: u64,
+}
+
+impl FoldTable {
+    pub(crate) fn new(settings: FoldSettings) -> Self {
+        Self {
+            settings: FoldSettings { interval: settings.interval.min(LONGEST_INTERVAL), ..settings },
+            hasher: RandomState::new(),
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            coarse: Mutex::default(),
+            total: Budget::default(),
+        }
+    }
+
+    /// Decides about a refusal, at its own time.
+    pub(crate) fn refused(&self, event: &AuditEvent, reason: ReasonCode) -> Verdict {
+        let class = Class::of(event, reason);
+        let capacity = self.settings.max_classes.div_ceil(SHARDS);
+        if let Some(series) = make_room(&mut lock(self.shard(&class)), &class, capacity, event.at) {
+            return self.count(series, event);
+        }
+        let mut coarse = lock(&self.coarse);
+        let class = Class { client: None, ..class };
+        if let Some(series) = make_room(&mut coarse, &class, self.settings.max_classes, event.at) {
+            return self.count(series, event);
+        }
+        // Actions and reasons are closed sets: this level needs no bound.
+        let series = coarse.entry(Class { network: None, ..class }).or_insert_with(|| Series::new(event.at));
+        self.count(series, event)
+    }
+
+    fn count(&self, series: &mut Series, event: &AuditEvent) -> Verdict {
+        let at = event.at;
+        if let Some(open) = &mut series.open {
+            if open.count == 0 {
+                open.first = at;
+            }
+            open.count += 1;
+            open.first = open.first.min(at);
+            open.last = open.last.max(at);
+            return Verdict::Folded(open.reference);
+        }
+        // A clock that was set back must not fold for as long as it was ahead.
+        let age_ms = at.unix_ms().saturating_sub(series.window_start.unix_ms());
+        if !(0..WINDOW_MS).contains(&age_ms) {
+            (series.window_start, series.in_window) = (at, 0);
+        }
+        series.in_window += 1;
+        let within_total = self.total.take(at, self.settings.total_per_s);
+        if series.in_window >= self.settings.per_class_per_s || !within_total {
+            series.open = Some(Open { reference: event.reference, since: at, first: at, last: at, count: 0 });
+        }
+        Verdict::Recorded
+    }
+
+    /// The records of the series that are due; of all when `all`.
+    pub(crate) fn due(&self, now: Timestamp, all: bool) -> Vec<Entry> {
+        let mut records = Vec::new();
+        for shard in self.shards.iter().chain([&self.coarse]) {
+            for (class, series) in lock(shard).iter_mut() {
+                let due = |open: &mut Open| {
+                    all || now < open.since || now.since(open.since) >= self.settings.interval
+                };
+                if let Some(open) = series.open.take_if(due)
+                    && open.count > 0
+                {
+                    records.push(class.record(open, now));
+                }
+            }
+        }
+        records
+    }
+
+    fn shard(&self, class: &Class) -> &Mutex<HashMap<Class, Series>> {
+        // The hasher is keyed at random: nobody outside can choose the shard that he fills.
+        let index = usize::try_from(self.hasher.hash_one(class) % SHARDS as u64).unwrap_or(0);
+        &self.shards[index]
+    }
+}
+
+/// The class's series; `None` when there is no room for another class.
+fn make_room<'a>(
+    classes: &'a mut HashMap<Class, Series>,
+    class: &Class,
+    capacity: usize,
+    now: Timestamp,
+) -> Option<&'a mut Series> {
+    if !classes.contains_key(class) {
+        if classes.len() >= capacity {
+            classes.retain(|_, series| !series.is_idle(now));
+        }
+        if classes.len() >= capacity {
+            return None;
+        }
+        classes.insert(class.clone(), Series::new(now));
+    }
+    classes.get_mut(class)
+}
+
+// A panic elsewhere while the lock was held leaves counts behind that are still true.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Class {
+    fn of(event: &AuditEvent, reason: ReasonCode) -> Self {
+        Self {
+            action: event.action,
+            reason,
+            client: event.facts.client.clone(),
+            network: event.facts.source.map(Network::of),
+        }
+    }
+
+    /// What is equal in all refusals of the class, and nothing else.
+    fn record(&self, open: Open, now: Timestamp) -> Entry {
+        let actor = self.client.clone().map_or(Actor::Anonymous, Actor::Client);
+        let facts = Facts { client: self.client.clone(), ..Facts::default() };
+        let event = AuditEvent::refused(open.reference, now, self.action, self.reason, actor, facts);
+        let network = self.network.map(|network| network.to_string());
+        let folded = Folded { count: open.count, first: open.first, last: open.last, network };
+        Entry { folded: Some(folded), ..event.into() }
+    }
+}
+
+impl Series {
+    fn new(now: Timestamp) -> Self {
+        Self { window_start: now, in_window: 0, open: None }
+    }
+
+    fn is_idle(&self, now: Timestamp) -> bool {
+        let age_ms = now.unix_ms().saturating_sub(self.window_start.unix_ms());
+        self.open.is_none() && !(0..WINDOW_MS).contains(&age_ms)
+    }
+}
+
+/// Who is told apart by address: a household or a small network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Network {
+    base: IpAddr,
+    prefix: u8,
+}
+
+impl Network {
+    fn of(address: IpAddr) -> Self {
+        // A dual-stack socket shows IPv4 peers as ::ffff:a.b.c.d, which would all be one /64.
+        match address.to_canonical() {
+            IpAddr::V4(v4) => Self { base: Ipv4Addr::from_bits(v4.to_bits() & (!0 << 8)).into(), prefix: 24 },
+            IpAddr::V6(v6) => {
+                Self { base: Ipv6Addr::from_bits(v6.to_bits() & (!0 << 64)).into(), prefix: 64 }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.base, self.prefix)
+    }
+}
+
+/// So many in each second, over all classes and without a lock: the second in the upper bits, the count in the lower.
+#[derive(Default)]
+struct Budget(AtomicU64);
+
+impl Budget {
+    const COUNT_BITS: u32 = 24;
+
+    /// Whether there was one left.
+    fn take(&self, now: Timestamp, limit: u32) -> bool {
+        let second = (now.unix_s().max(0).unsigned_abs()) << Self::COUNT_BITS;
+        let mask = (1 << Self::COUNT_BITS) - 1;
+        let step = |state: u64| {
+            let count = if state & !mask == second { state & mask } else { 0 };
+            (count < u64::from(limit).min(mask)).then_some(second | (count + 1))
+        };
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).is_ok()
+    }
+}

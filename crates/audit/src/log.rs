@@ -1,0 +1,277 @@
+//! The files: appended to by one process, cut into segments by size and age, never changed behind the end.
+
+use crate::medium::{Disk, Medium, SegmentFile};
+use crate::record::{Entry, Head};
+use crate::segment::{Segment, segments};
+use crate::tail::{self, Recent};
+use countersign_model::{Rng, Timestamp};
+use std::collections::VecDeque;
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How the log is cut into segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogSettings {
+    /// A segment is closed at the first record boundary at or after this size. Default: 64 MiB, which `find` scans in
+    /// a fraction of a second even where it cannot search.
+    pub max_segment_bytes: u64,
+    /// A segment older than this is closed before the next record. Default: a day.
+    pub max_segment_age: Duration,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { max_segment_bytes: 64 << 20, max_segment_age: Duration::from_secs(24 * 60 * 60) }
+    }
+}
+
+/// Why the log does not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The directory or a segment cannot be read or made.
+    #[error("the audit log at {} cannot be used", path.display())]
+    Unusable {
+        /// Which directory or file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another process writes this log: two writers would break the chain.
+    #[error("the audit log at {} is in use by another process", path.display())]
+    InUse {
+        /// Which directory.
+        path: PathBuf,
+    },
+    /// Records could not be written; none of them is in the log as far as it is known.
+    #[error("the audit log at {} cannot be written", path.display())]
+    NotWritten {
+        /// Which directory or file.
+        path: PathBuf,
+        /// Why: `StorageFull` when the disk is.
+        source: io::Error,
+    },
+    /// The writer's thread could not write what somebody waits for.
+    #[error("the audit log did not confirm: {why}")]
+    NotConfirmed {
+        /// Why.
+        why: String,
+    },
+    /// The records are on disk, but the head could not be saved outside of the log.
+    #[error("the audit log's head was not saved")]
+    HeadNotSaved {
+        /// Why.
+        source: crate::recorder::HeadStoreError,
+    },
+    /// The recorder has ended.
+    #[error("the audit log is closed")]
+    Closed,
+}
+
+/// The log, open for appending. One per directory: others are refused while it lives.
+pub struct AuditLog {
+    directory: PathBuf,
+    settings: LogSettings,
+    medium: Box<dyn Medium>,
+    /// Holds the advisory lock of the directory.
+    _lock: File,
+    current: Option<Current>,
+    head: Head,
+    /// What the start has to say, as long as it could not be written.
+    owed: VecDeque<Entry>,
+    recent: Recent,
+}
+
+/// The segment that is written to.
+struct Current {
+    path: PathBuf,
+    created: Timestamp,
+    file: Box<dyn SegmentFile>,
+    /// Up to here everything is a confirmed record.
+    length: u64,
+    /// A write failed, and what it left behind `length` could not be removed yet.
+    dirty: bool,
+}
+
+impl AuditLog {
+    /// Opens the log in `directory` (made with mode 0700 where there is none) and continues its chain.
+    ///
+    /// `stored` is the head that was saved last. Whatever is not a whole record behind it is the trace of a crash: it is
+    /// moved to a file `torn-…` beside the segments, and a `log_repaired` record says so. When the log ends *before* the
+    /// stored head, or the record there is another one, that is no crash (the log is synced before its head is saved):
+    /// a `log_repaired` record says so, and the chain continues from the stored head, so that the gap stays visible to
+    /// [`crate::verify`] for ever.
+    ///
+    /// A disk that is full does not keep the log from opening: the record is written as soon as there is space.
+    ///
+    /// # Errors
+    /// When the directory cannot be used, or another process holds it.
+    pub fn open(
+        directory: &Path,
+        settings: LogSettings,
+        stored: Option<Head>,
+        now: Timestamp,
+        rng: &dyn Rng,
+    ) -> Result<Self, AuditError> {
+        Self::open_on(Box::new(Disk), directory, settings, stored, now, rng)
+    }
+
+    pub(crate) fn open_on(
+        medium: Box<dyn Medium>,
+        directory: &Path,
+        settings: LogSettings,
+        stored: Option<Head>,
+        now: Timestamp,
+        rng: &dyn Rng,
+    ) -> Result<Self, AuditError> {
+        let unusable = |source| AuditError::Unusable { path: directory.to_owned(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(unusable)?;
+        let lock = lock(directory)?;
+        let tail = tail::repair(directory, segments(directory).map_err(unusable)?, stored, now, rng)
+            .map_err(unusable)?;
+        let current = match tail.segment {
+            Some(Segment { path, created, .. }) => {
+                let file = medium.open(&path).map_err(unusable)?;
+                let length = file.length().map_err(unusable)?;
+                Some(Current { path, created, file, length, dirty: false })
+            }
+            None => None,
+        };
+        let mut log = Self {
+            directory: directory.to_owned(),
+            settings,
+            medium,
+            _lock: lock,
+            current,
+            head: tail.head,
+            owed: tail.owed,
+            recent: tail.recent,
+        };
+        if let Err(error) = log.append(&mut VecDeque::new(), now) {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the audit log cannot be written at start"
+            );
+        }
+        Ok(log)
+    }
+
+    /// The end of the log: everything up to it is on disk.
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
+    /// Appends `pending` from its front and syncs; what is confirmed is taken out of it.
+    ///
+    /// # Errors
+    /// What is still in `pending` then is not in the log: a record that was written in part is removed again. The same
+    /// call can be repeated later.
+    pub fn append(&mut self, pending: &mut VecDeque<Entry>, now: Timestamp) -> Result<(), AuditError> {
+        let mut owed = std::mem::take(&mut self.owed);
+        while !owed.is_empty() {
+            if let Err(error) = self.append_chunk(&mut owed, now) {
+                self.owed = owed;
+                return Err(error);
+            }
+        }
+        while !pending.is_empty() {
+            self.append_chunk(pending, now)?;
+        }
+        Ok(())
+    }
+
+    /// Whether an event with this reference was among the last ones that were appended durably or found at start: a
+    /// caller that did not hear of its success appends it again.
+    pub(crate) fn has_lately(&self, event: &Entry) -> bool {
+        self.recent.contains(event.event.reference)
+    }
+
+    /// One write and one sync, within one segment.
+    fn append_chunk(&mut self, pending: &mut VecDeque<Entry>, now: Timestamp) -> Result<(), AuditError> {
+        self.close_segment_when_full(now)?;
+        let current = match &mut self.current {
+            Some(current) => current,
+            none => {
+                none.insert(Current::create(&*self.medium, &self.directory, self.head.sequence + 1, now)?)
+            }
+        };
+        let mut head = self.head;
+        let mut lines = Vec::new();
+        let mut count = 0;
+        for entry in pending.iter() {
+            head = head
+                .extend(entry, &mut lines)
+                .map_err(|error| current.not_written(io::Error::other(error)))?;
+            count += 1;
+            if current.length + lines.len() as u64 >= self.settings.max_segment_bytes {
+                break;
+            }
+        }
+        // A failed sync leaves the pages marked clean although they may not be on disk, so a later sync proves nothing:
+        // only writing the lines again does.
+        if let Err(source) = current.file.append(&lines).and_then(|()| current.file.sync()) {
+            current.dirty = true;
+            let _ = current.clean(); // tried again before the next write
+            return Err(current.not_written(source));
+        }
+        current.length += lines.len() as u64;
+        self.head = head;
+        for entry in pending.drain(..count) {
+            if entry.kept_by_caller {
+                self.recent.insert(entry.event.reference);
+            }
+        }
+        Ok(())
+    }
+
+    fn close_segment_when_full(&mut self, now: Timestamp) -> Result<(), AuditError> {
+        let Some(current) = &mut self.current else { return Ok(()) };
+        current.clean().map_err(|source| current.not_written(source))?;
+        let full = current.length >= self.settings.max_segment_bytes;
+        let old = now.since(current.created) >= self.settings.max_segment_age;
+        if current.length > 0 && (full || old) {
+            self.current = None;
+        }
+        Ok(())
+    }
+}
+
+impl Current {
+    fn create(medium: &dyn Medium, directory: &Path, first: u64, now: Timestamp) -> Result<Self, AuditError> {
+        let Segment { path, created, .. } = Segment::new(directory, first, now);
+        match medium.create(&path) {
+            Ok(file) => Ok(Self { path, created, file, length: 0, dirty: false }),
+            Err(source) => Err(AuditError::NotWritten { path, source }),
+        }
+    }
+
+    fn not_written(&self, source: io::Error) -> AuditError {
+        AuditError::NotWritten { path: self.path.clone(), source }
+    }
+
+    /// Removes what a failed write left behind.
+    fn clean(&mut self) -> io::Result<()> {
+        if self.dirty {
+            if self.file.length()? != self.length {
+                self.file.truncate(self.length)?;
+            }
+            self.dirty = false;
+        }
+        Ok(())
+    }
+}
+
+/// One writer per directory. The operating system gives the lock back however the process ends.
+fn lock(directory: &Path) -> Result<File, AuditError> {
+    let path = directory.join("lock");
+    let unusable = |source| AuditError::Unusable { path: path.clone(), source };
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = file.map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(AuditError::InUse { path: directory.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(unusable(source)),
+    }
+}

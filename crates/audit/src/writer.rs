@@ -1,0 +1,149 @@
+//! The writer's thread: takes what has gathered, writes and syncs it at once, and says what it could not write.
+
+use crate::log::AuditLog;
+use crate::queue::{Batch, Confirmation, Losses, Message};
+use crate::record::{Entry, Head, LossCause};
+use crate::recorder::{RecorderSettings, Shared};
+use countersign_model::{Clock, Rng, Timestamp};
+use std::collections::VecDeque;
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tokio::sync::{oneshot, watch};
+
+/// How often the thread looks after what is due when nothing happens: series to record, a head to offer, a disk that
+/// may have space again.
+const IDLE: Duration = Duration::from_millis(250);
+
+/// The thread's own things.
+pub(crate) struct Writer {
+    log: AuditLog,
+    settings: RecorderSettings,
+    shared: Arc<Shared>,
+    heads: watch::Sender<Head>,
+    clock: Arc<dyn Clock>,
+    rng: Arc<dyn Rng>,
+    /// Not yet on disk: empty after each turn but while the disk fails.
+    pending: VecDeque<Entry>,
+    lost: Losses,
+    offered_at: Instant,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        log: AuditLog,
+        settings: RecorderSettings,
+        shared: Arc<Shared>,
+        heads: watch::Sender<Head>,
+        clock: Arc<dyn Clock>,
+        rng: Arc<dyn Rng>,
+    ) -> Self {
+        let (pending, lost) = (VecDeque::new(), Losses::default());
+        Self { log, settings, shared, heads, clock, rng, pending, lost, offered_at: Instant::now() }
+    }
+
+    pub(crate) fn run(mut self) {
+        let _unhealthy_at_the_end = MarkUnhealthy(Arc::clone(&self.shared));
+        self.offer_head(true);
+        loop {
+            let batch = self.shared.queue.take(self.settings.gather, IDLE);
+            let last = batch.last;
+            self.turn(batch);
+            if last {
+                return;
+            }
+        }
+    }
+
+    /// Everything of one batch: one write, one sync, one answer to all who wait.
+    fn turn(&mut self, batch: Batch) {
+        let now = self.clock.now();
+        let mut waiting = Vec::new();
+        for message in batch.messages {
+            match message {
+                Message::Record(event) => self.pending.push_back(event.into()),
+                Message::Append(events, reply) => {
+                    let kept = events.into_iter().map(|event| Entry { kept_by_caller: true, ..event.into() });
+                    self.pending.extend(kept.filter(|entry| !self.log.has_lately(entry)));
+                    waiting.push(reply);
+                }
+            }
+        }
+        self.lost.merge(batch.lost);
+        self.pending.extend(self.shared.folds.due(now, batch.last));
+
+        let confirmation = self.write(now);
+        self.offer_head(!waiting.is_empty() || batch.last);
+        answer(waiting, &confirmation);
+    }
+
+    fn write(&mut self, now: Timestamp) -> Confirmation {
+        let before = self.log.head().sequence;
+        let result = self.log.append(&mut self.pending, now).and_then(|()| {
+            // Only now: while the disk fails, counts grow and records of counts would only pile up.
+            if self.lost.is_empty() {
+                return Ok(());
+            }
+            self.pending.extend(self.lost.drain(now, self.rng.as_ref()));
+            self.log.append(&mut self.pending, now)
+        });
+        let head = self.log.head();
+        self.shared.written.fetch_add(head.sequence - before, Ordering::Relaxed);
+        self.shared.sequence.store(head.sequence, Ordering::Relaxed);
+        let was_healthy = self.shared.healthy.swap(result.is_ok(), Ordering::Relaxed);
+        match result {
+            Ok(()) => {
+                if !was_healthy {
+                    tracing::info!(sequence = head.sequence, "the audit log is written again");
+                }
+                Ok(head)
+            }
+            Err(error) => {
+                if was_healthy {
+                    tracing::error!(error = &error as &dyn Error, "the audit log is not written");
+                }
+                self.keep_what_may_be_kept();
+                Err(error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}")))
+            }
+        }
+    }
+
+    /// While the disk fails: bounded memory, oldest first, the rest counted.
+    fn keep_what_may_be_kept(&mut self) {
+        self.pending.retain(|entry| !entry.kept_by_caller);
+        while self.pending.len() > self.settings.kept_while_disk_fails {
+            let Some(entry) = self.pending.pop_back() else { break };
+            self.lost.count(&entry, LossCause::DiskFailed);
+            if entry.lost.is_none() {
+                let events = entry.folded.map_or(1, |folded| folded.count);
+                self.shared.lost.fetch_add(events, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// The head is on disk before anybody hears of it: a crash in between never looks like a cut tail.
+    fn offer_head(&mut self, now: bool) {
+        let head = self.log.head();
+        let saved = self.shared.head_saved.load(Ordering::Relaxed) >= head.sequence;
+        if !saved && (now || self.offered_at.elapsed() >= self.settings.head_interval) {
+            self.offered_at = Instant::now();
+            self.heads.send_replace(head);
+        }
+    }
+}
+
+fn answer(waiting: Vec<oneshot::Sender<Confirmation>>, confirmation: &Confirmation) {
+    for reply in waiting {
+        let _ = reply.send(confirmation.clone()); // who asked may be gone
+    }
+}
+
+/// However the thread ends: without it nothing is recorded.
+struct MarkUnhealthy(Arc<Shared>);
+
+impl Drop for MarkUnhealthy {
+    fn drop(&mut self) {
+        self.0.healthy.store(false, Ordering::Relaxed);
+    }
+}
