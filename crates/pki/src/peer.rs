@@ -1,7 +1,7 @@
 //! The certificate that a peer proved in its handshake.
 
-use crate::key::sha256;
 use crate::path::ChainError;
+use crate::thumbprint;
 use countersign_model::{Serial, Thumbprint, Timestamp};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
@@ -39,7 +39,7 @@ impl PeerCertificate {
         });
         Ok(Self {
             der: der.to_vec(),
-            thumbprint: Thumbprint(sha256(der)),
+            thumbprint: thumbprint(der),
             serial: Serial::from_octets(certificate.raw_serial())
                 .ok_or(ChainError::Malformed("serial number"))?,
             issuer_key_hash,
@@ -54,7 +54,7 @@ impl PeerCertificate {
     #[cfg(any(test, feature = "testing"))]
     pub fn danger_unverified(parts: UnverifiedParts) -> Self {
         Self {
-            thumbprint: Thumbprint(sha256(&parts.der)),
+            thumbprint: thumbprint(&parts.der),
             der: parts.der,
             serial: parts.serial,
             issuer_key_hash: parts.issuer_key_hash,

@@ -1,5 +1,6 @@
 //! The lint of a TBSCertificate.
 
+use super::strict::is_strict_certificate;
 use super::{Findings, LintErrors, Policy, is_our_algorithm, is_well_encoded};
 use crate::certificate::IssuerIdentity;
 use crate::csr::name_text;
@@ -43,6 +44,8 @@ impl Policy for CertificatePolicy<'_> {
         let (rest, tbs) = TbsCertificate::from_der(der).map_err(|_| LintErrors::from("unreadable"))?;
         let mut findings = Findings::default();
         findings.require(rest.is_empty(), "bytes after its end");
+        let strict = self.subject.to_der().is_ok_and(|subject| is_strict_certificate(der, &subject));
+        findings.require(strict, "not strict DER");
         self.check_fields(&tbs, &mut findings);
         self.check_validity(&tbs, &mut findings);
         self.check_subject(&tbs, &mut findings);

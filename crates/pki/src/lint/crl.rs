@@ -1,14 +1,16 @@
 //! The lint of a TBSCertList (rule R1).
 
+use super::strict::is_strict_list;
 use super::{Findings, LintErrors, Policy, is_our_algorithm, is_well_encoded};
+use crate::asn1::TbsCertList;
 use crate::certificate::IssuerIdentity;
 use crate::crl::{full_name_uri, read_entry};
 use countersign_model::certificate::RevocationReason;
 use countersign_model::{Serial, Timestamp};
-use der::{Decode, Reader, SliceReader, Tag};
+use der::Decode;
 use x509_parser::extensions::{IssuingDistributionPoint, ParsedExtension, X509Extension};
 use x509_parser::prelude::FromDer;
-use x509_parser::revocation_list::TbsCertList;
+use x509_parser::revocation_list::TbsCertList as ParsedList;
 use x509_parser::x509::X509Version;
 
 /// What a CRL may be.
@@ -35,9 +37,10 @@ impl CrlPolicy<'_> {
 
 impl Policy for CrlPolicy<'_> {
     fn check(&self, der: &[u8]) -> Result<(), LintErrors> {
-        let (rest, list) = TbsCertList::from_der(der).map_err(|_| LintErrors::from("unreadable"))?;
+        let (rest, list) = ParsedList::from_der(der).map_err(|_| LintErrors::from("unreadable"))?;
         let mut findings = Findings::default();
         findings.require(rest.is_empty(), "bytes after its end");
+        findings.require(is_strict_list(der), "not strict DER");
         findings.require(list.version == Some(X509Version::V2), "not version 2");
         findings.require(is_our_algorithm(&list.signature), "signature algorithm is not ecdsa-with-SHA256");
         findings.require(
@@ -52,7 +55,7 @@ impl Policy for CrlPolicy<'_> {
 }
 
 impl CrlPolicy<'_> {
-    fn check_dates(&self, list: &TbsCertList<'_>, findings: &mut Findings) {
+    fn check_dates(&self, list: &ParsedList<'_>, findings: &mut Findings) {
         let Some(next_update) = &list.next_update else {
             return findings.require(false, "nextUpdate is missing");
         };
@@ -69,7 +72,7 @@ impl CrlPolicy<'_> {
     }
 
     /// AKI, CRLNumber and a critical IDP, each once, and no others.
-    fn check_extensions(&self, list: &TbsCertList<'_>, findings: &mut Findings) {
+    fn check_extensions(&self, list: &ParsedList<'_>, findings: &mut Findings) {
         let mut seen = Vec::new();
         for extension in list.extensions() {
             let (name, valid) = self.check_extension(extension);
@@ -116,7 +119,7 @@ impl CrlPolicy<'_> {
     }
 }
 
-fn check_entries(list: &TbsCertList<'_>, der: &[u8], findings: &mut Findings) {
+fn check_entries(list: &ParsedList<'_>, der: &[u8], findings: &mut Findings) {
     let mut previous: Option<Serial> = None;
     for entry in &list.revoked_certificates {
         let Ok(read) = read_entry(entry) else {
@@ -138,22 +141,8 @@ fn check_entries(list: &TbsCertList<'_>, der: &[u8], findings: &mut Findings) {
             "an entry with an explicit unspecified or another extension",
         );
     }
-    findings.require(!has_empty_list(der), "revokedCertificates is empty instead of absent");
-}
-
-/// RFC 5280 section 5.1.2.6. x509-parser does not tell an empty list from none, so the elements are walked.
-fn has_empty_list(der: &[u8]) -> bool {
-    let elements = || -> der::Result<Vec<(Tag, usize)>> {
-        let outer = der::asn1::AnyRef::from_der(der)?;
-        let mut reader = SliceReader::new(outer.value())?;
-        let mut elements = Vec::new();
-        while !reader.is_finished() {
-            let element = der::asn1::AnyRef::decode(&mut reader)?;
-            elements.push((der::Tagged::tag(&element), element.value().len()));
-        }
-        Ok(elements)
-    };
-    // version, signature, issuer and two dates come first; the issuer may be empty in theory, never in a CA of ours.
-    elements()
-        .map_or(true, |elements| elements.iter().skip(5).any(|(tag, len)| *tag == Tag::Sequence && *len == 0))
+    // RFC 5280 section 5.1.2.6: absent, not empty. x509-parser does not tell one from the other.
+    let absent_or_filled = TbsCertList::from_der(der)
+        .is_ok_and(|list| list.revoked_certificates.is_none_or(|entries| !entries.is_empty()));
+    findings.require(absent_or_filled, "revokedCertificates is empty instead of absent");
 }

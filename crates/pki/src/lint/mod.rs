@@ -5,6 +5,7 @@
 
 mod certificate;
 mod crl;
+mod strict;
 
 use std::fmt;
 

@@ -5,6 +5,7 @@ use crate::support::{Authority, Key, NOW, installed, judge, new_serial, report, 
 use countersign_model::certificate::RevocationReason;
 use countersign_pki::pem::{self, Label};
 use countersign_pki::{CrlEntry, RevocationList, TrustAnchors, TrustedIssuer, validate_client};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
@@ -98,22 +99,29 @@ fn openssl_verifies_our_crl_and_finds_the_revoked_certificate_on_it() {
     }
     let emitted = Emitted::new();
     for list in ["empty.crl", "full.crl"] {
-        let output = run(&mut openssl(&emitted, &["crl", "-in", list, "-CAfile", "clients.pem", "-verify", "-noout"]));
+        let output =
+            run(&mut openssl(&emitted, &["crl", "-in", list, "-CAfile", "clients.pem", "-verify", "-noout"]));
         assert!(output.contains("verify OK"), "{output}");
     }
     let text = run(&mut openssl(&emitted, &["crl", "-in", "full.crl", "-noout", "-text"]));
     let der = pem::decode(Label::Crl, &std::fs::read(emitted.path("full.crl")).unwrap()).unwrap();
     for entry in RevocationList::parse(&der).unwrap().entries {
-        assert!(text.contains(&entry.serial.to_string().to_uppercase()), "{} is missing in\n{text}", entry.serial);
+        assert!(
+            text.contains(&entry.serial.to_string().to_uppercase()),
+            "{} is missing in\n{text}",
+            entry.serial
+        );
     }
-    let mut check = |list: &str, leaf: &str| {
+    let check = |list: &str, leaf: &str| {
         let arguments = ["-crl_check", "-CRLfile", list, "-untrusted", "clients.pem", leaf];
         let output = verify(&emitted, &arguments).output().unwrap();
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     // The critical IDP is honoured only because it is the leaf's CDP byte for byte (rule R1).
-    assert_eq!(check("empty.crl", "revoked.pem").0, true, "{}", check("empty.crl", "revoked.pem").1);
-    assert_eq!(check("full.crl", "client.pem").0, true, "{}", check("full.crl", "client.pem").1);
+    for (list, leaf) in [("empty.crl", "revoked.pem"), ("full.crl", "client.pem")] {
+        let (accepted, output) = check(list, leaf);
+        assert!(accepted, "{list} {leaf}: {output}");
+    }
     let (accepted, output) = check("full.crl", "revoked.pem");
     assert!(!accepted && output.contains("revoked"), "{output}");
 }
@@ -125,7 +133,8 @@ fn openssl_verifies_our_request() {
     }
     let emitted = Emitted::new();
     emitted.write("acme-pay.csr", &Key::generate().request("acme-pay"));
-    let output = run(&mut openssl(&emitted, &["req", "-in", "acme-pay.csr", "-verify", "-noout", "-subject"]));
+    let output =
+        run(&mut openssl(&emitted, &["req", "-in", "acme-pay.csr", "-verify", "-noout", "-subject"]));
     assert!(output.contains("verify OK") && output.contains("CN = acme-pay"), "{output}");
 }
 
@@ -146,17 +155,19 @@ fn rule_p6_pkilint_finds_no_error_but_the_listed_ones() {
         return;
     };
     let version = run(Command::new(pip).args(["--disable-pip-version-check", "show", "pkilint"]));
-    report(&format!("judge: pkilint {}", version.lines().find(|line| line.starts_with("Version")).unwrap()));
+    report(&format!("judge: pkilint, {}", version.lines().find(|line| line.starts_with("Version")).unwrap()));
     let emitted = Emitted::new();
     let mut found = BTreeSet::new();
     for name in CERTIFICATES {
         let mut command = Command::new(&certificate_linter);
-        command.args(["lint", "-s", "ERROR", "-f", "CSV"]).arg(emitted.path(name));
+        command.args(["lint", "-s", "ERROR", "-f", "JSON"]).arg(emitted.path(name));
         found.extend(findings(command, name));
     }
     for name in ["empty.crl", "full.crl"] {
         let mut command = Command::new(&crl_linter);
-        command.args(["lint", "-t", "CRL", "-p", "PKIX", "-s", "ERROR", "-f", "CSV"]).arg(emitted.path(name));
+        command
+            .args(["lint", "-t", "CRL", "-p", "PKIX", "-s", "ERROR", "-f", "JSON"])
+            .arg(emitted.path(name));
         found.extend(findings(command, name));
     }
     let lines = PKILINT_ACCEPTED.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -167,15 +178,17 @@ fn rule_p6_pkilint_finds_no_error_but_the_listed_ones() {
 /// pkilint's findings as `finding | field | message`. It exits with their number.
 fn findings(mut command: Command, document: &str) -> Vec<String> {
     let output = command.output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let rows: Vec<&str> = text.lines().skip(1).filter(|line| !line.is_empty()).collect();
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() || !rows.is_empty(), "{document}: {text}{errors}");
-    rows.iter()
-        .map(|row| {
-            let columns: Vec<&str> = row.splitn(5, ',').collect();
-            assert_eq!(columns.len(), 5, "{document}: {text}");
-            format!("{} | {} | {}", columns[3], columns[0], columns[4].trim_matches('"'))
-        })
-        .collect()
+    let judged: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{document}: {errors}"));
+    let mut found = Vec::new();
+    for result in judged["results"].as_array().unwrap() {
+        for finding in result["finding_descriptions"].as_array().unwrap() {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let (code, message) = (text(&finding["code"]), text(&finding["message"]));
+            found.push(format!("{code} | {} | {message}", text(&result["node_path"])));
+        }
+    }
+    assert_eq!(output.status.success(), found.is_empty(), "{document}: {errors}");
+    found
 }

@@ -27,7 +27,10 @@ fn x509_limbo_agrees_but_for_the_listed_deviations() {
         let expected = case["expected_result"] == "SUCCESS";
         let result = run(case);
         if result.is_ok() != expected {
-            found.insert(id, result.map_or_else(|error| format!("refused: {error}"), |()| "accepted".to_owned()));
+            found.insert(
+                id,
+                result.map_or_else(|error| format!("refused: {error}"), |()| "accepted".to_owned()),
+            );
         }
     }
     report(&format!(

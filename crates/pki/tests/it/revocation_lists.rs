@@ -44,8 +44,10 @@ fn findings(issuer: &Authority, template: &CrlTemplate, policy: &CrlPolicy<'_>) 
 #[test]
 fn rule_r1_a_list_is_read_as_it_was_written() {
     let issuer = Authority::root();
-    let mut entries: Vec<CrlEntry> =
-        RevocationReason::ALL.into_iter().map(|reason| CrlEntry { serial: new_serial(), ..entry("01", reason) }).collect();
+    let mut entries: Vec<CrlEntry> = RevocationReason::ALL
+        .into_iter()
+        .map(|reason| CrlEntry { serial: new_serial(), ..entry("01", reason) })
+        .collect();
     let template = list_of(&issuer, 7, entries.clone());
     let der = sign_list(&issuer, &template);
     let list = RevocationList::parse(&der).unwrap();
@@ -68,7 +70,8 @@ fn rule_r1_an_empty_list_has_no_revoked_certificates_and_unspecified_no_reason()
     assert_eq!(RevocationList::parse(&empty).unwrap().entries, []);
     let reason_code_oid = [0x06, 0x03, 0x55, 0x1d, 0x15];
     let has_reason = |der: &[u8]| der.windows(5).any(|window| window == reason_code_oid);
-    let unspecified = sign_list(&issuer, &list_of(&issuer, 2, vec![entry("0a", RevocationReason::Unspecified)]));
+    let unspecified =
+        sign_list(&issuer, &list_of(&issuer, 2, vec![entry("0a", RevocationReason::Unspecified)]));
     assert!(!has_reason(&unspecified));
     let stated = sign_list(&issuer, &list_of(&issuer, 3, vec![entry("0a", RevocationReason::Superseded)]));
     assert!(has_reason(&stated));
@@ -88,12 +91,15 @@ fn rule_r1_the_number_strictly_increases() {
 #[test]
 fn rule_r1_the_distribution_point_is_the_leafs_byte_for_byte() {
     let issuer = Authority::root();
-    let template =
-        CrlTemplate { distribution_point_url: CRL_URL.replace("/0.crl", "/1.crl"), ..list_of(&issuer, 1, Vec::new()) };
+    let template = CrlTemplate {
+        distribution_point_url: CRL_URL.replace("/0.crl", "/1.crl"),
+        ..list_of(&issuer, 1, Vec::new())
+    };
     let found = findings(&issuer, &template, &policy(&issuer, None));
     assert!(found.contains("issuingDistributionPoint"), "{found}");
     for refused in ["https://127.0.0.1/0.crl", "/0.crl", "http://a b/0.crl", "ldap://x/"] {
-        let template = CrlTemplate { distribution_point_url: refused.into(), ..list_of(&issuer, 1, Vec::new()) };
+        let template =
+            CrlTemplate { distribution_point_url: refused.into(), ..list_of(&issuer, 1, Vec::new()) };
         assert!(template.to_be_signed().is_err(), "{refused}");
     }
 }
@@ -121,7 +127,8 @@ fn rule_r1_a_lint_refuses_what_a_list_may_not_say() {
 #[test]
 fn a_large_list_is_read_and_written() {
     let issuer = Authority::root();
-    let entries = (0..20_000).map(|_| CrlEntry { serial: new_serial(), ..entry("01", RevocationReason::Superseded) });
+    let entries =
+        (0..20_000).map(|_| CrlEntry { serial: new_serial(), ..entry("01", RevocationReason::Superseded) });
     let der = sign_list(&issuer, &list_of(&issuer, 1, entries.collect()));
     assert_eq!(RevocationList::parse(&der).unwrap().entries.len(), 20_000);
 }

@@ -7,7 +7,8 @@ use countersign_model::{Rng, Serial, Timestamp};
 use countersign_pki::certificate::CertificateTemplate;
 use countersign_pki::profile::{lifetime_days, validity};
 use countersign_pki::{
-    CertificatePolicy, Csr, IssuerIdentity, PublicKey, Subject, SubjectAltName, assemble_csr, csr_info_to_sign, serial,
+    CertificatePolicy, Csr, IssuerIdentity, PublicKey, Subject, SubjectAltName, assemble_csr,
+    csr_info_to_sign, serial,
 };
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -185,7 +186,10 @@ pub(crate) fn judge(program: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    report(&format!("SKIPPED: needs {} (scripts/test installs it, or set COUNTERSIGN_JUDGES)", path.display()));
+    report(&format!(
+        "SKIPPED: needs {} (scripts/test installs it, or set COUNTERSIGN_JUDGES)",
+        path.display()
+    ));
     None
 }
 
@@ -206,7 +210,8 @@ pub(crate) fn installed(program: &str, version: &str) -> Option<PathBuf> {
 /// Runs a judge; its whole output is the message when it is not content.
 pub(crate) fn run(command: &mut Command) -> String {
     let output = command.output().unwrap();
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{command:?}\n{text}");
     text
 }
