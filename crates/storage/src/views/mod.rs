@@ -1,1 +1,200 @@
-//! The views.
+//! What the data path reads instead of the database: clients, revocations and issuers in memory.
+//!
+//! Built from storage at start and kept current by [`follow`], one entry at a time: a revocation among a million
+//! certificates copies nothing but itself. Reading takes no lock that another core holds for long.
+
+mod follow;
+mod registry;
+
+pub use follow::follow;
+
+use crate::{StorageError, Store};
+use arc_swap::ArcSwap;
+use countersign_model::certificate::{CertificateState, RevocationReason};
+use countersign_model::change::{Change, Changed};
+use countersign_model::client::{CertificateMatcher, CredentialKind};
+use countersign_model::{ClientId, IssuerId, Serial, Timestamp};
+use countersign_pki::TrustedIssuer;
+use countersign_policy::ClientEntry;
+use dashmap::DashMap;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How many CRL shards an issuer has. One to begin with; the address with its shard is in every leaf from day one.
+pub const CRL_SHARDS: u16 = 1;
+
+/// SHA-256 of an issuer's SubjectPublicKeyInfo: what revocation is keyed by, together with the serial (rule G14).
+pub type IssuerKeyHash = [u8; 32];
+
+/// How many rows are read at once while the views are built.
+const PAGE: u32 = 1000;
+
+/// The views. One for a process, shared by all workers.
+#[derive(Debug)]
+pub struct Views {
+    clients: DashMap<ClientId, Arc<ClientEntry>>,
+    by_san_uri: DashMap<String, ClientId>,
+    revoked: DashMap<(IssuerKeyHash, Serial), Revoked>,
+    issuers: ArcSwap<Issuers>,
+    applied: watch::Sender<u64>,
+    heard_ms: AtomicI64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Revoked {
+    reason: RevocationReason,
+    not_after: Timestamp,
+}
+
+#[derive(Debug, Default)]
+struct Issuers {
+    key_hash: HashMap<IssuerId, IssuerKeyHash>,
+    name: HashMap<IssuerKeyHash, IssuerId>,
+}
+
+impl Views {
+    /// Reads everything that the data path needs.
+    ///
+    /// # Errors
+    /// What storage suffers from.
+    pub async fn load(store: &dyn Store, now: Timestamp) -> Result<Self, StorageError> {
+        // The position is read first: a change committed while we read is applied again, which does no harm.
+        let position = store.last_change().await?;
+        let views = Self {
+            clients: DashMap::new(),
+            by_san_uri: DashMap::new(),
+            revoked: DashMap::new(),
+            issuers: ArcSwap::default(),
+            applied: watch::Sender::new(position),
+            heard_ms: AtomicI64::new(now.unix_ms()),
+        };
+        views.load_issuers(store, now).await?;
+        let mut after: Option<ClientId> = None;
+        loop {
+            let page = store.clients_after(after.as_ref(), PAGE).await?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.id.clone());
+            for (client, credentials) in page {
+                views.put_client(ClientEntry { client, credentials });
+            }
+        }
+        Ok(views)
+    }
+
+    /// The issuer of ours that has this key.
+    pub fn issuer_name(&self, key_hash: &IssuerKeyHash) -> Option<IssuerId> {
+        self.issuers.load().name.get(key_hash).cloned()
+    }
+
+    /// Waits until everything up to `sequence` is applied here, so that an acknowledged revocation is enforced by the
+    /// very next request (rule G14). Returns false when that took longer than `patience`.
+    pub async fn applied(&self, sequence: u64, patience: Duration) -> bool {
+        let mut position = self.applied.subscribe();
+        tokio::time::timeout(patience, position.wait_for(|&position| position >= sequence))
+            .await
+            .is_ok_and(|waited| waited.is_ok())
+    }
+
+    /// When the feed was last heard of: its age is readiness (rule G16).
+    pub fn heard_at(&self) -> Timestamp {
+        Timestamp::from_unix_ms(self.heard_ms.load(Ordering::Relaxed))
+    }
+
+    /// Forgets revocations of certificates that have expired by themselves.
+    pub fn forget_expired(&self, now: Timestamp) {
+        self.revoked.retain(|_, revoked| revoked.not_after >= now);
+    }
+
+    /// How many clients and revocations are held.
+    pub fn sizes(&self) -> (usize, usize) {
+        (self.clients.len(), self.revoked.len())
+    }
+
+    async fn apply(&self, change: &Change, store: &dyn Store, now: Timestamp) -> Result<(), StorageError> {
+        match &change.subject {
+            Changed::Client(id) => match store.client(id).await? {
+                Some((client, credentials)) => self.put_client(ClientEntry { client, credentials }),
+                None => self.remove_client(id),
+            },
+            Changed::Certificate(issuer, serial) => self.load_certificate(store, issuer, serial).await?,
+            Changed::Issuers => self.load_issuers(store, now).await?,
+            // Followed by whoever holds them: the token key ring, the published CRLs, the admin API.
+            Changed::TokenKeys | Changed::Operators | Changed::Crl(..) => {}
+        }
+        Ok(())
+    }
+
+    fn put_client(&self, entry: ClientEntry) {
+        let id = entry.client.id.clone();
+        let uris: Vec<String> = matchers(&entry).map(str::to_owned).collect();
+        let before = self.clients.insert(id.clone(), Arc::new(entry));
+        for uri in &uris {
+            self.by_san_uri.insert(uri.clone(), id.clone());
+        }
+        for gone in
+            before.iter().flat_map(|before| matchers(before)).filter(|uri| !uris.iter().any(|u| u == uri))
+        {
+            self.by_san_uri.remove_if(gone, |_, owner| *owner == id);
+        }
+    }
+
+    fn remove_client(&self, id: &ClientId) {
+        if let Some((_, entry)) = self.clients.remove(id) {
+            for uri in matchers(&entry) {
+                self.by_san_uri.remove_if(uri, |_, owner| owner == id);
+            }
+        }
+    }
+
+    async fn load_issuers(&self, store: &dyn Store, now: Timestamp) -> Result<(), StorageError> {
+        let mut issuers = Issuers::default();
+        for issuer in store.issuers().await? {
+            let key_hash = TrustedIssuer::new(issuer.id.clone(), issuer.certificate)
+                .map_err(|error| {
+                    StorageError::Corrupt(format!("certificate of issuer {}: {error}", issuer.id))
+                })?
+                .key_hash;
+            issuers.key_hash.insert(issuer.id.clone(), key_hash);
+            issuers.name.insert(key_hash, issuer.id.clone());
+            for shard in 0..CRL_SHARDS {
+                for revoked in store.revoked_certificates(&issuer.id, shard, now).await? {
+                    let entry = Revoked { reason: revoked.reason, not_after: revoked.not_after };
+                    self.revoked.insert((key_hash, revoked.serial), entry);
+                }
+            }
+        }
+        self.issuers.store(Arc::new(issuers));
+        Ok(())
+    }
+
+    async fn load_certificate(
+        &self,
+        store: &dyn Store,
+        issuer: &IssuerId,
+        serial: &Serial,
+    ) -> Result<(), StorageError> {
+        let Some(key_hash) = self.issuers.load().key_hash.get(issuer).copied() else {
+            return Err(StorageError::Corrupt(format!("a certificate of the unknown issuer {issuer}")));
+        };
+        let Some(record) = store.certificate(issuer, serial).await? else { return Ok(()) };
+        let reason = match record.state {
+            CertificateState::Revoked { reason, .. } => reason,
+            CertificateState::Abandoned { .. } => RevocationReason::CessationOfOperation,
+            CertificateState::Pending | CertificateState::Issued => return Ok(()),
+        };
+        self.revoked.insert((key_hash, *serial), Revoked { reason, not_after: record.not_after });
+        Ok(())
+    }
+}
+
+/// The names by which certificates stand for a client, those of revoked credentials too: whether a credential is
+/// accepted now is the decision's question.
+fn matchers(entry: &ClientEntry) -> impl Iterator<Item = &str> {
+    entry.credentials.iter().filter_map(|credential| match &credential.kind {
+        CredentialKind::Certificate(CertificateMatcher::SanUri(uri)) => Some(uri.as_str()),
+        CredentialKind::Secret { .. } => None,
+    })
+}

@@ -1,0 +1,100 @@
+//! The authority itself: the issuers with their signers, and what the use cases share.
+
+use crate::crl::Crls;
+use crate::{Refusal, Settings};
+use countersign_keys::{Custody, Signer};
+use countersign_model::certificate::{Issuer, IssuerRole};
+use countersign_model::{Clock, IssuerId, Rng};
+use countersign_pki::{IssuerIdentity, TrustedIssuer};
+use countersign_storage::{StorageError, Store};
+use std::sync::Arc;
+
+/// Signs certificates and CRLs. One for a process.
+pub struct CertificateAuthority {
+    pub(crate) settings: Settings,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) custody: Arc<Custody>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) rng: Arc<dyn Rng>,
+    pub(crate) issuers: Vec<SigningIssuer>,
+    pub(crate) crls: Crls,
+}
+
+/// One of our CAs, with what it signs by.
+pub(crate) struct SigningIssuer {
+    pub(crate) id: IssuerId,
+    pub(crate) role: IssuerRole,
+    pub(crate) certificate: Vec<u8>,
+    pub(crate) identity: IssuerIdentity,
+    pub(crate) signer: Arc<dyn Signer>,
+}
+
+impl CertificateAuthority {
+    /// Opens the keys of the issuers that are in storage ([`CertificateAuthority::initialize`] makes them).
+    ///
+    /// # Errors
+    /// When a key is missing or does not open, or a certificate cannot be read.
+    pub async fn open(
+        settings: Settings,
+        store: Arc<dyn Store>,
+        custody: Arc<Custody>,
+        clock: Arc<dyn Clock>,
+        rng: Arc<dyn Rng>,
+    ) -> Result<Self, Refusal> {
+        let mut issuers = Vec::new();
+        for issuer in store.issuers().await? {
+            let key = store.key(&issuer.key).await?.ok_or(Refusal::NotFound("key of an issuer"))?;
+            issuers.push(SigningIssuer::new(&issuer, custody.signer(&key)?)?);
+        }
+        let authority = Self { settings, store, custody, clock, rng, issuers, crls: Crls::default() };
+        authority.load_crls().await?;
+        Ok(authority)
+    }
+
+    /// The certificate of one of our CAs, DER.
+    pub fn issuer_certificate(&self, issuer: &IssuerId) -> Option<&[u8]> {
+        self.issuers
+            .iter()
+            .find(|candidate| candidate.id == *issuer)
+            .map(|issuer| issuer.certificate.as_slice())
+    }
+
+    /// Our CAs that sign for `role`, as pinned trust anchors (rule T7).
+    ///
+    /// # Errors
+    /// When a certificate cannot be read.
+    pub fn trusted(&self, role: IssuerRole) -> Result<Vec<TrustedIssuer>, Refusal> {
+        self.issuers
+            .iter()
+            .filter(|issuer| issuer.role == role)
+            .map(|issuer| {
+                TrustedIssuer::new(issuer.id.clone(), issuer.certificate.clone()).map_err(unreadable)
+            })
+            .collect()
+    }
+
+    pub(crate) fn issuer_for(&self, role: IssuerRole) -> Result<&SigningIssuer, Refusal> {
+        self.issuers.iter().find(|issuer| issuer.role == role).ok_or(Refusal::NotFound("issuer"))
+    }
+
+    pub(crate) fn issuer(&self, id: &IssuerId) -> Result<&SigningIssuer, Refusal> {
+        self.issuers.iter().find(|issuer| issuer.id == *id).ok_or(Refusal::NotFound("issuer"))
+    }
+}
+
+impl SigningIssuer {
+    pub(crate) fn new(issuer: &Issuer, signer: Arc<dyn Signer>) -> Result<Self, Refusal> {
+        let identity = IssuerIdentity::from_certificate(&issuer.certificate).map_err(unreadable)?;
+        Ok(Self {
+            id: issuer.id.clone(),
+            role: issuer.role,
+            certificate: issuer.certificate.clone(),
+            identity,
+            signer,
+        })
+    }
+}
+
+fn unreadable(error: impl std::fmt::Display) -> Refusal {
+    Refusal::Storage(StorageError::Corrupt(format!("the certificate of an issuer: {error}")))
+}

@@ -1,0 +1,160 @@
+//! Publishes CRLs: one full list for each issuer and shard, anew at once on revocation, and daily at least (rule R2).
+
+use crate::authority::SigningIssuer;
+use crate::{CertificateAuthority, Refusal};
+use countersign_model::certificate::{CrlRecord, IssuerRole};
+use countersign_model::{IssuerId, Timestamp};
+use countersign_pki::{CrlEntry, CrlPolicy, CrlTemplate};
+use countersign_storage::views::CRL_SHARDS;
+use countersign_storage::{StorageError, Transaction, Write};
+use dashmap::DashMap;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+/// How long a list is valid, and after how many days the next one is out (rule R2: nextUpdate at most 10 days away, the
+/// root's at most 12 months; a new one daily at least).
+struct Cadence {
+    valid_days: i64,
+    renew_days: i64,
+}
+
+const ISSUING: Cadence = Cadence { valid_days: 7, renew_days: 1 };
+const ROOT: Cadence = Cadence { valid_days: 360, renew_days: 30 };
+
+/// The lists as they are served, and what is known of the ones that were signed.
+#[derive(Default)]
+pub(crate) struct Crls {
+    published: DashMap<(IssuerId, u16), Arc<CrlRecord>>,
+    /// The position of the change feed that each list speaks of. Held while a list is signed: numbers increase
+    /// strictly (rule R1), and whoever waited finds its revocation on the list that was signed meanwhile.
+    covered: Mutex<HashMap<(IssuerId, u16), u64>>,
+}
+
+impl CertificateAuthority {
+    /// The list of an issuer's shard, as last published.
+    pub fn crl(&self, issuer: &IssuerId, shard: u16) -> Option<Arc<CrlRecord>> {
+        self.crls.published.get(&(issuer.clone(), shard)).map(|crl| crl.value().clone())
+    }
+
+    /// Reads a list that was published, here or on another node, so that it is served.
+    ///
+    /// # Errors
+    /// What storage suffers from.
+    pub async fn reload_crl(&self, issuer: &IssuerId, shard: u16) -> Result<(), StorageError> {
+        if let Some(crl) = self.store.crl(issuer, shard).await? {
+            self.keep(crl);
+        }
+        Ok(())
+    }
+
+    /// Signs and publishes every list that is missing or due by its age; returns how many.
+    ///
+    /// # Errors
+    /// The first failure; the lists that were signed before it stay published.
+    pub async fn publish_due_crls(&self) -> Result<usize, Refusal> {
+        let mut published = 0;
+        for issuer in &self.issuers {
+            for shard in 0..CRL_SHARDS {
+                let due = match self.crl(&issuer.id, shard) {
+                    Some(crl) => crl.this_update.plus_days(cadence(issuer).renew_days) <= self.clock.now(),
+                    None => true,
+                };
+                if due {
+                    self.publish_crl(&issuer.id, shard).await?;
+                    published += 1;
+                }
+            }
+        }
+        Ok(published)
+    }
+
+    /// Publishes a list on which everything is that was committed before this call: signs one, unless another caller
+    /// did so while this one waited.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown issuer; what the signer or storage suffer from.
+    pub async fn publish_crl(&self, issuer: &IssuerId, shard: u16) -> Result<Arc<CrlRecord>, Refusal> {
+        let issuer = self.issuer(issuer)?;
+        let asked_at = self.store.last_change().await?;
+        let mut covered = self.crls.covered.lock().await;
+        let key = (issuer.id.clone(), shard);
+        if covered.get(&key).is_some_and(|&position| position >= asked_at)
+            && let Some(published) = self.crl(&issuer.id, shard)
+        {
+            return Ok(published);
+        }
+        // Read before the entries: what is committed after it may be on the list, what was before it is.
+        let position = self.store.last_change().await?;
+        let before = self.store.crl(&issuer.id, shard).await?;
+        let crl = self.sign_crl(issuer, shard, before.as_ref()).await?;
+        self.store.commit(Transaction::new().write(Write::PutCrl(crl.clone()))).await?;
+        tracing::info!(issuer = %issuer.id, shard, number = crl.number, "CRL published");
+        covered.insert(key, position);
+        Ok(self.keep(crl))
+    }
+
+    async fn sign_crl(
+        &self,
+        issuer: &SigningIssuer,
+        shard: u16,
+        before: Option<&CrlRecord>,
+    ) -> Result<CrlRecord, Refusal> {
+        let this_update = self.clock.now().whole_second();
+        let next_update = this_update.plus_days(cadence(issuer).valid_days).min(issuer.identity.not_after());
+        let number = before.map_or(1, |crl| crl.number + 1);
+        // Rule R1: an entry stays until it was on one CRL after its certificate's expiry.
+        let expires_after = before.map_or(Timestamp::default(), |crl| crl.this_update);
+        let revoked = self.store.revoked_certificates(&issuer.id, shard, expires_after).await?;
+        let url = self.settings.crl_url(&issuer.id, shard);
+        let template = CrlTemplate {
+            issuer: issuer.identity.clone(),
+            number,
+            this_update,
+            next_update,
+            distribution_point_url: url.clone(),
+            entries: revoked
+                .into_iter()
+                .map(|entry| CrlEntry { serial: entry.serial, revoked_at: entry.at, reason: entry.reason })
+                .collect(),
+        };
+        let linted = template.to_be_signed()?.lint(&CrlPolicy {
+            issuer: &issuer.identity,
+            previous_number: before.map(|crl| crl.number),
+            distribution_point_url: &url,
+            max_days: if issuer.role == IssuerRole::Root {
+                CrlPolicy::ROOT_MAX_DAYS
+            } else {
+                CrlPolicy::ISSUING_CA_MAX_DAYS
+            },
+            now: self.clock.now(),
+        })?;
+        let signature = issuer.signer.sign(linted.message()).await?;
+        let der = linted.assemble(&signature)?;
+        Ok(CrlRecord { issuer: issuer.id.clone(), shard, number, this_update, next_update, der })
+    }
+
+    pub(crate) async fn load_crls(&self) -> Result<(), StorageError> {
+        for issuer in &self.issuers {
+            for shard in 0..CRL_SHARDS {
+                self.reload_crl(&issuer.id, shard).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Serves `crl`, unless a later one is served already.
+    fn keep(&self, crl: CrlRecord) -> Arc<CrlRecord> {
+        let crl = Arc::new(crl);
+        let mut served =
+            self.crls.published.entry((crl.issuer.clone(), crl.shard)).or_insert_with(|| crl.clone());
+        if crl.number > served.number {
+            *served = crl.clone();
+        }
+        served.clone()
+    }
+}
+
+fn cadence(issuer: &SigningIssuer) -> Cadence {
+    if issuer.role == IssuerRole::Root { ROOT } else { ISSUING }
+}

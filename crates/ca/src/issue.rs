@@ -1,0 +1,208 @@
+//! Issues a client certificate: parse, authorize, prepare, check, commit, sign, commit, return.
+//!
+//! The caller has authenticated the operator. Nothing of the CSR but its public key enters the certificate (rule P5);
+//! names come from the registered client, dates and extensions from the profile.
+
+use crate::{CertificateAuthority, Refusal};
+use countersign_model::audit::{Actor, AuditAction, AuditEvent, CertificateRef, Facts};
+use countersign_model::certificate::{CertificateRecord, CertificateState, IssuerRole, Profile};
+use countersign_model::client::{
+    CertificateMatcher, Client, ClientState, Credential, CredentialKind, CredentialState,
+};
+use countersign_model::{ClientId, CredentialId, IssuerId, Reference, Serial, Thumbprint, Timestamp};
+use countersign_pki::{
+    CertificatePolicy, CertificateTemplate, Csr, PublicKey, Subject, SubjectAltName, Validity,
+};
+use countersign_pki::{pem, profile, serial, thumbprint};
+use countersign_storage::views::CRL_SHARDS;
+use countersign_storage::{Transaction, Write};
+
+/// A certificate that was signed and is on disk.
+#[derive(Debug, Clone)]
+pub struct IssuedCertificate {
+    /// Who signed it.
+    pub issuer: IssuerId,
+    /// Its serial number.
+    pub serial: Serial,
+    /// SHA-256 of it.
+    pub thumbprint: Thumbprint,
+    /// First moment of validity.
+    pub not_before: Timestamp,
+    /// Last moment of validity.
+    pub not_after: Timestamp,
+    /// The certificate, DER.
+    pub der: Vec<u8>,
+    /// The certificate and its issuing CA, PEM, in the order in which TLS sends them.
+    pub chain_pem: String,
+    /// The position in the change feed after which the client's new certificate is known to the views.
+    pub sequence: u64,
+}
+
+/// What is issued, before it has a serial and a row.
+pub(crate) struct Wanted {
+    pub profile: Profile,
+    pub role: IssuerRole,
+    pub subject: Subject,
+    pub names: Vec<SubjectAltName>,
+    pub public_key: PublicKey,
+    pub client: Option<Client>,
+    pub renews: Option<Serial>,
+}
+
+impl CertificateAuthority {
+    /// Issues a certificate for a registered client from its CSR (PEM or DER).
+    ///
+    /// # Errors
+    /// [`Refusal::Csr`] when the request is at fault, `NotFound` without such a client, `Conflict` when it is disabled.
+    pub async fn issue_client(
+        &self,
+        client: &ClientId,
+        csr: &[u8],
+        actor: Actor,
+        reference: Reference,
+    ) -> Result<IssuedCertificate, Refusal> {
+        let csr = Csr::parse(csr)?;
+        let (client, _) = self.store.client(client).await?.ok_or(Refusal::NotFound("client"))?;
+        if client.state != ClientState::Active {
+            return Err(Refusal::Conflict("the client is disabled"));
+        }
+        let uri = self.settings.client_uri(&client.id);
+        let name = SubjectAltName::Uri(uri.clone());
+        csr.check_names(std::slice::from_ref(&name))?;
+        self.refuse_own_keys(csr.public_key())?;
+        let matcher = self.matcher(&client, uri);
+        let wanted = Wanted {
+            profile: Profile::Client,
+            role: IssuerRole::Clients,
+            subject: Subject::client(&client.name, &client.id),
+            names: vec![name],
+            public_key: csr.public_key().clone(),
+            client: Some(client),
+            renews: None,
+        };
+        self.issue(wanted, Some(matcher), actor, reference).await
+    }
+
+    /// Prepare, check, commit, sign, commit: the one way in which a leaf comes into the world.
+    pub(crate) async fn issue(
+        &self,
+        wanted: Wanted,
+        matcher: Option<Credential>,
+        actor: Actor,
+        reference: Reference,
+    ) -> Result<IssuedCertificate, Refusal> {
+        let issuer = self.issuer_for(wanted.role)?;
+        let now = self.clock.now();
+        let serial = serial::generate(self.rng.as_ref());
+        let shard = serial::shard_of(&serial, CRL_SHARDS);
+        let Validity { not_before, not_after } =
+            profile::validity(wanted.profile, now, Some(issuer.identity.not_after()))
+                .ok_or(Refusal::Conflict("the issuer has expired"))?;
+        let (crl_url, issuer_url) =
+            (self.settings.crl_url(&issuer.id, shard), self.settings.issuer_url(&issuer.id));
+        let template = CertificateTemplate {
+            profile: wanted.profile,
+            issuer: issuer.identity.clone(),
+            serial,
+            subject: wanted.subject.clone(),
+            names: wanted.names.clone(),
+            public_key: wanted.public_key.clone(),
+            not_before,
+            not_after,
+            crl_url: Some(crl_url.clone()),
+            issuer_url: Some(issuer_url.clone()),
+        };
+        // Checked on the final bytes (design, decision 11): what fails here leaves no row and no signature.
+        let linted = template.to_be_signed()?.lint(&CertificatePolicy {
+            profile: wanted.profile,
+            issuer: &issuer.identity,
+            subject: &wanted.subject,
+            names: &wanted.names,
+            public_key: &wanted.public_key,
+            crl_url: Some(&crl_url),
+            issuer_url: Some(&issuer_url),
+            now,
+        })?;
+
+        let record = CertificateRecord {
+            issuer: issuer.id.clone(),
+            serial,
+            state: CertificateState::Pending,
+            profile: wanted.profile,
+            environment: wanted.client.as_ref().map(|client| client.environment),
+            client: wanted.client.as_ref().map(|client| client.id.clone()),
+            subject: wanted.subject.to_string(),
+            names: wanted.names.iter().map(ToString::to_string).collect(),
+            key_hash: wanted.public_key.key_hash(),
+            not_before,
+            not_after,
+            crl_shard: shard,
+            renews: wanted.renews,
+            thumbprint: None,
+            der: None,
+            created_at: now,
+            last_seen_at: None,
+            calls: 0,
+        };
+        // Rule P7: the row is on disk before the key is touched.
+        self.store.commit(Transaction::new().write(Write::InsertPendingCertificate(record))).await?;
+
+        let signature = issuer.signer.sign(linted.message()).await?;
+        let der = linted.assemble(&signature)?;
+        let thumbprint = thumbprint(&der);
+        let facts = Facts {
+            client: wanted.client.as_ref().map(|client| client.id.clone()),
+            environment: wanted.client.as_ref().map(|client| client.environment),
+            certificate: Some(CertificateRef {
+                issuer: Some(issuer.id.clone()),
+                serial: Some(serial),
+                thumbprint: Some(thumbprint),
+            }),
+            object: Some(wanted.profile.to_string()),
+            ..Facts::default()
+        };
+        let mut transaction = Transaction::new()
+            .write(Write::MarkIssued { issuer: issuer.id.clone(), serial, der: der.clone(), thumbprint })
+            .record(AuditEvent::done(reference, now, AuditAction::CertificateIssued, actor, facts));
+        transaction.writes.extend(matcher.map(Write::InsertMatcherIfAbsent));
+        let receipt = self.store.commit(transaction).await?;
+
+        let chain_pem = [der.as_slice(), &issuer.certificate]
+            .map(|der| pem::encode(pem::Label::Certificate, der))
+            .concat();
+        Ok(IssuedCertificate {
+            issuer: issuer.id.clone(),
+            serial,
+            thumbprint,
+            not_before,
+            not_after,
+            der,
+            chain_pem,
+            sequence: receipt.sequence,
+        })
+    }
+
+    /// The credential by which the certificate will stand for its client (design, decision 22).
+    fn matcher(&self, client: &Client, uri: String) -> Credential {
+        let now = self.clock.now();
+        Credential {
+            id: CredentialId::generate(now, self.rng.as_ref()),
+            client: client.id.clone(),
+            name: "certificate".to_owned(),
+            kind: CredentialKind::Certificate(CertificateMatcher::SanUri(uri)),
+            state: CredentialState::Active,
+            epoch: 0,
+            not_before: now,
+            expires_at: None,
+            created_at: now,
+            last_used_at: None,
+            uses: 0,
+        }
+    }
+
+    /// Rule P4: a leaf with a CA's key would be a CA.
+    fn refuse_own_keys(&self, key: &PublicKey) -> Result<(), Refusal> {
+        let own = self.issuers.iter().any(|issuer| issuer.identity.public_key() == key);
+        if own { Err(Refusal::OwnKey) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,108 @@
+//! Revokes: commits, waits for nobody, then publishes the CRL (rules R2, R5).
+
+use crate::{CertificateAuthority, Refusal};
+use countersign_model::audit::{Actor, AuditAction, AuditEvent, CertificateRef, Facts};
+use countersign_model::certificate::{CertificateRecord, CertificateState, RevocationReason};
+use countersign_model::{ClientId, IssuerId, Reference, Serial};
+use countersign_storage::stores::CertificateFilter;
+use countersign_storage::{Transaction, Write};
+
+/// What a revocation did.
+#[derive(Debug, Clone)]
+pub struct Revocation {
+    /// The certificates that this call revoked.
+    pub revoked: Vec<(IssuerId, Serial)>,
+    /// Those that were revoked before: revoking twice changes nothing (rule R5).
+    pub already_revoked: Vec<(IssuerId, Serial)>,
+    /// The position in the change feed from which on every view refuses them.
+    pub sequence: u64,
+}
+
+impl CertificateAuthority {
+    /// Revokes one certificate. Idempotent: the first time and reason stay.
+    ///
+    /// # Errors
+    /// `Conflict` for a row that was never issued; what storage suffers from.
+    pub async fn revoke(
+        &self,
+        certificate: &CertificateRecord,
+        reason: RevocationReason,
+        actor: Actor,
+        reference: Reference,
+    ) -> Result<Revocation, Refusal> {
+        self.revoke_all(std::slice::from_ref(certificate), reason, actor, reference).await
+    }
+
+    /// Revokes every valid certificate of a client, in one transaction.
+    ///
+    /// # Errors
+    /// `NotFound` without such a client; what storage suffers from.
+    pub async fn revoke_client(
+        &self,
+        client: &ClientId,
+        reason: RevocationReason,
+        actor: Actor,
+        reference: Reference,
+    ) -> Result<Revocation, Refusal> {
+        if self.store.client(client).await?.is_none() {
+            return Err(Refusal::NotFound("client"));
+        }
+        let filter = CertificateFilter {
+            client: Some(client.clone()),
+            state: Some(CertificateState::Issued.as_str().to_owned()),
+            ..CertificateFilter::default()
+        };
+        let certificates = self.store.certificates(&filter, u32::MAX).await?;
+        self.revoke_all(&certificates, reason, actor, reference).await
+    }
+
+    async fn revoke_all(
+        &self,
+        certificates: &[CertificateRecord],
+        reason: RevocationReason,
+        actor: Actor,
+        reference: Reference,
+    ) -> Result<Revocation, Refusal> {
+        let now = self.clock.now();
+        let mut transaction = Transaction::new();
+        let (mut revoked, mut already_revoked) = (Vec::new(), Vec::new());
+        for certificate in certificates {
+            match certificate.state {
+                CertificateState::Issued => revoked.push((certificate.issuer.clone(), certificate.serial)),
+                CertificateState::Revoked { .. } => {
+                    already_revoked.push((certificate.issuer.clone(), certificate.serial));
+                    continue;
+                }
+                CertificateState::Pending | CertificateState::Abandoned { .. } => {
+                    return Err(Refusal::Conflict("the certificate was never handed out"));
+                }
+            }
+            transaction.writes.push(Write::RevokeCertificate {
+                issuer: certificate.issuer.clone(),
+                serial: certificate.serial,
+                at: now,
+                reason,
+            });
+            let facts = Facts {
+                client: certificate.client.clone(),
+                environment: certificate.environment,
+                certificate: Some(CertificateRef {
+                    issuer: Some(certificate.issuer.clone()),
+                    serial: Some(certificate.serial),
+                    thumbprint: certificate.thumbprint,
+                }),
+                detail: Some(reason.to_string()),
+                ..Facts::default()
+            };
+            let action = AuditAction::CertificateRevoked;
+            transaction.events.push(AuditEvent::done(reference, now, action, actor.clone(), facts));
+        }
+        if revoked.is_empty() {
+            return Ok(Revocation { revoked, already_revoked, sequence: self.store.last_change().await? });
+        }
+        let receipt = self.store.commit(transaction).await?;
+        metrics::counter!("countersign_certificates_revoked_total", "reason" => reason.as_str())
+            .increment(u64::try_from(revoked.len()).unwrap_or(u64::MAX));
+        Ok(Revocation { revoked, already_revoked, sequence: receipt.sequence })
+    }
+}

@@ -1,0 +1,101 @@
+//! Certificates of our own listeners: issued, found again at the next start, and renewed in time.
+
+use crate::issue::Wanted;
+use crate::{CertificateAuthority, Refusal};
+use countersign_model::audit::Actor;
+use countersign_model::certificate::{CertificateRecord, CertificateState, IssuerRole, Profile};
+use countersign_model::key::{KeyPurpose, KeyRecord};
+use countersign_model::{Reference, Timestamp};
+use countersign_pki::{PublicKey, Subject, SubjectAltName};
+use countersign_storage::stores::CertificateFilter;
+use countersign_storage::{Transaction, Write};
+
+/// A certificate of ours with its chain and its key in custody.
+#[derive(Debug, Clone)]
+pub struct ServerCertificate {
+    /// End entity and issuing CA, DER, in the order in which TLS sends them.
+    pub chain: Vec<Vec<u8>>,
+    /// Its key, sealed.
+    pub key: KeyRecord,
+    /// Last moment of validity.
+    pub not_after: Timestamp,
+}
+
+impl CertificateAuthority {
+    /// The certificate for a listener with these names (host names and addresses): the one that is there while two
+    /// thirds of its life have not passed, else a new one with a new key.
+    ///
+    /// # Errors
+    /// What storage, custody or the builder suffer from: a name that is none is a fault of the configuration.
+    pub async fn server_certificate(&self, names: &[String]) -> Result<ServerCertificate, Refusal> {
+        let names = names.iter().map(|name| alternative_name(name)).collect::<Vec<_>>();
+        if let Some(present) = self.present(&names).await? {
+            return Ok(present);
+        }
+        let now = self.clock.now();
+        let key = self.custody.generate(KeyPurpose::TlsServer, now)?;
+        self.store.commit(Transaction::new().write(Write::InsertKey(key.clone()))).await?;
+        let wanted = Wanted {
+            profile: Profile::Server,
+            role: IssuerRole::Servers,
+            // Rule P3: the CN of a server is also in the SAN.
+            subject: Subject::server(&names),
+            names,
+            public_key: PublicKey::from_spki_der(&key.public_key)
+                .map_err(|_| Refusal::NotFound("public key"))?,
+            client: None,
+            renews: None,
+        };
+        let reference = Reference::generate(now, self.rng.as_ref());
+        let issued = self.issue(wanted, None, Actor::System, reference).await?;
+        Ok(ServerCertificate { chain: self.chain(issued.der)?, key, not_after: issued.not_after })
+    }
+
+    /// The newest certificate with exactly these names that has a third of its life left and whose key is in custody.
+    async fn present(&self, names: &[SubjectAltName]) -> Result<Option<ServerCertificate>, Refusal> {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let filter = CertificateFilter {
+            state: Some(CertificateState::Issued.as_str().to_owned()),
+            profile: Some(Profile::Server),
+            ..CertificateFilter::default()
+        };
+        let now = self.clock.now();
+        let keys = self.store.keys(KeyPurpose::TlsServer).await?;
+        for certificate in self.store.certificates(&filter, 100).await? {
+            if certificate.names != names || renewal_at(&certificate) <= now {
+                continue;
+            }
+            let key = keys.iter().find(|key| hash_of(key) == Some(certificate.key_hash));
+            if let (Some(key), Some(der)) = (key, certificate.der) {
+                let chain = self.chain(der)?;
+                return Ok(Some(ServerCertificate {
+                    chain,
+                    key: key.clone(),
+                    not_after: certificate.not_after,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn chain(&self, end_entity: Vec<u8>) -> Result<Vec<Vec<u8>>, Refusal> {
+        Ok(vec![end_entity, self.issuer_for(IssuerRole::Servers)?.certificate.clone()])
+    }
+}
+
+/// After two thirds of its life: early enough to fail for two weeks before anybody notices.
+fn renewal_at(certificate: &CertificateRecord) -> Timestamp {
+    let life = certificate.not_after.unix_s() - certificate.not_before.unix_s();
+    certificate.not_before.plus_s(life / 3 * 2)
+}
+
+fn hash_of(key: &KeyRecord) -> Option<[u8; 32]> {
+    PublicKey::from_spki_der(&key.public_key).ok().map(|key| key.key_hash())
+}
+
+fn alternative_name(name: &str) -> SubjectAltName {
+    match name.parse() {
+        Ok(address) => SubjectAltName::Ip(address),
+        Err(_) => SubjectAltName::Dns(name.to_owned()),
+    }
+}

@@ -1,0 +1,32 @@
+//! What the authority is told by the configuration.
+
+use countersign_model::{ClientId, IssuerId};
+
+/// Addresses that are written into certificates.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The issuer URL of the installation: the SAN URI of a partner is `<issuer>/clients/<client_id>` (design, decision 22).
+    pub issuer: String,
+    /// Where our public documents are served over plain HTTP (RFC 5280 section 8), without a trailing slash:
+    /// `http://127.0.0.1:8445`.
+    pub documents: String,
+    /// The organisation in the subjects of our CAs.
+    pub organization: String,
+}
+
+impl Settings {
+    /// The SAN URI by which a certificate stands for `client` (design, decision 22).
+    pub fn client_uri(&self, client: &ClientId) -> String {
+        format!("{}/clients/{client}", self.issuer.trim_end_matches('/'))
+    }
+
+    /// Where the CRL of an issuer's shard is: the CDP of its leaves and the IDP of the list, byte for byte (rule R1).
+    pub fn crl_url(&self, issuer: &IssuerId, shard: u16) -> String {
+        format!("{}/pki/crl/{issuer}/{shard}.crl", self.documents)
+    }
+
+    /// Where an issuer's certificate is (AIA caIssuers).
+    pub fn issuer_url(&self, issuer: &IssuerId) -> String {
+        format!("{}/pki/{issuer}.crt", self.documents)
+    }
+}
