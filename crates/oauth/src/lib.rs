@@ -1,1 +1,22 @@
-//! The authorization server: token endpoint, metadata, token keys.
+//! The authorization server (ring R4): access tokens for machine clients, and the documents that describe it.
+//!
+//! Plain functions over bytes, a [`countersign_policy::Peer`] and a `now`: no HTTP server here (that is `api`), and no
+//! rendering of refusals (that is `policy::denial`). Issued tokens leave no row (design, decision 4).
+//!
+//! Read in this order: [`token_endpoint`] (the whole way of a request, downwards), [`request`] (what is parsed),
+//! [`grant`] (what may be asked for), [`token_keys`] (what signs, and when), [`metadata`].
+
+pub mod token_endpoint;
+
+pub mod grant;
+pub mod request;
+
+pub mod token_keys;
+
+pub mod metadata;
+pub mod settings;
+
+pub use metadata::Metadata;
+pub use settings::{ProtectedResource, Settings, SettingsError};
+pub use token_endpoint::{Outcome, TokenEndpoint, TokenResponse};
+pub use token_keys::{PublishedKeys, Rotation, TokenKeyError, TokenKeyRing};

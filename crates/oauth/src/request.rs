@@ -1,0 +1,146 @@
+//! The token request: a POST form (RFC 6749 sections 3.2 and 4.4.2, RFC 8707 section 2; rule K1).
+//!
+//! Refuses: other methods and content types, repeated parameters, credentials in the query, more than a request needs.
+//! Ignores: parameters that it does not know. Client authentication is not read here but in `policy::client_auth`.
+
+use countersign_model::{ReasonCode, Secret};
+use countersign_policy::Denial;
+use countersign_policy::client_auth;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{HeaderMap, Method};
+
+/// The longest body, in octets: many times what a request with an assertion needs.
+pub const MAX_BODY_BYTES: usize = 16 * 1024;
+
+/// The most parameters.
+const MAX_PARAMETERS: usize = 32;
+
+/// A token request of the right form, about which nothing else is known.
+#[derive(Debug)]
+pub struct TokenRequest {
+    /// `client_id` of the body.
+    pub client_id: Option<String>,
+    /// `client_secret` of the body.
+    pub client_secret: Option<Secret<String>>,
+    /// Whether there was a `client_assertion` or its type (RFC 7521): another method of authentication.
+    pub has_assertion: bool,
+    /// `scope`.
+    pub scope: Option<String>,
+    /// `resource`; the one parameter that may be repeated.
+    pub resources: Vec<String>,
+}
+
+impl TokenRequest {
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// `method_not_allowed`, `request_body_too_large`, `request_malformed`, `request_parameter_repeated`,
+    /// `grant_type_unsupported`.
+    pub fn parse(parts: &Parts, body: &[u8]) -> Result<Self, Denial> {
+        if parts.method != Method::POST {
+            return Err(Denial::new(ReasonCode::MethodNotAllowed).allow(&[Method::POST]));
+        }
+        refuse_credentials_in_query(parts.uri.query().unwrap_or_default())?;
+        if body.len() > MAX_BODY_BYTES {
+            return Err(ReasonCode::RequestBodyTooLarge.into());
+        }
+        if !is_form(&parts.headers) {
+            return Err(malformed("the content type is not application/x-www-form-urlencoded"));
+        }
+        let form = Form::parse(body)?;
+        match form.get("grant_type") {
+            Some("client_credentials") => {}
+            Some(_) => return Err(ReasonCode::GrantTypeUnsupported.into()),
+            None => return Err(malformed("grant_type is missing")),
+        }
+        let owned = |name| form.get(name).map(str::to_owned);
+        Ok(Self {
+            client_id: owned("client_id"),
+            client_secret: owned("client_secret").map(Secret::new),
+            has_assertion: form.get("client_assertion").or(form.get("client_assertion_type")).is_some(),
+            scope: owned("scope"),
+            resources: form.all("resource").map(str::to_owned).collect(),
+        })
+    }
+}
+
+impl TokenRequest {
+    /// The parameters by which the client proves itself.
+    pub fn client_form(&self) -> client_auth::Form<'_> {
+        client_auth::Form {
+            client_id: self.client_id.as_deref(),
+            client_secret: self.client_secret.as_ref().map(|secret| secret.expose().as_str()),
+            client_assertion: self.has_assertion,
+        }
+    }
+}
+
+/// RFC 6749 section 2.3.1: credentials must not be in the request URI, where every proxy logs them. A client that sends
+/// them there shall learn it at once.
+fn refuse_credentials_in_query(query: &str) -> Result<(), Denial> {
+    const CREDENTIALS: [&str; 4] = ["client_id", "client_secret", "client_assertion", "access_token"];
+    if form_urlencoded::parse(query.as_bytes()).any(|(name, _)| CREDENTIALS.contains(&name.as_ref())) {
+        return Err(malformed("credentials in the query"));
+    }
+    Ok(())
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(value), None) = (types.next(), types.next()) else { return false };
+    let media_type = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+/// The parameters of a form, each name once.
+struct Form(Vec<(String, String)>);
+
+impl Form {
+    fn parse(body: &[u8]) -> Result<Self, Denial> {
+        // The encoding yields ASCII only; anything else would be decoded by guesswork.
+        if !body.is_ascii() {
+            return Err(malformed("the form is not ASCII"));
+        }
+        let mut parameters: Vec<(String, String)> = Vec::new();
+        for (name, value) in form_urlencoded::parse(body) {
+            // RFC 6749 section 3.2: not more than once, whether we know it or not. RFC 8707 excepts `resource`.
+            if name != "resource" && parameters.iter().any(|(other, _)| *other == name) {
+                return Err(ReasonCode::RequestParameterRepeated.into());
+            }
+            if parameters.len() == MAX_PARAMETERS {
+                return Err(malformed("too many parameters"));
+            }
+            parameters.push((name.into_owned(), value.into_owned()));
+        }
+        Ok(Self(parameters))
+    }
+
+    /// RFC 6749 section 3.2: a parameter without a value counts as left out.
+    fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0
+            .iter()
+            .filter(move |(other, value)| other == name && !value.is_empty())
+            .map(|(_, value)| value.as_str())
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(other, value)| other == name && !value.is_empty())
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+impl Drop for Form {
+    // It held a client secret.
+    fn drop(&mut self) {
+        for (_, value) in self.0.drain(..) {
+            drop(Secret::new(value));
+        }
+    }
+}
+
+fn malformed(note: &'static str) -> Denial {
+    Denial::new(ReasonCode::RequestMalformed).note(note)
+}

@@ -1,0 +1,128 @@
+//! The keys that sign access tokens: which one signs now, which ones are published, and how one follows another
+//! (rule K9; design, decision 25).
+//!
+//! A key is published at once, signs once every cache of the JWKS has seen it, and stays published until the last token
+//! that it signed has expired. It signs tokens and nothing else.
+
+mod published;
+mod rotation;
+
+pub use published::{JWKS_MAX_AGE_S, PublishedKeys};
+pub use rotation::{Rotated, Rotation};
+
+use arc_swap::ArcSwap;
+use countersign_keys::{Custody, CustodyError, Signer};
+use countersign_model::key::{KeyPurpose, KeyRecord};
+use countersign_model::{KeyId, ReasonCode, Timestamp};
+use countersign_storage::{StorageError, Store};
+use countersign_token::KeyError;
+use std::fmt;
+use std::sync::Arc;
+
+/// The token keys of this node. Rebuilt by [`TokenKeyRing::reload`] when the change feed says so; readers never wait.
+pub struct TokenKeyRing {
+    custody: Arc<Custody>,
+    keys: ArcSwap<Keys>,
+}
+
+struct Keys {
+    signing: Vec<SigningKey>,
+    published: Arc<PublishedKeys>,
+}
+
+struct SigningKey {
+    record: KeyRecord,
+    signer: Arc<dyn Signer>,
+}
+
+/// Why there is no ring, or no rotation.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenKeyError {
+    /// Storage failed.
+    #[error("the token keys cannot be read or written")]
+    Storage(#[from] StorageError),
+    /// A key does not open.
+    #[error("a token key cannot be opened")]
+    Custody(#[from] CustodyError),
+    /// A stored public key is none: the database was changed.
+    #[error("the public key of {0} is not usable: {1}")]
+    PublicKey(KeyId, KeyError),
+    /// A rotation is under way already.
+    #[error("the key {key} follows already; it signs from {signs_from} on")]
+    Pending {
+        /// The key that was published.
+        key: KeyId,
+        /// From when on it signs.
+        signs_from: Timestamp,
+    },
+}
+
+impl TokenKeyError {
+    /// What the caller of the admin API is told.
+    pub fn reason(&self) -> ReasonCode {
+        match self {
+            Self::Storage(error) => error.reason(),
+            Self::Custody(_) | Self::PublicKey(..) => ReasonCode::InternalError,
+            Self::Pending { .. } => ReasonCode::ObjectConflict,
+        }
+    }
+}
+
+impl TokenKeyRing {
+    /// Opens the token keys in storage. There may be none yet: then nothing is signed.
+    ///
+    /// # Errors
+    /// When storage fails or a key does not open.
+    pub async fn load(
+        store: &dyn Store,
+        custody: Arc<Custody>,
+        now: Timestamp,
+    ) -> Result<Self, TokenKeyError> {
+        let keys = Keys::load(store, &custody, now).await?;
+        Ok(Self { custody, keys: ArcSwap::from_pointee(keys) })
+    }
+
+    /// Reads the keys anew. On failure the ring stays as it was.
+    ///
+    /// # Errors
+    /// As [`TokenKeyRing::load`].
+    pub async fn reload(&self, store: &dyn Store, now: Timestamp) -> Result<(), TokenKeyError> {
+        self.keys.store(Arc::new(Keys::load(store, &self.custody, now).await?));
+        Ok(())
+    }
+
+    /// The key that signs at `now`: of those that have begun and not ended, the one that began last.
+    pub fn signer(&self, now: Timestamp) -> Option<Arc<dyn Signer>> {
+        let keys = self.keys.load();
+        let present = keys.signing.iter().filter(|key| signs_at(&key.record, now));
+        present.max_by_key(|key| (key.record.signs_from, key.record.created_at)).map(|key| key.signer.clone())
+    }
+
+    /// The public halves: for the JWKS and for the gateway.
+    pub fn published(&self) -> Arc<PublishedKeys> {
+        self.keys.load().published.clone()
+    }
+}
+
+impl fmt::Debug for TokenKeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys = self.keys.load();
+        f.debug_list().entries(keys.signing.iter().map(|key| &key.record.id)).finish()
+    }
+}
+
+impl Keys {
+    async fn load(store: &dyn Store, custody: &Custody, now: Timestamp) -> Result<Self, TokenKeyError> {
+        let records = store.keys(KeyPurpose::Token).await?;
+        let published = Arc::new(PublishedKeys::from_records(&records, now)?);
+        let may_sign =
+            records.into_iter().filter(|record| record.retired_at.is_none_or(|retired_at| now < retired_at));
+        let open = |record: KeyRecord| Ok(SigningKey { signer: custody.signer(&record)?, record });
+        let signing = may_sign.map(open).collect::<Result<_, CustodyError>>()?;
+        Ok(Self { signing, published })
+    }
+}
+
+fn signs_at(record: &KeyRecord, now: Timestamp) -> bool {
+    record.signs_from <= now && record.retired_at.is_none_or(|retired_at| now < retired_at)
+}

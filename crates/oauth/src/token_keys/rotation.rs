@@ -1,0 +1,97 @@
+//! One token key follows another (rule K9; design, decision 25).
+
+use super::{JWKS_MAX_AGE_S, TokenKeyError, TokenKeyRing, published::is_forgotten};
+use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
+use countersign_model::key::{KeyPurpose, KeyRecord};
+use countersign_model::{KeyId, Reference, Timestamp};
+use countersign_storage::{Receipt, Store, Transaction, Write};
+
+/// When the new key begins to sign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rotation {
+    /// When every cache of the JWKS has had the time to see it.
+    AfterPublication,
+    /// At once, for emergencies: who verifies with a cached JWKS refuses new tokens until the cache is renewed.
+    Now,
+}
+
+/// A rotation that was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rotated {
+    /// The new key.
+    pub key: KeyId,
+    /// From when on it signs.
+    pub signs_from: Timestamp,
+    /// The keys that stop then.
+    pub retired: Vec<KeyId>,
+    /// Where the change feed stands now.
+    pub receipt: Receipt,
+}
+
+impl TokenKeyRing {
+    /// Makes a new token key, publishes it, and ends the ones before when it begins to sign. The first key of all signs
+    /// at once. The audit event is in the same transaction.
+    ///
+    /// # Errors
+    /// [`TokenKeyError::Pending`] when a published key has not begun to sign yet and `rotation` can wait.
+    pub async fn rotate(
+        &self,
+        store: &dyn Store,
+        rotation: Rotation,
+        actor: Actor,
+        reference: Reference,
+        now: Timestamp,
+    ) -> Result<Rotated, TokenKeyError> {
+        let records = store.keys(KeyPurpose::Token).await?;
+        let before: Vec<&KeyRecord> = records
+            .iter()
+            .filter(|record| record.retired_at.is_none_or(|retired_at| now < retired_at))
+            .collect();
+        let signs_from = match rotation {
+            Rotation::AfterPublication if !before.is_empty() => now.plus_s(JWKS_MAX_AGE_S),
+            _ => now,
+        };
+        if let Some(next) = before.iter().find(|record| record.signs_from > now && signs_from > now) {
+            return Err(TokenKeyError::Pending { key: next.id.clone(), signs_from: next.signs_from });
+        }
+        let new = KeyRecord { signs_from, ..self.custody.generate(KeyPurpose::Token, now)? };
+        let key = new.id.clone();
+        let retired: Vec<KeyId> = before.iter().map(|record| record.id.clone()).collect();
+
+        let facts = Facts {
+            object: Some(key.0.clone()),
+            detail: Some(format!("signs from {signs_from} on")),
+            ..Facts::default()
+        };
+        let event = AuditEvent::done(reference, now, AuditAction::TokenKeyRotated, actor, facts);
+        let mut transaction = Transaction::new().write(Write::InsertKey(new)).record(event);
+        for key in &retired {
+            transaction = transaction.write(Write::RetireKey { key: key.clone(), at: signs_from });
+        }
+        let receipt = store.commit(transaction).await?;
+        self.reload(store, now).await?;
+        Ok(Rotated { key, signs_from, retired, receipt })
+    }
+
+    /// Deletes the keys whose last token has expired, and returns them. For a timer.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub async fn forget_expired(
+        &self,
+        store: &dyn Store,
+        now: Timestamp,
+    ) -> Result<Vec<KeyId>, TokenKeyError> {
+        let records = store.keys(KeyPurpose::Token).await?;
+        let forgotten: Vec<KeyId> =
+            records.into_iter().filter(|record| is_forgotten(record, now)).map(|record| record.id).collect();
+        if forgotten.is_empty() {
+            return Ok(forgotten);
+        }
+        let delete =
+            |transaction: Transaction, key: &KeyId| transaction.write(Write::DeleteKey { key: key.clone() });
+        store.commit(forgotten.iter().fold(Transaction::new(), delete)).await?;
+        self.reload(store, now).await?;
+        Ok(forgotten)
+    }
+}
