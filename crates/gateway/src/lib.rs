@@ -1,1 +1,38 @@
-//! Listeners, TLS, the request pipeline and forwarding.
+//! Listeners, TLS, the request pipeline and forwarding (ring R4): the data path.
+//!
+//! It can mint nothing: it is handed verified views (trust anchors, revocations, token keys) and never a signer, and it
+//! imports neither the authorization server nor the certificate authority (docs/architecture.md, invariant 2). What
+//! answers the reserved paths comes in through [`local::LocalService`].
+//!
+//! Each worker is one thread with a current-thread runtime, and has its own sockets, upstream connections, verified
+//! tokens and register of connections. Workers share only what is read without waiting.
+//!
+//! Read in this order: `pipeline` (the way of a request, on one screen), [`settings`], `worker`, `tls` and `handshake`,
+//! [`guard`], `intake`, `admission`, `forward`, `refusal`, [`connections`].
+
+pub mod gateway;
+mod pipeline;
+pub mod settings;
+mod worker;
+
+mod handshake;
+mod tls;
+
+mod admission;
+mod forward;
+pub mod guard;
+mod intake;
+pub mod local;
+mod refusal;
+mod token_cache;
+
+pub mod body;
+pub mod connections;
+mod observe;
+
+pub use connections::Cut;
+pub use gateway::{Gateway, Running, StartError};
+pub use local::{LocalBody, LocalFuture, LocalRequest, LocalService};
+pub use settings::{
+    ClientCertificateRequest, Limits, ListenerSettings, LocalPaths, Settings, Snapshot, Upstream,
+};

@@ -1,0 +1,112 @@
+//! Rate limits: for each client on each route one number, exchanged atomically by all workers (rule G8).
+
+use countersign_model::{ClientId, ReasonCode};
+use countersign_policy::rate_limit::{Limit, Verdict};
+use countersign_policy::{Denial, Permit};
+use dashmap::DashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::time::Instant;
+
+/// A request that the rate limit lets through. Forwarding takes one.
+#[derive(Debug)]
+pub(crate) struct Admission(());
+
+/// The counters of all clients.
+#[derive(Debug, Default)]
+pub(crate) struct RateLimits {
+    arrivals: DashMap<Key, AtomicU64>,
+    epoch: OnceLock<Instant>,
+}
+
+/// A client on a route. The route's name is the operator's own word, so its plain hash stands for it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    client: ClientId,
+    route: u64,
+}
+
+impl RateLimits {
+    /// Counts a permitted request.
+    ///
+    /// # Errors
+    /// `rate_limited`, with the time to wait.
+    pub(crate) fn admit(&self, permit: &Permit, now: Instant) -> Result<Admission, Denial> {
+        let route = permit.route();
+        match route.rate_limit() {
+            None => Ok(Admission(())),
+            Some(limit) => self.count(limit, permit.client_id(), route.name(), now),
+        }
+    }
+
+    fn count(
+        &self,
+        limit: &Limit,
+        client: &ClientId,
+        route: &str,
+        now: Instant,
+    ) -> Result<Admission, Denial> {
+        let now_ns = self.nanoseconds(now);
+        let mut hasher = DefaultHasher::new();
+        route.hash(&mut hasher);
+        let key = Key { client: client.clone(), route: hasher.finish() };
+        let verdict = match self.arrivals.get(&key) {
+            Some(arrival) => exchange(limit, &arrival, now_ns),
+            None => exchange(limit, &self.arrivals.entry(key).or_default().downgrade(), now_ns),
+        };
+        match verdict {
+            Verdict::Accepted { .. } => Ok(Admission(())),
+            Verdict::Refused { .. } => Err(Denial::new(ReasonCode::RateLimited)
+                .retry_after_s(verdict.retry_after_s())
+                .client(Some(client.clone()))),
+        }
+    }
+
+    /// Forgets who has not called for so long that nothing is left of it.
+    pub(crate) fn sweep(&self) {
+        let now_ns = self.nanoseconds(Instant::now());
+        self.arrivals.retain(|_, arrival| arrival.load(Ordering::Relaxed) > now_ns);
+    }
+
+    fn nanoseconds(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(*self.epoch.get_or_init(|| now));
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX).saturating_add(1)
+    }
+}
+
+fn exchange(limit: &Limit, arrival: &AtomicU64, now_ns: u64) -> Verdict {
+    let mut seen = arrival.load(Ordering::Relaxed);
+    loop {
+        let verdict = limit.check(seen, now_ns);
+        let Verdict::Accepted { new_tat } = verdict else { return verdict };
+        match arrival.compare_exchange_weak(seen, new_tat, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => return verdict,
+            Err(changed) => seen = changed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::num::NonZeroU32;
+    use std::time::Duration;
+
+    #[tokio::test(start_paused = true)]
+    async fn rule_g8_the_limit_is_for_each_client_on_each_route() {
+        let one = NonZeroU32::MIN;
+        let limit = Limit::new(one, Duration::from_secs(10), one).unwrap();
+        let limits = RateLimits::default();
+        let (a, b): (ClientId, ClientId) = ("a".parse().unwrap(), "b".parse().unwrap());
+        let count = |client: &ClientId, route| limits.count(&limit, client, route, Instant::now());
+        assert!(count(&a, "data").is_ok());
+        let denial = count(&a, "data").unwrap_err();
+        assert_eq!(denial, Denial::new(ReasonCode::RateLimited).retry_after_s(10).client(Some(a.clone())));
+        assert!(count(&b, "data").is_ok() && count(&a, "pay").is_ok());
+        tokio::time::advance(Duration::from_secs(10)).await;
+        limits.sweep();
+        assert!(limits.arrivals.is_empty());
+        assert!(count(&a, "data").is_ok());
+    }
+}

@@ -1,0 +1,177 @@
+//! Bodies of requests and answers, streamed and never buffered. An enum where a boxed body would cost an allocation.
+
+use crate::forward::UpstreamBody;
+use crate::local::{BoxError, LocalBody};
+use crate::observe::Completion;
+use bytes::Bytes;
+use countersign_model::ReasonCode;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep};
+
+/// Why the body of a request ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestBodyError {
+    /// It broke a limit of ours.
+    #[error("the body was refused: {0}")]
+    Refused(ReasonCode),
+    /// The peer went away, reset the stream, or the guard refused what came.
+    #[error("the body ended early")]
+    Broken,
+}
+
+/// The body of a request. On HTTP/1.1 the guard has bounded it already; on HTTP/2 that happens here (rule G15).
+pub struct RequestBody {
+    incoming: Incoming,
+    bounds: Option<Box<Bounds>>,
+}
+
+struct Bounds {
+    remaining: u64,
+    progress: Duration,
+    ends: Instant,
+    sleep: Pin<Box<Sleep>>,
+    verdict: Verdict,
+}
+
+/// Where the reason is found after a body was refused while somebody else held it.
+pub(crate) type Verdict = Arc<OnceLock<ReasonCode>>;
+
+impl RequestBody {
+    /// A body that something below has bounded.
+    pub(crate) fn bounded_below(incoming: Incoming) -> Self {
+        Self { incoming, bounds: None }
+    }
+
+    /// A body that may have `limit` bytes, must move on within `progress` and end within `whole`.
+    pub(crate) fn bounded(
+        incoming: Incoming,
+        limit: u64,
+        progress: Duration,
+        whole: Duration,
+    ) -> (Self, Verdict) {
+        let verdict = Verdict::default();
+        let now = Instant::now();
+        let bounds = Bounds {
+            remaining: limit,
+            progress,
+            ends: now + whole,
+            sleep: Box::pin(tokio::time::sleep_until(now + progress)),
+            verdict: verdict.clone(),
+        };
+        (Self { incoming, bounds: Some(Box::new(bounds)) }, verdict)
+    }
+}
+
+impl Bounds {
+    fn refuse(&self, reason: ReasonCode) -> RequestBodyError {
+        let _ = self.verdict.set(reason); // the first reason counts
+        RequestBodyError::Refused(reason)
+    }
+
+    fn count(&mut self, bytes: usize) -> Result<(), RequestBodyError> {
+        match self.remaining.checked_sub(bytes as u64) {
+            Some(remaining) => self.remaining = remaining,
+            None => return Err(self.refuse(ReasonCode::RequestBodyTooLarge)),
+        }
+        self.sleep.as_mut().reset((Instant::now() + self.progress).min(self.ends));
+        Ok(())
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = RequestBodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+        let this = &mut *self;
+        match Pin::new(&mut this.incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                // Trailers end here: nothing behind us waits for a client's trailer fields, and none is checked.
+                let Ok(data) = frame.into_data() else { return Poll::Ready(None) };
+                if let Some(bounds) = &mut this.bounds {
+                    bounds.count(data.len())?;
+                }
+                Poll::Ready(Some(Ok(Frame::data(data))))
+            }
+            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(RequestBodyError::Broken))),
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => {
+                let Some(bounds) = &mut this.bounds else { return Poll::Pending };
+                ready!(bounds.sleep.as_mut().poll(cx));
+                Poll::Ready(Some(Err(bounds.refuse(ReasonCode::RequestTooSlow))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+/// The body of an answer, and the request's completion, which is over when the body is.
+pub(crate) struct ResponseBody {
+    source: Source,
+    _completion: Completion,
+}
+
+/// Where the body of an answer comes from.
+pub(crate) enum Source {
+    /// From us, at once.
+    Full(Option<Bytes>),
+    /// From an upstream.
+    Upstream(UpstreamBody),
+    /// From a local service.
+    Local(LocalBody),
+}
+
+impl ResponseBody {
+    pub(crate) fn new(source: Source, completion: Completion) -> Self {
+        Self { source, _completion: completion }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.source {
+            Source::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Source::Upstream(body) => {
+                body.poll_data(cx).map(|data| data.map(|data| data.map(Frame::data).map_err(Into::into)))
+            }
+            Source::Local(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Full(bytes) => bytes.is_none(),
+            Source::Upstream(body) => body.is_end_stream(),
+            Source::Local(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Source::Upstream(body) => body.size_hint(),
+            Source::Local(body) => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The register of a worker's open connections, and how one is ended from outside (rule G14; design, decision 20).
+//!
+//! A connection whose certificate or client was revoked still gets one thing: the next request on it, within a moment,
+//! is answered with 401. Then its task is dropped, running streams included: hyper's graceful shutdown alone would let a
+//! streaming answer go on for ever (measured).
+
+use crate::guard::Exchange;
+use crate::guard::timer::Timer;
+use countersign_model::{ClientId, IssuerId, Serial};
+use countersign_policy::Peer;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Whose connections to cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cut {
+    /// Those that presented this certificate.
+    Certificate {
+        /// SHA-256 of its issuer's SubjectPublicKeyInfo.
+        issuer_key_hash: [u8; 32],
+        /// Its serial number.
+        serial: Serial,
+    },
+    /// Those that presented a certificate of this client, or made a call as it.
+    Client(ClientId),
+}
+
+/// Between the order to cut and the drop: time for one more request to be told why. Well under the second of rule G14.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// A client may speak through one connection, a front proxy's holds a few; more than these are not told apart.
+const MAX_CLIENTS_NOTED: usize = 16;
+
+/// One open connection, shared by its task, its service and the register. Never leaves its thread.
+pub(crate) struct Connection {
+    /// Who is at the other end.
+    pub(crate) peer: Peer,
+    /// Which of our issuers signed the peer's certificate.
+    pub(crate) issuer: Option<IssuerId>,
+    /// The server name of the handshake.
+    pub(crate) sni: Option<Arc<str>>,
+    /// HTTP/2, where the guard has not checked the request.
+    pub(crate) http2: bool,
+    /// Over TLS.
+    pub(crate) tls: bool,
+    /// Its client has more connections than it may.
+    pub(crate) over_limit: Cell<bool>,
+    /// What guard and service tell each other.
+    pub(crate) exchange: Rc<Exchange>,
+    clients: RefCell<Vec<ClientId>>,
+    order: Cell<Order>,
+    cut_at: Cell<Option<Instant>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    None,
+    /// No further requests: `Connection: close`, GOAWAY.
+    Finish,
+    Finishing,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        peer: Peer,
+        issuer: Option<IssuerId>,
+        sni: Option<String>,
+        http2: bool,
+        tls: bool,
+    ) -> Self {
+        Self {
+            peer,
+            issuer,
+            sni: sni.map(Arc::from),
+            http2,
+            tls,
+            over_limit: Cell::new(false),
+            exchange: Rc::default(),
+            clients: RefCell::default(),
+            order: Cell::new(Order::None),
+            cut_at: Cell::new(None),
+            waker: RefCell::default(),
+        }
+    }
+
+    /// Notes who calls, so that cutting the client finds this connection.
+    pub(crate) fn note_client(&self, client: &ClientId) {
+        let mut clients = self.clients.borrow_mut();
+        if clients.len() < MAX_CLIENTS_NOTED && !clients.contains(client) {
+            clients.push(client.clone());
+        }
+    }
+
+    /// Lets no further request in once those in flight are answered.
+    pub(crate) fn finish(&self) {
+        if self.order.get() == Order::None {
+            self.order.set(Order::Finish);
+            self.wake();
+        }
+    }
+
+    /// Whether answers should say that the connection ends.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.order.get() != Order::None || self.cut_at.get().is_some()
+    }
+
+    fn cut(&self) {
+        if self.cut_at.get().is_none() {
+            self.cut_at.set(Some(Instant::now() + LAST_WORDS));
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn matches(&self, cut: &Cut) -> bool {
+        match cut {
+            Cut::Certificate { issuer_key_hash, serial } => {
+                self.peer.certificate().is_some_and(|certificate| {
+                    certificate.issuer_key_hash() == issuer_key_hash && certificate.serial() == serial
+                })
+            }
+            Cut::Client(client) => self.clients.borrow().contains(client),
+        }
+    }
+}
+
+/// An HTTP connection of hyper's, whichever version.
+pub(crate) trait Http {
+    fn poll_http(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>;
+    fn begin_end(self: Pin<&mut Self>);
+}
+
+/// Runs a connection to its end: its own, or the one that was ordered. `idle` bounds the time without any request;
+/// HTTP/1.1 has the guard for that.
+pub(crate) async fn run(http: impl Http, connection: &Connection, idle: Option<Duration>) {
+    let mut http = std::pin::pin!(http);
+    let mut cut_timer = Timer::default();
+    let mut idle_timer = Timer::default();
+    let mut idle_since = None;
+    std::future::poll_fn(|cx| {
+        if connection.order.get() == Order::Finish {
+            connection.order.set(Order::Finishing);
+            http.as_mut().begin_end();
+        }
+        if http.as_mut().poll_http(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if connection.order.get() == Order::Finish {
+            cx.waker().wake_by_ref(); // ordered by the request just answered
+        }
+        {
+            let mut waker = connection.waker.borrow_mut();
+            if waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+                *waker = Some(cx.waker().clone());
+            }
+        }
+        if let Some(at) = connection.cut_at.get()
+            && cut_timer.poll_until(at, cx).is_ready()
+        {
+            return Poll::Ready(());
+        }
+        if let Some(idle) = idle {
+            if connection.exchange.in_flight() > 0 {
+                idle_since = None;
+            } else if connection.order.get() == Order::None {
+                let since = *idle_since.get_or_insert_with(Instant::now);
+                if idle_timer.poll_until(since + idle, cx).is_ready() {
+                    connection.finish();
+                }
+            }
+        }
+        Poll::Pending
+    })
+    .await;
+}
+
+/// The open connections of one worker.
+#[derive(Default)]
+pub(crate) struct Register {
+    open: RefCell<HashMap<u64, Rc<Connection>>>,
+    next: Cell<u64>,
+    per_client: RefCell<HashMap<ClientId, usize>>,
+    emptied: tokio::sync::Notify,
+}
+
+/// Keeps a connection registered until dropped.
+pub(crate) struct Registered {
+    register: Rc<Register>,
+    id: u64,
+    client: Option<ClientId>,
+}
+
+impl Register {
+    /// Registers a connection. `client` is whose certificate it presented.
+    pub(crate) fn add(
+        self: &Rc<Self>,
+        connection: &Rc<Connection>,
+        client: Option<ClientId>,
+        limit: usize,
+    ) -> Registered {
+        if let Some(client) = &client {
+            connection.note_client(client);
+            let mut counts = self.per_client.borrow_mut();
+            let count = counts.entry(client.clone()).or_default();
+            *count += 1;
+            connection.over_limit.set(*count > limit);
+        }
+        let id = self.next.get();
+        self.next.set(id + 1);
+        self.open.borrow_mut().insert(id, connection.clone());
+        Registered { register: self.clone(), id, client }
+    }
+
+    /// Cuts the connections that `cut` means, and says how many. A walk over all of them: it is done once for each
+    /// revocation, and keeps every request free of more than one register.
+    pub(crate) fn cut(&self, cut: &Cut) -> usize {
+        let open = self.open.borrow();
+        open.values().filter(|connection| connection.matches(cut)).map(|connection| connection.cut()).count()
+    }
+
+    /// Asks every connection to finish.
+    pub(crate) fn finish_all(&self) {
+        self.open.borrow().values().for_each(|connection| connection.finish());
+    }
+
+    /// Waits until no connection is open.
+    pub(crate) async fn empty(&self) {
+        while !self.open.borrow().is_empty() {
+            self.emptied.notified().await;
+        }
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let mut open = self.register.open.borrow_mut();
+        open.remove(&self.id);
+        if open.is_empty() {
+            self.register.emptied.notify_one();
+        }
+        if let Some(client) = &self.client {
+            let mut counts = self.register.per_client.borrow_mut();
+            if let Some(count) = counts.get_mut(client) {
+                *count -= 1;
+                if *count == 0 {
+                    counts.remove(client);
+                }
+            }
+        }
+    }
+}

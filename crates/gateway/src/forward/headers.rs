@@ -1,0 +1,209 @@
+//! The header fields on their way: hop-by-hop fields end here (RFC 9110 section 7.6.1), inbound claims of identity are
+//! taken out, and ours are set, in this one place (rule G9).
+
+use crate::connections::Connection;
+use countersign_policy::decision::InternalHeaders;
+use countersign_policy::identity::{identity_headers, is_identity_header, is_secret_header};
+use countersign_policy::{Peer, Permit};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use std::net::IpAddr;
+
+/// The interaction id of the FAPI profiles: echoed, and made where there was none (rule G8).
+pub(crate) const INTERACTION_ID: HeaderName = HeaderName::from_static("x-fapi-interaction-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// What belongs to one connection only, whether or not `Connection` names it, and what framing is made of: the message
+/// that goes on is rebuilt (rule G12).
+const HOP_BY_HOP: [&str; 12] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Makes a client's header fields the upstream's.
+pub(super) fn for_upstream(
+    headers: &mut HeaderMap,
+    permit: &Permit,
+    connection: &Connection,
+    internal: &InternalHeaders,
+    host: &str,
+    upstream: &HeaderValue,
+    interaction_id: &HeaderValue,
+) {
+    remove_named_by_connection(headers);
+    let foreign: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| {
+            let name = name.as_str();
+            HOP_BY_HOP.contains(&name) || is_identity_header(name) || is_secret_header(name, internal)
+        })
+        .cloned()
+        .collect();
+    for name in foreign {
+        headers.remove(name);
+    }
+    check_trace(headers);
+    join_cookies(headers);
+    headers.insert(header::HOST, upstream.clone());
+    headers.insert(INTERACTION_ID, interaction_id.clone());
+    for (name, value) in identity_headers(permit, &connection.peer) {
+        headers.insert(name, value);
+    }
+    set_forwarded(headers, &connection.peer, connection.tls, host);
+}
+
+/// Makes an upstream's header fields the client's.
+pub(super) fn for_client(headers: &mut HeaderMap, interaction_id: HeaderValue) {
+    remove_named_by_connection(headers);
+    for name in HOP_BY_HOP {
+        // A length is the answer's own, also where there is no body (HEAD, 304), and hyper has checked it.
+        if name != "content-length" {
+            headers.remove(name);
+        }
+    }
+    headers.remove(countersign_policy::denial::REFERENCE_HEADER); // ours alone: it finds a record
+    headers.insert(INTERACTION_ID, interaction_id);
+}
+
+fn remove_named_by_connection(headers: &mut HeaderMap) {
+    if !headers.contains_key(header::CONNECTION) {
+        return;
+    }
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| HeaderName::try_from(name.trim()).ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+}
+
+/// W3C Trace Context section 4.3: what is not a valid traceparent is dropped, and its state with it.
+fn check_trace(headers: &mut HeaderMap) {
+    let mut parents = headers.get_all(TRACEPARENT).iter();
+    match (parents.next(), parents.next()) {
+        (None, _) => {
+            headers.remove(TRACESTATE);
+        }
+        (Some(parent), None) if is_traceparent(parent.as_bytes()) => {}
+        _ => {
+            headers.remove(TRACEPARENT);
+            headers.remove(TRACESTATE);
+        }
+    }
+}
+
+fn is_traceparent(value: &[u8]) -> bool {
+    let hex = |part: &[u8]| part.iter().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
+    let zero = |part: &[u8]| part.iter().all(|&c| c == b'0');
+    let [v0, v1, b'-', rest @ ..] = value else { return false };
+    // Version 00 has exactly these four parts; later ones may have more, and ff is none.
+    let known = *v0 == b'0' && *v1 == b'0';
+    if !hex(&[*v0, *v1]) || (*v0 == b'f' && *v1 == b'f') || rest.len() < 52 || (known && rest.len() != 52) {
+        return false;
+    }
+    let (trace, parent, flags) = (&rest[..32], &rest[33..49], &rest[50..52]);
+    let dashes = rest[32] == b'-' && rest[49] == b'-' && rest.get(52).is_none_or(|&c| c == b'-');
+    dashes && hex(trace) && hex(parent) && hex(flags) && !zero(trace) && !zero(parent)
+}
+
+/// RFC 9113 section 8.2.3: HTTP/2 may split the cookie field; HTTP/1.1 may not.
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(header::COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
+/// RFC 7239, and its widespread ancestors. Inbound ones are gone: whoever is in front of us proved nothing.
+fn set_forwarded(headers: &mut HeaderMap, peer: &Peer, tls: bool, host: &str) {
+    let address = peer.address().ip().to_canonical();
+    let proto = if tls { "https" } else { "http" };
+    let (plain, node) = match address {
+        IpAddr::V4(address) => (address.to_string(), address.to_string()),
+        IpAddr::V6(address) => (address.to_string(), format!("\"[{address}]\"")),
+    };
+    let forwarded = format!("for={node};proto={proto};host=\"{host}\"");
+    // The host was checked to be one: neither quotes nor controls.
+    for (name, value) in
+        [(header::FORWARDED, forwarded), (X_FORWARDED_FOR, plain), (X_FORWARDED_HOST, host.to_owned())]
+    {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    }
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rule_g9_fields_named_by_connection_go_too() {
+        let mut headers = HeaderMap::new();
+        headers.append("connection", "close, X-One".parse().unwrap());
+        headers.append("connection", "x-two".parse().unwrap());
+        for name in ["x-one", "x-two", "x-three"] {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static("v"));
+        }
+        for_client(&mut headers, HeaderValue::from_static("id"));
+        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["x-fapi-interaction-id", "x-three"]);
+    }
+
+    #[test]
+    fn a_traceparent_is_checked() {
+        for (value, valid) in [
+            ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", true),
+            ("cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more", true),
+            ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more", false),
+            ("ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", false),
+            ("00-00000000000000000000000000000000-00f067aa0ba902b7-01", false),
+            ("00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01", false),
+            ("00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01", false),
+            ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7", false),
+            ("rubbish", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(TRACEPARENT, value.parse().unwrap());
+            headers.insert(TRACESTATE, "a=b".parse().unwrap());
+            check_trace(&mut headers);
+            assert_eq!(
+                (headers.contains_key(TRACEPARENT), headers.contains_key(TRACESTATE)),
+                (valid, valid),
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn cookie_crumbs_become_one_field() {
+        let mut headers = HeaderMap::new();
+        headers.append("cookie", "a=1".parse().unwrap());
+        headers.append("cookie", "b=2".parse().unwrap());
+        join_cookies(&mut headers);
+        assert_eq!(headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=2"]);
+    }
+}

@@ -1,0 +1,260 @@
+//! The only door to an upstream: it opens for a [`Permit`] and an [`Admission`], which it takes by value.
+//!
+//! Streams both ways, keeps connections ([`pool`]), and never tells the client the upstream's address or its errors' text.
+//! Tries again only when a kept connection turned out to be closed before the request was written: hyper hands the
+//! request back then, so nothing is ever sent twice.
+
+mod headers;
+mod pool;
+mod upload;
+
+pub(crate) use headers::INTERACTION_ID;
+pub(crate) use pool::Pools;
+
+use crate::admission::Admission;
+use crate::body::RequestBody;
+use crate::connections::Connection;
+use crate::settings::Snapshot;
+use bytes::Bytes;
+use countersign_model::ReasonCode;
+use countersign_policy::{Denial, Permit};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http_body::{Body, SizeHint};
+use hyper::body::Incoming;
+use pool::{Link, Pool};
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::Instant;
+use upload::{Progress, Upload, UploadFailure};
+
+/// A request that is bounded, and in time will be checked against the API's OpenAPI document.
+pub(crate) struct ValidatedRequest {
+    parts: Parts,
+    body: RequestBody,
+    host: String,
+}
+
+impl ValidatedRequest {
+    /// Takes a request whose head and body are bounded.
+    pub(crate) fn new(parts: Parts, body: RequestBody, host: String) -> Self {
+        Self { parts, body, host }
+    }
+}
+
+/// Forwards a request and gives the head of the answer; its body streams.
+///
+/// # Errors
+/// `upstream_unreachable`, `upstream_too_slow`, `upstream_response_invalid`, or what was wrong with the request's body.
+pub(crate) async fn forward(
+    permit: Permit,
+    _admission: Admission,
+    request: ValidatedRequest,
+    interaction_id: HeaderValue,
+    connection: &Connection,
+    snapshot: &Snapshot,
+    pools: &Pools,
+) -> Result<Response<UpstreamBody>, Denial> {
+    let route = permit.route();
+    let upstream = snapshot.upstreams.get(route.upstream()).ok_or_else(|| {
+        Denial::new(ReasonCode::InternalError).note("the route's upstream is not configured")
+    })?;
+    let ValidatedRequest { mut parts, body, host } = request;
+    let target = route
+        .upstream_target(parts.uri.path(), parts.uri.query())
+        .and_then(|target| PathAndQuery::try_from(target).ok())
+        .ok_or(ReasonCode::RequestMalformed)?;
+    parts.uri = Uri::from(target);
+    parts.version = Version::HTTP_11;
+    let authority = upstream.host_header();
+    let internal = &snapshot.internal_headers;
+    headers::for_upstream(
+        &mut parts.headers,
+        &permit,
+        connection,
+        internal,
+        &host,
+        authority,
+        &interaction_id,
+    );
+    let (upload, progress) = Upload::new(body);
+    let request = Request::from_parts(parts, upload);
+    let pool = pools.pool(upstream);
+    let of_client =
+        |denial: Denial| denial.client(Some(permit.client_id().clone())).credential(permit.credential());
+    let (link, mut response) = send(&pool, request, progress.as_deref()).await.map_err(of_client)?;
+    // An upgrade was not asked for: the field is taken out.
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(of_client(
+            Denial::new(ReasonCode::UpstreamResponseInvalid).note("101 without an upgrade"),
+        ));
+    }
+    headers::for_client(response.headers_mut(), interaction_id);
+    *response.version_mut() = Version::HTTP_11;
+    Ok(response.map(|incoming| UpstreamBody::new(incoming, link, pool, progress)))
+}
+
+/// Sends over a kept connection, or over a new one.
+async fn send(
+    pool: &Pool,
+    mut request: Request<Upload>,
+    progress: Option<&Progress>,
+) -> Result<(Link, Response<Incoming>), Denial> {
+    while let Some(link) = pool.take() {
+        match exchange(link, request, progress, pool.upstream().response_timeout).await {
+            Ok(done) => return Ok(done),
+            Err(Failed::Unsent(returned)) => request = *returned,
+            Err(Failed::Final(denial)) => return Err(denial),
+        }
+    }
+    let link = pool.connect().await.map_err(|error| {
+        Denial::new(ReasonCode::UpstreamUnreachable).note(format!("{}: {error}", pool.upstream().name))
+    })?;
+    match exchange(link, request, progress, pool.upstream().response_timeout).await {
+        Ok(done) => Ok(done),
+        Err(Failed::Unsent(_)) => Err(Denial::new(ReasonCode::UpstreamUnreachable).note("closed at once")),
+        Err(Failed::Final(denial)) => Err(denial),
+    }
+}
+
+enum Failed {
+    /// Nothing was written: the request is as it was.
+    Unsent(Box<Request<Upload>>),
+    Final(Denial),
+}
+
+async fn exchange(
+    mut link: Link,
+    request: Request<Upload>,
+    progress: Option<&Progress>,
+    patience: Duration,
+) -> Result<(Link, Response<Incoming>), Failed> {
+    let began = Instant::now();
+    let mut answer = pin!(link.sender.try_send_request(request));
+    let result = poll_fn(|cx| {
+        link.drive(cx);
+        if let Poll::Ready(result) = answer.as_mut().poll(cx) {
+            return Poll::Ready(Some(result));
+        }
+        // The upstream's time runs from the last byte it was given; while the client owes a part, the guard's does.
+        let since = match progress.map(Progress::upstream_awaited_since) {
+            None => began,
+            Some(Some(since)) => since,
+            Some(None) => return Poll::Pending,
+        };
+        ready!(link.timer.poll_until(since + patience, cx));
+        Poll::Ready(None)
+    })
+    .await;
+    match result {
+        Some(Ok(response)) => Ok((link, response)),
+        Some(Err(mut error)) => Err(match error.take_message() {
+            Some(request) => Failed::Unsent(Box::new(request)),
+            None => Failed::Final(denial_of(&error.into_error(), progress)),
+        }),
+        None => Err(Failed::Final(ReasonCode::UpstreamTooSlow.into())),
+    }
+}
+
+fn denial_of(error: &hyper::Error, progress: Option<&Progress>) -> Denial {
+    match progress.and_then(Progress::failure) {
+        Some(UploadFailure::Refused(reason)) => return reason.into(),
+        Some(UploadFailure::Broken) => {
+            return Denial::new(ReasonCode::RequestMalformed).note("the request's body ended early");
+        }
+        None => {}
+    }
+    // hyper's own words, which name no address and quote nothing of what came.
+    let reason =
+        if error.is_parse() { ReasonCode::UpstreamResponseInvalid } else { ReasonCode::UpstreamUnreachable };
+    Denial::new(reason).note(error.to_string())
+}
+
+/// The body of an upstream's answer. It moves its connection on, and puts it away when the answer is complete.
+pub(crate) struct UpstreamBody {
+    incoming: Incoming,
+    link: Option<Link>,
+    pool: Rc<Pool>,
+    progress: Option<Rc<Progress>>,
+    since: Option<Instant>,
+}
+
+/// The answer ended early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UpstreamBodyError {
+    #[error("the upstream's answer ended early")]
+    Broken,
+    #[error("the upstream's answer came to a halt")]
+    Stalled,
+}
+
+impl UpstreamBody {
+    fn new(incoming: Incoming, link: Link, pool: Rc<Pool>, progress: Option<Rc<Progress>>) -> Self {
+        Self { incoming, link: Some(link), pool, progress, since: None }
+    }
+
+    /// The next piece. Trailers of the upstream end here: they would be fields that nobody has looked at.
+    pub(crate) fn poll_data(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, UpstreamBodyError>>> {
+        let Some(link) = &mut self.link else { return Poll::Ready(None) };
+        let polled = match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Pending => {
+                link.drive(cx);
+                Pin::new(&mut self.incoming).poll_frame(cx)
+            }
+            ready => ready,
+        };
+        match polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.since = None;
+                match frame.into_data() {
+                    Ok(data) => Poll::Ready(Some(Ok(data))),
+                    Err(_) => Poll::Ready(None),
+                }
+            }
+            Poll::Ready(Some(Err(_))) => {
+                self.link = None;
+                Poll::Ready(Some(Err(UpstreamBodyError::Broken)))
+            }
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => {
+                // While a request's body is still on its way, the upstream may rightly wait for it.
+                let owed = self
+                    .progress
+                    .as_ref()
+                    .is_some_and(|progress| progress.upstream_awaited_since().is_none());
+                if owed {
+                    self.since = None;
+                    return Poll::Pending;
+                }
+                let since = *self.since.get_or_insert_with(Instant::now);
+                ready!(link.timer.poll_until(since + self.pool.upstream().response_timeout, cx));
+                self.link = None;
+                Poll::Ready(Some(Err(UpstreamBodyError::Stalled)))
+            }
+        }
+    }
+
+    pub(crate) fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl Drop for UpstreamBody {
+    fn drop(&mut self) {
+        // One that is not complete is not usable, and is dropped there: the upstream sees that nobody listens.
+        if let Some(link) = self.link.take() {
+            self.pool.put(link);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Connections to upstreams, kept by each worker for itself: no lock, no channel between workers.
+//!
+//! A connection has no task of its own. Whoever uses it polls it along (design, section 7: the upstream side is where the
+//! time goes; a task costs two wake-ups for each request). An unused one is polled once when it is put away and once when
+//! it is taken out, which shows whether the upstream has closed it.
+
+use super::upload::Upload;
+use crate::guard::timer::Timer;
+use crate::settings::Upstream;
+use hyper::client::conn::http1::{Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Context;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+/// The pools of one worker.
+#[derive(Default)]
+pub(crate) struct Pools {
+    by_upstream: RefCell<HashMap<String, Rc<Pool>>>,
+}
+
+/// The unused connections to one upstream.
+pub(crate) struct Pool {
+    upstream: Arc<Upstream>,
+    idle: RefCell<VecDeque<Idle>>,
+}
+
+struct Idle {
+    link: Link,
+    since: Instant,
+}
+
+/// One connection: what sends on it, and what moves it.
+pub(super) struct Link {
+    pub(super) sender: SendRequest<Upload>,
+    connection: Connection<TokioIo<TcpStream>, Upload>,
+    pub(super) timer: Timer,
+    ended: bool,
+}
+
+impl Pools {
+    /// The pool of an upstream. When a reload changed the upstream, its connections begin anew.
+    pub(crate) fn pool(&self, upstream: &Arc<Upstream>) -> Rc<Pool> {
+        let mut pools = self.by_upstream.borrow_mut();
+        match pools.get(&upstream.name) {
+            Some(pool) if Arc::ptr_eq(&pool.upstream, upstream) || pool.upstream == *upstream => pool.clone(),
+            _ => {
+                let pool = Rc::new(Pool { upstream: upstream.clone(), idle: RefCell::default() });
+                pools.insert(upstream.name.clone(), pool.clone());
+                pool
+            }
+        }
+    }
+
+    /// Drops what was unused for too long or closed by its upstream. Called every few seconds.
+    pub(crate) fn sweep(&self) {
+        for pool in self.by_upstream.borrow().values() {
+            pool.idle.borrow_mut().retain_mut(|idle| {
+                idle.since.elapsed() < pool.upstream.idle_timeout && idle.link.is_usable()
+            });
+        }
+    }
+}
+
+impl Pool {
+    pub(super) fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
+    /// A connection that was used before and is still open.
+    pub(super) fn take(&self) -> Option<Link> {
+        // The one put away last: the others may then grow old and go.
+        while let Some(mut idle) = self.idle.borrow_mut().pop_back() {
+            if idle.since.elapsed() < self.upstream.idle_timeout && idle.link.is_usable() {
+                return Some(idle.link);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection whose answer is complete; drops one that is not fit for another request.
+    pub(super) fn put(&self, mut link: Link) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < self.upstream.max_idle && link.is_usable() {
+            idle.push_back(Idle { link, since: Instant::now() });
+        }
+    }
+
+    /// Opens a connection.
+    pub(super) async fn connect(&self) -> Result<Link, ConnectError> {
+        let authority = self.upstream.authority();
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let connecting = TcpStream::connect((host, authority.port_u16().unwrap_or(80)));
+        let stream = timeout(self.upstream.connect_timeout, connecting)
+            .await
+            .map_err(|_| ConnectError::TimedOut)?
+            .map_err(ConnectError::Io)?;
+        stream.set_nodelay(true).map_err(ConnectError::Io)?;
+        let (sender, connection) = hyper::client::conn::http1::Builder::new()
+            .max_headers(128)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(ConnectError::Http)?;
+        Ok(Link { sender, connection, timer: Timer::default(), ended: false })
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectError {
+    #[error("connecting took too long")]
+    TimedOut,
+    #[error("connecting failed: {0}")]
+    Io(std::io::Error),
+    #[error("connecting failed: {0}")]
+    Http(hyper::Error),
+}
+
+impl Link {
+    /// Moves the connection on. Errors come out at the request or the body, so here they only end it.
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
+        if !self.ended && Pin::new(&mut self.connection).poll(cx).is_ready() {
+            self.ended = true;
+        }
+    }
+
+    /// Whether another request may go over it. Polls without a waker: nobody waits for an unused connection.
+    fn is_usable(&mut self) -> bool {
+        self.drive(&mut Context::from_waker(futures_util::task::noop_waker_ref()));
+        !self.ended && self.sender.is_ready()
+    }
+}

@@ -1,0 +1,176 @@
+//! Starting and stopping: sockets are bound before anything runs, so that a busy port is an error with its address.
+
+use crate::connections::Cut;
+use crate::settings::{ListenerSettings, Settings};
+use crate::worker::{Command, Shared, Worker};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::LocalSet;
+
+/// The data path.
+pub struct Gateway;
+
+/// A running data path. Dropping it stops it without waiting.
+pub struct Running {
+    workers: Vec<RunningWorker>,
+    addresses: Vec<(String, SocketAddr)>,
+}
+
+struct RunningWorker {
+    commands: mpsc::UnboundedSender<Command>,
+    stopped: Option<oneshot::Receiver<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Why the data path does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on; mostly because it is in use.
+    #[error("cannot listen on {address} (listener `{listener}`)")]
+    Bind {
+        /// The listener.
+        listener: String,
+        /// Its address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The operating system gives no thread or no event queue.
+    #[error("cannot start a worker")]
+    Worker(#[source] io::Error),
+}
+
+impl Gateway {
+    /// Binds every listener and starts the workers.
+    ///
+    /// # Errors
+    /// When an address cannot be listened on, or a worker cannot be started.
+    pub fn start(settings: Settings) -> Result<Running, StartError> {
+        let workers = settings.workers.max(1);
+        let settings = Arc::new(settings);
+        let mut sockets: Vec<Vec<(TcpListener, ListenerSettings)>> =
+            (0..workers).map(|_| Vec::new()).collect();
+        let mut addresses = Vec::new();
+        for listener in &settings.listeners {
+            let bound = bind(listener.address, workers).map_err(|source| StartError::Bind {
+                listener: listener.name.clone(),
+                address: listener.address,
+                source,
+            })?;
+            if let Some(address) = bound.first().and_then(|socket| socket.local_addr().ok()) {
+                addresses.push((listener.name.clone(), address));
+            }
+            for (of_worker, socket) in sockets.iter_mut().zip(bound) {
+                of_worker.push((socket, listener.clone()));
+            }
+        }
+        let shared = Arc::new(Shared::default());
+        let workers = sockets
+            .into_iter()
+            .enumerate()
+            .map(|(number, sockets)| start_worker(number, settings.clone(), shared.clone(), sockets))
+            .collect::<Result<_, _>>()
+            .map_err(StartError::Worker)?;
+        Ok(Running { workers, addresses })
+    }
+}
+
+/// One socket for each worker on the same address.
+fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
+    // SO_REUSEPORT lets a second process take a share of our port without an error. So somebody else's socket is looked
+    // for first, without it.
+    if address.port() != 0 {
+        socket(address)?.bind(&address.into())?;
+    }
+    let mut address = address;
+    let mut sockets = Vec::with_capacity(count);
+    for _ in 0..count {
+        let socket = socket(address)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(1024)?;
+        let socket = TcpListener::from(socket);
+        address = socket.local_addr()?; // port 0: the first one chooses
+        sockets.push(socket);
+    }
+    Ok(sockets)
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?; // 0.0.0.0 and [::] are two listeners
+    }
+    Ok(socket)
+}
+
+fn start_worker(
+    number: usize,
+    settings: Arc<Settings>,
+    shared: Arc<Shared>,
+    sockets: Vec<(TcpListener, ListenerSettings)>,
+) -> io::Result<RunningWorker> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let sockets = {
+        let _inside = runtime.enter();
+        sockets
+            .into_iter()
+            .map(|(socket, settings)| Ok((tokio::net::TcpListener::from_std(socket)?, settings)))
+            .collect::<io::Result<Vec<_>>>()?
+    };
+    let (commands, inbox) = mpsc::unbounded_channel();
+    let (done, stopped) = oneshot::channel();
+    let thread = std::thread::Builder::new().name(format!("gateway-{number}")).spawn(move || {
+        let worker = Rc::new(Worker::new(settings, shared));
+        LocalSet::new().block_on(&runtime, worker.run(sockets, inbox));
+        let _ = done.send(()); // nobody may be waiting
+    })?;
+    Ok(RunningWorker { commands, stopped: Some(stopped), thread: Some(thread) })
+}
+
+impl Running {
+    /// Where a listener listens; of use with port 0.
+    pub fn local_addr(&self, listener: &str) -> Option<SocketAddr> {
+        self.addresses.iter().find(|(name, _)| name == listener).map(|(_, address)| *address)
+    }
+
+    /// Cuts connections on all workers and says how many. Their next request is answered with 401; within a second
+    /// their tasks are dropped, streams included (rule G14).
+    pub async fn cut(&self, cut: &Cut) -> usize {
+        let replies: Vec<_> = self
+            .workers
+            .iter()
+            .filter_map(|worker| {
+                let (reply, replied) = oneshot::channel();
+                worker.commands.send(Command::Cut(cut.clone(), reply)).ok().map(|()| replied)
+            })
+            .collect();
+        let mut count = 0;
+        for replied in replies {
+            count += replied.await.unwrap_or(0);
+        }
+        count
+    }
+
+    /// Stops: no new connections, requests in flight to their end, within the time the limits give.
+    pub async fn shutdown(mut self) {
+        for worker in &self.workers {
+            let _ = worker.commands.send(Command::Stop); // one that has ended needs no telling
+        }
+        for worker in &mut self.workers {
+            if let Some(stopped) = worker.stopped.take() {
+                let _ = stopped.await; // an error says that it has ended, which is what we wait for
+            }
+            if let Some(thread) = worker.thread.take() {
+                let _ = thread.join(); // at its end already
+            }
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! The head of one HTTP/1.1 request, read strictly (RFC 9112 sections 3, 5 and 6; RFC 9110 section 7.2; rule G12).
+//!
+//! httparse reads the grammar; the checks that it does not make are here. A head that passes is one that hyper takes.
+
+use super::framing::FramingLimits;
+use countersign_model::ReasonCode;
+use std::mem::MaybeUninit;
+
+/// How long the body after a head is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BodyLength {
+    Fixed(u64),
+    Chunked,
+}
+
+/// More header fields than this are never read, whatever the limit says.
+pub(crate) const MAX_HEADER_COUNT: usize = 256;
+
+/// Reads the head at the front of `bytes`: its length and its body's, or `None` while it is incomplete.
+pub(super) fn read(bytes: &[u8], limits: &FramingLimits) -> Result<Option<(usize, BodyLength)>, ReasonCode> {
+    let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADER_COUNT];
+    let count = limits.header_count.min(MAX_HEADER_COUNT);
+    let mut request = httparse::Request::new(&mut []);
+    let length = match request.parse_with_uninit_headers(bytes, &mut headers[..count]) {
+        Ok(httparse::Status::Complete(length)) if length <= limits.head_bytes => length,
+        Ok(httparse::Status::Partial) if bytes.len() < limits.head_bytes => return Ok(None),
+        Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(ReasonCode::RequestHeaderTooLarge),
+        Err(error) => return Err(reason_of(error, bytes)),
+    };
+    check_line_ends(&bytes[..length])?;
+    if request.version != Some(1) {
+        return Err(ReasonCode::HttpVersionUnsupported);
+    }
+    let method = request.method.unwrap_or_default();
+    check_method(method)?;
+    let (host, body) = check_fields(request.headers, limits)?;
+    check_target(request.path.unwrap_or_default(), method, host)?;
+    Ok(Some((length, body)))
+}
+
+fn reason_of(error: httparse::Error, bytes: &[u8]) -> ReasonCode {
+    use httparse::Error;
+    match error {
+        Error::Version => ReasonCode::HttpVersionUnsupported,
+        // NUL, a bare CR and obsolete folding split messages in some readers and not in others; a space before the
+        // colon too (RFC 9112 section 5.1 asks for 400).
+        Error::HeaderName | Error::HeaderValue | Error::NewLine if breaks_lines(bytes) => {
+            ReasonCode::RequestFramingAmbiguous
+        }
+        Error::HeaderName | Error::HeaderValue => ReasonCode::RequestHeaderInvalid,
+        _ => ReasonCode::RequestMalformed,
+    }
+}
+
+/// Whether the head that did not parse has one of the bytes or foldings that smuggling is made of.
+fn breaks_lines(bytes: &[u8]) -> bool {
+    let head = bytes.windows(4).position(|w| w == b"\r\n\r\n").map_or(bytes, |end| &bytes[..end + 2]);
+    let lone = |pair: &[u8]| (pair[0] == b'\r') != (pair[1] == b'\n');
+    head.contains(&0)
+        || head.windows(2).any(lone)
+        || head.windows(3).any(|w| w == b"\r\n " || w == b"\r\n\t")
+        || head.windows(2).any(|w| (w[0] == b' ' || w[0] == b'\t') && w[1] == b':')
+}
+
+/// Every line of the head ends in CRLF (RFC 9112 section 2.2 lets a reader take a bare LF; readers differ, so we do not).
+fn check_line_ends(head: &[u8]) -> Result<(), ReasonCode> {
+    let lines = head.iter().filter(|&&byte| byte == b'\n').count();
+    let ends = head.iter().zip(&head[1..]).filter(|&(&a, &b)| a == b'\r' && b == b'\n').count();
+    if lines == ends { Ok(()) } else { Err(ReasonCode::RequestFramingAmbiguous) }
+}
+
+/// Methods are case-sensitive (RFC 9110 section 9.1). CONNECT and TRACE are no part of an API.
+fn check_method(method: &str) -> Result<(), ReasonCode> {
+    let upper =
+        !method.is_empty() && method.bytes().all(|c| c.is_ascii_uppercase() || c == b'-' || c == b'_');
+    if upper && method.len() <= 32 && method != "CONNECT" && method != "TRACE" {
+        Ok(())
+    } else {
+        Err(ReasonCode::RequestMalformed)
+    }
+}
+
+fn check_fields<'a>(
+    fields: &[httparse::Header<'a>],
+    limits: &FramingLimits,
+) -> Result<(&'a [u8], BodyLength), ReasonCode> {
+    let mut host: Option<&'a [u8]> = None;
+    let mut length = None;
+    let mut chunked = false;
+    for field in fields {
+        match field.name.len() {
+            4 if field.name.eq_ignore_ascii_case("host") => {
+                if host.replace(field.value).is_some() {
+                    return Err(ReasonCode::RequestFramingAmbiguous);
+                }
+            }
+            14 if field.name.eq_ignore_ascii_case("content-length") => {
+                // Repeated ones are refused even when equal: whoever sends them is confused or worse.
+                let value = content_length(field.value).ok_or(ReasonCode::RequestFramingAmbiguous)?;
+                if length.replace(value).is_some() {
+                    return Err(ReasonCode::RequestFramingAmbiguous);
+                }
+            }
+            17 if field.name.eq_ignore_ascii_case("transfer-encoding") => {
+                // RFC 9112 section 6.1: `chunked` once and last; no other coding is implemented.
+                if chunked || !field.value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(ReasonCode::RequestFramingAmbiguous);
+                }
+                chunked = true;
+            }
+            _ => {}
+        }
+    }
+    // RFC 9112 section 3.2: a request without Host, or with an invalid one, is answered with 400.
+    let host = host.filter(|host| is_host(host)).ok_or(ReasonCode::RequestHeaderInvalid)?;
+    match (length, chunked) {
+        (Some(_), true) => Err(ReasonCode::RequestFramingAmbiguous),
+        (None, true) => Ok((host, BodyLength::Chunked)),
+        (Some(length), false) if length > limits.body_bytes => Err(ReasonCode::RequestBodyTooLarge),
+        (length, false) => Ok((host, BodyLength::Fixed(length.unwrap_or(0)))),
+    }
+}
+
+/// 1*DIGIT and nothing else: no sign, no list, no space (RFC 9110 section 8.6).
+fn content_length(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || value.len() > 19 || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(value.iter().fold(0, |length, digit| length * 10 + u64::from(digit - b'0')))
+}
+
+/// The target is a path, `*` of OPTIONS, or an absolute form that names the same host (RFC 9112 section 3.2).
+fn check_target(target: &str, method: &str, host: &[u8]) -> Result<(), ReasonCode> {
+    if !is_target(target) {
+        return Err(ReasonCode::RequestMalformed);
+    }
+    if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
+        return Ok(());
+    }
+    let (scheme, rest) = target.split_once("://").ok_or(ReasonCode::RequestMalformed)?;
+    if !scheme.eq_ignore_ascii_case("https") && !scheme.eq_ignore_ascii_case("http") {
+        return Err(ReasonCode::RequestMalformed);
+    }
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    if authority.as_bytes().eq_ignore_ascii_case(host) {
+        Ok(())
+    } else {
+        Err(ReasonCode::RequestFramingAmbiguous) // two hosts, and userinfo makes another host too
+    }
+}
+
+/// Whether `target` has only characters that every reader reads alike.
+pub(crate) fn is_target(target: &str) -> bool {
+    target.bytes().all(|byte| TARGET_BYTES[usize::from(byte)])
+}
+
+/// `host[:port]` of RFC 3986 in its plain forms: a name, an IPv4 address, or an IPv6 address in brackets.
+pub(crate) fn is_host(host: &[u8]) -> bool {
+    let (name, port) = match host.iter().rposition(|&c| c == b']') {
+        Some(end) if host.first() == Some(&b'[') => {
+            let inside = &host[1..end];
+            if inside.is_empty() || !inside.iter().all(|c| c.is_ascii_hexdigit() || *c == b':' || *c == b'.')
+            {
+                return false;
+            }
+            (&host[..=end], &host[end + 1..])
+        }
+        Some(_) => return false,
+        None => {
+            let colon = host.iter().position(|&c| c == b':').unwrap_or(host.len());
+            let name = &host[..colon];
+            if !name.iter().all(|c| c.is_ascii_alphanumeric() || b"-._".contains(c)) {
+                return false;
+            }
+            (name, &host[colon..])
+        }
+    };
+    let port_is_fine = match port.split_first() {
+        None => true,
+        Some((b':', digits)) => (1..=5).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit),
+        Some(_) => false,
+    };
+    !name.is_empty() && name.len() <= 255 && port_is_fine
+}
+
+/// `tchar` of RFC 9110 section 5.6.2.
+pub(super) fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// What a request target may be made of: RFC 3986 without the fragment, and `[`, `]`, `|`, which clients send unescaped
+/// in queries. No backslash, no quotes, nothing beyond ASCII: readers behind us disagree about them.
+static TARGET_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let allowed = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~:/?[]@!$&'()*+,;=%|";
+    let mut i = 0;
+    while i < allowed.len() {
+        table[allowed[i] as usize] = true;
+        i += 1;
+    }
+    table
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(head: &str) -> Result<BodyLength, ReasonCode> {
+        match read(head.as_bytes(), &FramingLimits::default())? {
+            Some((length, body)) => {
+                assert_eq!(length, head.len(), "{head:?}");
+                Ok(body)
+            }
+            None => panic!("incomplete: {head:?}"),
+        }
+    }
+
+    fn refused(reason: ReasonCode, heads: &[&str]) {
+        for head in heads {
+            assert_eq!(judge(head), Err(reason), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn plain_heads_pass() {
+        for (head, body) in [
+            ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", BodyLength::Fixed(0)),
+            ("GET /a?b=[c]|d HTTP/1.1\r\nhost: localhost:8443\r\n\r\n", BodyLength::Fixed(0)),
+            ("GET https://X:1/a HTTP/1.1\r\nHost: x:1\r\n\r\n", BodyLength::Fixed(0)),
+            ("OPTIONS * HTTP/1.1\r\nHost: [::1]:8443\r\n\r\n", BodyLength::Fixed(0)),
+            ("M-SEARCH / HTTP/1.1\r\nHost: x\r\n\r\n", BodyLength::Fixed(0)),
+            ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\n\r\n", BodyLength::Fixed(12)),
+            ("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: Chunked\r\n\r\n", BodyLength::Chunked),
+        ] {
+            assert_eq!(judge(head), Ok(body), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn rule_g12_ambiguous_framing_is_refused() {
+        refused(
+            ReasonCode::RequestFramingAmbiguous,
+            &[
+                "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n",
+                "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n",
+                "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\n",
+                "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nContent-Length: 4\r\n\r\n",
+                "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4, 4\r\n\r\n",
+                "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: +4\r\n\r\n",
+                "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -4\r\n\r\n",
+                "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0x4\r\n\r\n",
+                "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: \r\n\r\n",
+                "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n",
+                "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+                "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, chunked\r\n\r\n",
+                "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+                "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, gzip\r\n\r\n",
+                "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n",
+            ],
+        );
+    }
+
+    #[test]
+    fn rule_g12_lines_and_hosts_that_readers_disagree_about_are_refused() {
+        refused(
+            ReasonCode::RequestFramingAmbiguous,
+            &[
+                "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding : chunked\r\n\r\n",
+                "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding:\r\n chunked\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: x\r\nhost: y\r\n\r\n",
+                "GET / HTTP/1.1\nHost: x\n\n",
+                "GET / HTTP/1.1\r\nHost: x\nA: b\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: x\r\n\n",
+                "GET / HTTP/1.1\r\nHost: x\r\nA: b\0c\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: x\r\nA\0: b\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: x\r\nA: b\rc\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n\tc\r\n\r\n",
+                "GET / HTTP/1.1\r\n Host: x\r\n\r\n",
+                "GET http://y/ HTTP/1.1\r\nHost: x\r\n\r\n",
+                "GET http://x@y/ HTTP/1.1\r\nHost: y\r\n\r\n",
+            ],
+        );
+    }
+
+    #[test]
+    fn rule_g12_a_missing_or_invalid_host_is_refused() {
+        refused(
+            ReasonCode::RequestHeaderInvalid,
+            &[
+                "GET / HTTP/1.1\r\nA: b\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: \r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: u@x\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: x/y\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: x:port\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: [::1\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: x\r\nB@d: b\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: x\r\nA: \x01\r\n\r\n",
+            ],
+        );
+    }
+
+    #[test]
+    fn rule_g12_odd_methods_and_targets_are_refused() {
+        refused(
+            ReasonCode::RequestMalformed,
+            &[
+                "get / HTTP/1.1\r\nHost: x\r\n\r\n",
+                "CONNECT x:1 HTTP/1.1\r\nHost: x:1\r\n\r\n",
+                "TRACE / HTTP/1.1\r\nHost: x\r\n\r\n",
+                "GET /#a HTTP/1.1\r\nHost: x\r\n\r\n",
+                "GET /\\a HTTP/1.1\r\nHost: x\r\n\r\n",
+                "GET a HTTP/1.1\r\nHost: x\r\n\r\n",
+                "GET * HTTP/1.1\r\nHost: x\r\n\r\n",
+                "GET ftp://x/ HTTP/1.1\r\nHost: x\r\n\r\n",
+                "GET  / HTTP/1.1\r\nHost: x\r\n\r\n",
+                "G\"T / HTTP/1.1\r\nHost: x\r\n\r\n",
+            ],
+        );
+    }
+
+    #[test]
+    fn rule_g12_other_versions_are_refused() {
+        refused(
+            ReasonCode::HttpVersionUnsupported,
+            &[
+                "GET / HTTP/1.0\r\nHost: x\r\n\r\n",
+                "GET / HTTP/1.2\r\nHost: x\r\n\r\n",
+                "GET / HTTP/2.0\r\nHost: x\r\n\r\n",
+                "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            ],
+        );
+    }
+
+    #[test]
+    fn rule_g15_heads_are_bounded_in_bytes_and_fields() {
+        let long = format!("GET / HTTP/1.1\r\nHost: x\r\nA: {}\r\n\r\n", "a".repeat(33_000));
+        let many = format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "A: b\r\n".repeat(100));
+        let endless = format!("GET /{}", "a".repeat(33_000));
+        for head in [long, many, endless] {
+            assert_eq!(
+                read(head.as_bytes(), &FramingLimits::default()),
+                Err(ReasonCode::RequestHeaderTooLarge),
+                "{}",
+                &head[..40]
+            );
+        }
+        let large = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10485761\r\n\r\n";
+        refused(ReasonCode::RequestBodyTooLarge, &[large]);
+    }
+}

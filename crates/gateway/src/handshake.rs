@@ -1,0 +1,207 @@
+//! From an accepted socket to a peer (rule T11): one deadline over the whole handshake, a cap on connections per address
+//! before any of it, and a record of what failed and why.
+
+use crate::settings::Limits;
+use crate::tls::{self, Observed};
+use crate::worker::{Listener, Worker};
+use countersign_model::audit::{Actor, AuditAction, AuditEvent, CertificateRef, Facts};
+use countersign_model::{ReasonCode, Reference};
+use countersign_policy::Peer;
+use dashmap::DashMap;
+use metrics::counter;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
+
+/// A connection with its handshake done.
+pub(crate) struct Accepted {
+    pub(crate) stream: TlsStream<TcpStream>,
+    pub(crate) peer: Peer,
+    pub(crate) sni: Option<String>,
+    pub(crate) http2: bool,
+}
+
+/// Does the handshake; `None` when it failed, which is then counted and recorded.
+pub(crate) async fn accept(
+    stream: TcpStream,
+    address: SocketAddr,
+    worker: &Worker,
+    listener: &Listener,
+    limits: &Limits,
+) -> Option<Accepted> {
+    let acceptor = listener.acceptor(worker)?;
+    let (result, observed) = tls::observe(timeout(limits.handshake, acceptor.accept(stream))).await;
+    let failure = match result {
+        Ok(Ok(stream)) => {
+            let (_, tls) = stream.get_ref();
+            let version = match tls.protocol_version() {
+                Some(rustls::ProtocolVersion::TLSv1_3) => "1.3",
+                _ => "1.2",
+            };
+            listener.metrics.handshake_done(version);
+            let http2 = tls.alpn_protocol() == Some(b"h2");
+            // Complete: the peer has proved that it holds the key of the certificate that the verifier accepted.
+            let peer = Peer::new(address, observed.accepted);
+            return Some(Accepted { stream, peer, sni: observed.sni, http2 });
+        }
+        Ok(Err(error)) => Failure::of(&error, &observed),
+        Err(_) => {
+            Failure { result: "timeout", reason: ReasonCode::RequestTooSlow, detail: "took too long".into() }
+        }
+    };
+    failure.report(address, observed, worker, listener);
+    None
+}
+
+/// Why a handshake failed.
+struct Failure {
+    result: &'static str,
+    reason: ReasonCode,
+    detail: String,
+}
+
+impl Failure {
+    fn of(error: &io::Error, observed: &Observed) -> Self {
+        let tls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+        let (result, reason) = match (&observed.refused, tls) {
+            (Some((reason, _)), _) => ("client_certificate_refused", *reason),
+            (None, Some(rustls::Error::NoCertificatesPresented)) => {
+                ("client_certificate_missing", ReasonCode::CertificateMissing)
+            }
+            (None, Some(rustls::Error::AlertReceived(_))) => ("alert_received", ReasonCode::RequestMalformed),
+            (None, Some(rustls::Error::PeerIncompatible(_))) => {
+                ("incompatible", ReasonCode::RequestMalformed)
+            }
+            (None, Some(_)) => ("failed", ReasonCode::RequestMalformed),
+            (None, None) => ("closed", ReasonCode::RequestMalformed),
+        };
+        Self { result, reason, detail: tls.map_or_else(|| error.kind().to_string(), ToString::to_string) }
+    }
+
+    fn report(self, address: SocketAddr, observed: Observed, worker: &Worker, listener: &Listener) {
+        let name = listener.name.clone();
+        counter!("countersign_tls_handshakes_total",
+            "listener" => name.to_string(), "version" => "none", "result" => self.result)
+        .increment(1);
+        // Health checks and scanners connect and go: counted, and no more. What said who it wants is recorded.
+        if self.result == "closed" && observed.sni.is_none() {
+            return;
+        }
+        let certificate = observed.refused.map(|(_, thumbprint)| thumbprint);
+        if certificate.is_some() {
+            counter!("countersign_tls_client_verify_failures_total",
+                "listener" => name.to_string(), "reason" => self.reason.as_str())
+            .increment(1);
+        }
+        let settings = &worker.settings;
+        let now = settings.clock.now();
+        let reference = Reference::generate(now, settings.rng.as_ref());
+        tracing::info!(
+            "countersign.reason" = self.reason.as_str(),
+            "countersign.ref" = %reference,
+            "countersign.listener" = &*listener.name,
+            "client.address" = %address.ip(),
+            "tls.client.server_name" = observed.sni.as_deref(),
+            "tls.client.hash.sha256" = certificate.map(tracing::field::display),
+            detail = self.detail,
+            "TLS handshake refused"
+        );
+        let facts = Facts {
+            source: Some(address.ip()),
+            listener: Some(name.to_string()),
+            sni: observed.sni,
+            certificate: certificate.map(|thumbprint| CertificateRef {
+                issuer: None,
+                serial: None,
+                thumbprint: Some(thumbprint),
+            }),
+            detail: Some(self.detail),
+            ..Facts::default()
+        };
+        let action = AuditAction::HandshakeRefused;
+        settings.recorder.record(AuditEvent::refused(
+            reference,
+            now,
+            action,
+            self.reason,
+            Actor::Anonymous,
+            facts,
+        ));
+    }
+}
+
+/// How many connections each address has open, over all workers.
+#[derive(Debug, Default)]
+pub(crate) struct Addresses {
+    open: DashMap<IpAddr, usize>,
+}
+
+/// Counts one connection of an address until dropped.
+pub(crate) struct Counted {
+    addresses: Arc<Addresses>,
+    source: IpAddr,
+}
+
+impl Addresses {
+    /// Counts a connection; `None` when its source has `limit` open already.
+    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr, limit: usize) -> Option<Counted> {
+        let source = source_of(address);
+        let mut open = self.open.entry(source).or_default();
+        if *open >= limit {
+            return None;
+        }
+        *open += 1;
+        Some(Counted { addresses: self.clone(), source })
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Some(mut open) = self.addresses.open.get_mut(&self.source) {
+            *open = open.saturating_sub(1);
+        }
+        self.addresses.open.remove_if(&self.source, |_, open| *open == 0);
+    }
+}
+
+/// An IPv6 subscriber has a whole /64, so that is what counts as one address.
+fn source_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rule_t11_connections_per_address_are_capped_and_given_back() {
+        let addresses = Arc::new(Addresses::default());
+        let address: IpAddr = "192.0.2.1".parse().unwrap();
+        let first = addresses.admit(address, 2);
+        let second = addresses.admit(address, 2);
+        assert!(first.is_some() && second.is_some());
+        assert!(addresses.admit(address, 2).is_none());
+        assert!(addresses.admit("192.0.2.2".parse().unwrap(), 2).is_some());
+        drop(first);
+        assert!(addresses.admit(address, 2).is_some());
+        drop(second);
+        assert!(addresses.open.is_empty(), "nothing is kept of who is gone");
+    }
+
+    #[test]
+    fn rule_t11_an_ipv6_network_is_one_address() {
+        let addresses = Arc::new(Addresses::default());
+        let _one = addresses.admit("2001:db8::1".parse().unwrap(), 1);
+        assert!(addresses.admit("2001:db8::2".parse().unwrap(), 1).is_none());
+        assert!(addresses.admit("2001:db8:0:1::1".parse().unwrap(), 1).is_some());
+    }
+}

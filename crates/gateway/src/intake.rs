@@ -1,0 +1,121 @@
+//! What a request is before anything is decided: whole, unambiguous and for one host (rules G12, G15 and T5).
+//!
+//! On HTTP/1.1 the guard has checked the bytes, and its verdict is taken over here. On HTTP/2, where hyper and h2 have
+//! checked the frames, the pseudo-header fields are checked here (RFC 9113 section 8.3).
+
+use crate::body::{RequestBody, Verdict};
+use crate::connections::Connection;
+use crate::guard::head;
+use crate::settings::{Limits, ListenerSettings};
+use countersign_model::ReasonCode;
+use countersign_policy::Denial;
+use countersign_policy::route::host_name;
+use http::header::{CONTENT_LENGTH, HOST};
+use http::request::Parts;
+use http::{Method, Request, Version};
+use hyper::body::Incoming;
+
+/// A request whose head is in order.
+pub(crate) struct Received {
+    pub(crate) parts: Parts,
+    pub(crate) body: RequestBody,
+    /// Host and port as the client wrote them.
+    pub(crate) authority: String,
+    /// Where the reason is found when the body breaks a limit on HTTP/2.
+    pub(crate) verdict: Option<Verdict>,
+}
+
+impl Received {
+    /// The host without port, in lower case.
+    pub(crate) fn host(&self) -> Result<std::borrow::Cow<'_, str>, Denial> {
+        host_name(&self.authority)
+    }
+}
+
+/// Takes a request in.
+///
+/// # Errors
+/// What the guard found, or what is wrong with the pseudo-header fields; `host_misdirected`.
+pub(crate) fn receive(
+    request: Request<Incoming>,
+    ordinal: u64,
+    connection: &Connection,
+    listener: &ListenerSettings,
+    limits: &Limits,
+) -> Result<Received, Denial> {
+    // Only a refused head is noted before the service is called; a body that was refused since comes up at its end.
+    if let Some(reason) = connection.exchange.refusal(ordinal) {
+        return Err(reason.into());
+    }
+    let (parts, incoming) = request.into_parts();
+    let authority =
+        if connection.http2 { check_http2(&parts, limits)? } else { authority(&parts)?.to_owned() };
+    let (body, verdict) = if connection.http2 && !hyper::body::Body::is_end_stream(&incoming) {
+        let times = &limits.times;
+        let (body, verdict) =
+            RequestBody::bounded(incoming, limits.sizes.body_bytes, times.body_progress, times.body);
+        (body, Some(verdict))
+    } else {
+        (RequestBody::bounded_below(incoming), None)
+    };
+    let received = Received { parts, body, authority, verdict };
+    listener.trust.check(connection.sni.as_deref(), &received.host()?)?;
+    Ok(received)
+}
+
+/// The Host field; the guard has seen that there is one and that an absolute form says the same.
+fn authority(parts: &Parts) -> Result<&str, Denial> {
+    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+    host.ok_or_else(|| Denial::new(ReasonCode::RequestHeaderInvalid).note("no Host"))
+}
+
+fn check_http2(parts: &Parts, limits: &Limits) -> Result<String, Denial> {
+    let malformed = |note: &'static str| Denial::new(ReasonCode::RequestMalformed).note(note);
+    if parts.version != Version::HTTP_2 {
+        return Err(ReasonCode::HttpVersionUnsupported.into());
+    }
+    let upper = parts.method.as_str().bytes().all(|c| c.is_ascii_uppercase() || c == b'-' || c == b'_');
+    if !upper || parts.method == Method::CONNECT || parts.method == Method::TRACE {
+        return Err(malformed("the method is none of an API"));
+    }
+    if parts.uri.scheme_str() != Some("https") {
+        return Err(malformed("the scheme is not https"));
+    }
+    let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
+    if !target.starts_with('/') && !(target == "*" && parts.method == Method::OPTIONS)
+        || !head::is_target(target)
+    {
+        return Err(malformed("the path is none"));
+    }
+    // RFC 9110 section 6.5 of HPACK's accounting is not wanted here: what counts is what the upstream will read.
+    let bytes: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if bytes + target.len() > limits.sizes.head_bytes || parts.headers.len() > limits.sizes.header_count {
+        return Err(ReasonCode::RequestHeaderTooLarge.into());
+    }
+    let length =
+        parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > limits.sizes.body_bytes) {
+        return Err(ReasonCode::RequestBodyTooLarge.into());
+    }
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let host = hosts.next();
+    let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+    // RFC 9113 section 8.3.1: where both are there they say the same.
+    match (authority, host.map(|host| host.as_bytes()), hosts.next()) {
+        (Some(authority), None, None) => Ok(authority),
+        (Some(authority), Some(host), None) if authority.as_bytes().eq_ignore_ascii_case(host) => {
+            Ok(authority)
+        }
+        (None, Some(host), None) => std::str::from_utf8(host).map_err(|_| ReasonCode::RequestHeaderInvalid),
+        (None, None, _) => Err(ReasonCode::RequestHeaderInvalid),
+        _ => Err(ReasonCode::RequestFramingAmbiguous),
+    }
+    .and_then(|authority| {
+        if head::is_host(authority.as_bytes()) {
+            Ok(authority.to_owned())
+        } else {
+            Err(ReasonCode::RequestHeaderInvalid)
+        }
+    })
+    .map_err(Denial::from)
+}

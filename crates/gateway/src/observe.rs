@@ -1,0 +1,175 @@
+//! What the data path tells: metrics with closed label sets, and one log line for each refusal (experience.md section 5).
+//!
+//! Handles are kept by each worker, so that a request costs no registration and no label is hashed. Nothing a caller
+//! controls becomes a label: routes and reasons are closed sets, and so are methods here.
+
+use crate::connections::Connection;
+use countersign_model::ReasonCode;
+use http::Method;
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use tokio::time::Instant;
+
+/// The handles of one worker.
+#[derive(Default)]
+pub(crate) struct Metrics {
+    routes: RefCell<HashMap<String, Rc<RouteMetrics>>>,
+}
+
+/// The handles of one route.
+pub(crate) struct RouteMetrics {
+    name: String,
+    allowed: Counter,
+    denied: RefCell<HashMap<ReasonCode, Counter>>,
+    durations: RefCell<Vec<(&'static str, u16, Histogram)>>,
+}
+
+impl Metrics {
+    /// The handles of a route, or of a reserved prefix, or of `none`.
+    pub(crate) fn route(&self, name: &str) -> Rc<RouteMetrics> {
+        if let Some(route) = self.routes.borrow().get(name) {
+            return route.clone();
+        }
+        let route = Rc::new(RouteMetrics {
+            name: name.to_owned(),
+            allowed: counter!("countersign_decisions_total",
+                "route" => name.to_owned(), "decision" => "allow", "reason" => "none"),
+            denied: RefCell::default(),
+            durations: RefCell::default(),
+        });
+        self.routes.borrow_mut().insert(name.to_owned(), route.clone());
+        route
+    }
+}
+
+impl RouteMetrics {
+    pub(crate) fn allowed(&self) {
+        self.allowed.increment(1);
+    }
+
+    pub(crate) fn denied(&self, reason: ReasonCode) {
+        let mut denied = self.denied.borrow_mut();
+        let counter = denied.entry(reason).or_insert_with(|| {
+            counter!("countersign_decisions_total",
+                "route" => self.name.clone(), "decision" => "deny", "reason" => reason.as_str())
+        });
+        counter.increment(1);
+    }
+
+    fn took(&self, method: &'static str, status: u16, seconds: f64) {
+        let mut durations = self.durations.borrow_mut();
+        if let Some((_, _, histogram)) = durations.iter().find(|(m, s, _)| *m == method && *s == status) {
+            return histogram.record(seconds);
+        }
+        let histogram = histogram!("http_server_request_duration_seconds",
+            "http_route" => self.name.clone(),
+            "http_request_method" => method,
+            "http_response_status_code" => status.to_string());
+        histogram.record(seconds);
+        durations.push((method, status, histogram));
+    }
+}
+
+/// The method as a label: the standard ones by name, all others as one (OpenTelemetry semantic conventions).
+pub(crate) fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "_OTHER",
+    }
+}
+
+/// A request from its first look to the last byte of its answer. Whoever holds the answer's body holds this; its drop is
+/// the end of the request, however that came about.
+pub(crate) struct Completion {
+    connection: Rc<Connection>,
+    began: Instant,
+    method: &'static str,
+    status: Cell<u16>,
+    route: RefCell<Option<Rc<RouteMetrics>>>,
+}
+
+impl Completion {
+    pub(crate) fn new(connection: Rc<Connection>, method: &Method) -> Self {
+        Self {
+            connection,
+            began: Instant::now(),
+            method: method_label(method),
+            status: Cell::new(0),
+            route: RefCell::new(None),
+        }
+    }
+
+    /// When the request came.
+    pub(crate) fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// What is being answered.
+    pub(crate) fn answering(&self, route: Rc<RouteMetrics>, status: http::StatusCode) {
+        self.status.set(status.as_u16());
+        *self.route.borrow_mut() = Some(route);
+    }
+}
+
+impl Drop for Completion {
+    fn drop(&mut self) {
+        self.connection.exchange.answered();
+        if let Some(route) = self.route.borrow().as_ref() {
+            route.took(self.method, self.status.get(), self.began.elapsed().as_secs_f64());
+        }
+    }
+}
+
+/// The handles of one listener.
+pub(crate) struct ListenerMetrics {
+    active: Gauge,
+    handshakes_13: Counter,
+    handshakes_12: Counter,
+    turned_away: Counter,
+}
+
+/// Counts an open connection until dropped.
+pub(crate) struct ActiveConnection(Gauge);
+
+impl ListenerMetrics {
+    pub(crate) fn new(listener: &str) -> Self {
+        let handshakes = |version, result| {
+            counter!("countersign_tls_handshakes_total",
+                "listener" => listener.to_owned(), "version" => version, "result" => result)
+        };
+        Self {
+            active: gauge!("countersign_connections_active", "listener" => listener.to_owned()),
+            handshakes_13: handshakes("1.3", "ok"),
+            handshakes_12: handshakes("1.2", "ok"),
+            turned_away: handshakes("none", "too_many_connections"),
+        }
+    }
+
+    pub(crate) fn handshake_done(&self, version: &str) {
+        if version == "1.3" { self.handshakes_13.increment(1) } else { self.handshakes_12.increment(1) }
+    }
+
+    /// A connection was closed before TLS, because its address has too many.
+    pub(crate) fn turned_away(&self) {
+        self.turned_away.increment(1);
+    }
+
+    pub(crate) fn connection(&self) -> ActiveConnection {
+        self.active.increment(1.0);
+        ActiveConnection(self.active.clone())
+    }
+}
+
+impl Drop for ActiveConnection {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}

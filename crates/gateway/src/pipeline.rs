@@ -1,0 +1,207 @@
+//! The way of a request (design, section 4). Each stage takes what the one before made; nothing looks back.
+//!
+//! accept TLS -> `Peer` -> `Matched` route -> `Caller` -> `Permit` -> `Admission` -> `ValidatedRequest` -> forward -> record
+
+use crate::body::{ResponseBody, Source, Verdict};
+use crate::connections::Connection;
+use crate::forward::{self, INTERACTION_ID, ValidatedRequest};
+use crate::intake::{self, Received};
+use crate::local::LocalRequest;
+use crate::observe::Completion;
+use crate::refusal;
+use crate::settings::Snapshot;
+use crate::worker::{Listener, Worker};
+use countersign_model::{ReasonCode, Timestamp, rng};
+use countersign_policy::decision::RequestCredentials;
+use countersign_policy::{Denial, Permit, Policy, Route};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use hyper::body::Incoming;
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Answers one request: the only place that records its outcome.
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    listener: Rc<Listener>,
+    connection: Rc<Connection>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    let ordinal = connection.exchange.call();
+    let completion = Completion::new(connection.clone(), request.method());
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let call = Call {
+        worker: &worker,
+        listener: &listener,
+        connection: &connection,
+        ordinal,
+        now: worker.settings.clock.now(),
+    };
+    let mut place = Place::Unknown;
+    let answer = match call.answer(request, &completion, &mut place).await {
+        Ok(response) => response,
+        Err(denial) => {
+            // A violation inside the body may have ended the request with another error; the guard knows better.
+            let denial = connection.exchange.refusal(ordinal).map_or(denial, Denial::from);
+            refusal::refuse(&call, &denial, &place, &method, &uri).await
+        }
+    };
+    completion.answering(worker.metrics.route(place.name()), answer.status());
+    Ok(answer.map(|source| ResponseBody::new(source, completion)))
+}
+
+/// One call of the service.
+pub(crate) struct Call<'a> {
+    pub(crate) worker: &'a Worker,
+    pub(crate) listener: &'a Listener,
+    pub(crate) connection: &'a Rc<Connection>,
+    pub(crate) ordinal: u64,
+    pub(crate) now: Timestamp,
+}
+
+/// How far a request has come: what a refusal is named after.
+pub(crate) enum Place {
+    Unknown,
+    Local(&'static str),
+    Route(Arc<Route>),
+}
+
+impl Place {
+    /// The label of metrics: closed, because routes and prefixes are the operator's.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Unknown => "none",
+            Self::Local(prefix) => prefix,
+            Self::Route(route) => route.name(),
+        }
+    }
+}
+
+impl Call<'_> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        completion: &Completion,
+        place: &mut Place,
+    ) -> Result<Response<Source>, Denial> {
+        let Call { worker, listener, connection, now, .. } = self;
+        let settings = &worker.settings;
+        let snapshot = settings.snapshot.load_full();
+        let received =
+            intake::receive(request, self.ordinal, connection, &listener.settings, &snapshot.limits)?;
+        if connection.over_limit.get() {
+            return Err(
+                Denial::new(ReasonCode::ConnectionsExhausted).note("too many connections of this client")
+            );
+        }
+        if let Some(prefix) = listener.settings.local.prefix_of(received.parts.uri.path()) {
+            *place = Place::Local(prefix);
+            return self.answer_locally(received).await;
+        }
+        if !listener.settings.routes {
+            return Err(ReasonCode::RouteNotFound.into());
+        }
+        let policy = self.policy(&snapshot);
+        let parts = &received.parts;
+        let matched = snapshot.routes.find(&received.host()?, &parts.method, parts.uri.path())?;
+        *place = Place::Route(matched.route().clone());
+        let credentials = RequestCredentials { headers: &parts.headers, query: parts.uri.query() };
+        let caller = policy.identify(matched, &connection.peer, &credentials, *now)?;
+        let permit = caller.authorize()?;
+        let admission = worker.shared.rate_limits.admit(&permit, completion.began())?;
+        self.note_use(&permit);
+        worker.metrics.route(place.name()).allowed();
+        let interaction_id = self.interaction_id(&parts.headers);
+        let Received { parts, body, authority, verdict } = received;
+        let request = ValidatedRequest::new(parts, body, authority);
+        forward::forward(permit, admission, request, interaction_id, connection, &snapshot, &worker.pools)
+            .await
+            .map(|response| response.map(Source::Upstream))
+            .map_err(|denial| found_in_body(verdict).unwrap_or(denial))
+    }
+
+    async fn answer_locally(&self, received: Received) -> Result<Response<Source>, Denial> {
+        let Received { parts, body, verdict, .. } = received;
+        let request = LocalRequest {
+            request: Request::from_parts(parts, body),
+            peer: self.connection.peer.clone(),
+            listener: self.listener.name.clone(),
+        };
+        let response = self.worker.settings.local.call(request).await;
+        // The service saw a body that ended early, and said whatever it says then. We know why it did.
+        if let Some(reason) = self.connection.exchange.refusal(self.ordinal) {
+            return Err(reason.into());
+        }
+        found_in_body(verdict).map_or(Ok(response.map(Source::Local)), Err)
+    }
+
+    fn policy<'a>(&'a self, snapshot: &'a Snapshot) -> Policy<'a> {
+        let settings = &self.worker.settings;
+        Policy {
+            issuer: &settings.issuer,
+            skew_s: countersign_token::verified::DEFAULT_SKEW_S,
+            internal_headers: &snapshot.internal_headers,
+            registry: settings.registry.as_ref(),
+            tokens: &self.worker.tokens,
+            pepper: &settings.pepper,
+            throttle: settings.throttle.as_ref(),
+        }
+    }
+
+    /// Counts the use of credential and certificate, and notes who calls on this connection.
+    fn note_use(&self, permit: &Permit) {
+        let usage = &self.worker.settings.usage;
+        usage.credential_used(permit.credential(), self.now);
+        if let (Some(issuer), Some(certificate)) =
+            (&self.connection.issuer, self.connection.peer.certificate())
+        {
+            usage.certificate_used(issuer, certificate.serial(), self.now);
+        }
+        self.connection.note_client(permit.client_id());
+    }
+
+    /// Rule G8: a received `x-fapi-interaction-id` is echoed, and made where there was none: a UUID of version 4.
+    fn interaction_id(&self, headers: &HeaderMap) -> HeaderValue {
+        let mut received = headers.get_all(INTERACTION_ID).iter();
+        if let (Some(id), None) = (received.next(), received.next())
+            && (1..=128).contains(&id.len())
+            && id.as_bytes().iter().all(u8::is_ascii_graphic)
+        {
+            return id.clone();
+        }
+        let mut octets: [u8; 16] = rng::random(self.worker.settings.rng.as_ref());
+        octets[6] = octets[6] & 0x0f | 0x40;
+        octets[8] = octets[8] & 0x3f | 0x80;
+        uuid(&octets)
+    }
+}
+
+fn found_in_body(verdict: Option<Verdict>) -> Option<Denial> {
+    verdict.and_then(|verdict| verdict.get().copied()).map(Denial::from)
+}
+
+fn uuid(octets: &[u8; 16]) -> HeaderValue {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [b'-'; 36];
+    let mut at = 0;
+    for (i, octet) in octets.iter().enumerate() {
+        if matches!(i, 4 | 6 | 8 | 10) {
+            at += 1; // the dash that is there already
+        }
+        text[at] = DIGITS[usize::from(octet >> 4)];
+        text[at + 1] = DIGITS[usize::from(octet & 15)];
+        at += 2;
+    }
+    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uuid_is_written_as_rfc_9562_says() {
+        let octets = std::array::from_fn(|i| i as u8 * 17);
+        assert_eq!(uuid(&octets), "00112233-4455-6677-8899-aabbccddeeff");
+    }
+}

@@ -1,0 +1,212 @@
+//! What the binary hands in. What a listener is stays until restart; a [`Snapshot`] is swapped as a whole by a reload,
+//! without dropping a connection (rule T10; design, decision 24).
+
+use crate::guard::GuardTimes;
+use crate::guard::framing::FramingLimits;
+use crate::local::LocalService;
+use arc_swap::ArcSwap;
+use countersign_audit::Recorder;
+use countersign_model::{Clock, Rng};
+use countersign_pki::TrustAnchors;
+use countersign_policy::client_auth::{Pepper, Throttle};
+use countersign_policy::decision::InternalHeaders;
+use countersign_policy::route::TrustConfigurations;
+use countersign_policy::{Registry, RouteTable};
+use countersign_storage::usage::Usage;
+use countersign_token::VerificationKeys;
+use http::HeaderValue;
+use http::uri::{Authority, PathAndQuery};
+use rustls::server::ResolvesServerCert;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Everything that the data path works with.
+pub struct Settings {
+    /// Where we listen.
+    pub listeners: Vec<ListenerSettings>,
+    /// How many workers: one for each core is right. At least one.
+    pub workers: usize,
+    /// Our issuer identifier: in tokens, and the base of the addresses in problem documents.
+    pub issuer: String,
+    /// Routes, upstreams and limits; swapped by a reload.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Whose client certificates are accepted (rule T7).
+    pub anchors: Arc<ArcSwap<TrustAnchors>>,
+    /// What access tokens are verified with. Swapping it drops the verified tokens of every worker.
+    pub token_keys: Arc<ArcSwap<VerificationKeys>>,
+    /// Clients and revocations in memory, asked on every request (rule G14).
+    pub registry: Arc<dyn Registry>,
+    /// What secrets of the `internal` method are compared under.
+    pub pepper: Arc<Pepper>,
+    /// Counts failed attempts with secrets; shared with the token endpoint (rule C10).
+    pub throttle: Arc<dyn Throttle>,
+    /// Where last-used times and counts are gathered.
+    pub usage: Arc<Usage>,
+    /// Where refusals are recorded.
+    pub recorder: Recorder,
+    /// Tells the present.
+    pub clock: Arc<dyn Clock>,
+    /// References and interaction ids come from here.
+    pub rng: Arc<dyn Rng>,
+    /// What answers the reserved paths.
+    pub local: Arc<dyn LocalService>,
+}
+
+/// One address that we listen on. One listener is one trust configuration (rule T5).
+#[derive(Clone)]
+pub struct ListenerSettings {
+    /// Its name: a metric label and a log field.
+    pub name: String,
+    /// Where. Port 0 takes a free one.
+    pub address: SocketAddr,
+    /// Proves us; `None` is plain HTTP (rule T1 says where that may be: the configuration checks it).
+    pub certificate: Option<Arc<dyn ResolvesServerCert>>,
+    /// Whether TLS asks for a client certificate (rule T4). What a route needs is the route's matter.
+    pub client_certificate: ClientCertificateRequest,
+    /// Whether it serves routes to upstreams.
+    pub routes: bool,
+    /// What it serves by itself.
+    pub local: LocalPaths,
+    /// Which host names share which TLS settings: a Host of another one than the connection's SNI is
+    /// `host_misdirected` (rule T5). By default all names are one.
+    pub trust: TrustConfigurations,
+}
+
+/// Whether TLS asks for a client certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientCertificateRequest {
+    /// It does not.
+    Off,
+    /// It does, and goes on without.
+    Optional,
+    /// It does, and ends the handshake without.
+    Required,
+}
+
+/// Which paths are the local service's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LocalPaths {
+    /// None.
+    None,
+    /// Those that begin with one of these, each of which ends in `/`, such as `/oauth2/`.
+    Prefixes(Vec<&'static str>),
+    /// All: the admin listener.
+    All,
+}
+
+impl LocalPaths {
+    /// The prefix that `path` is under; the metric label of the request.
+    pub(crate) fn prefix_of(&self, path: &str) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Prefixes(prefixes) => prefixes.iter().copied().find(|prefix| path.starts_with(prefix)),
+            Self::All => Some("/"),
+        }
+    }
+}
+
+/// What a reload swaps.
+pub struct Snapshot {
+    /// The routes.
+    pub routes: RouteTable,
+    /// The upstreams that routes name.
+    pub upstreams: HashMap<String, Arc<Upstream>>,
+    /// The limits.
+    pub limits: Limits,
+    /// The headers of the `internal` method.
+    pub internal_headers: InternalHeaders,
+}
+
+/// An API behind us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// Its name, as routes call it.
+    pub name: String,
+    /// Host and port.
+    authority: Authority,
+    host_header: HeaderValue,
+    /// Until the connection stands. Default 2 s.
+    pub connect_timeout: Duration,
+    /// From the request's last byte to the head of the answer, and between two pieces of its body. Default 30 s.
+    pub response_timeout: Duration,
+    /// How long an unused connection is kept. Default 30 s: below what servers commonly allow.
+    pub idle_timeout: Duration,
+    /// How many unused connections each worker keeps. Default 128.
+    pub max_idle: usize,
+}
+
+impl Upstream {
+    /// An upstream with the default times.
+    ///
+    /// # Errors
+    /// When `url` is not `http://host[:port]` with nothing or `/` behind it.
+    pub fn new(name: &str, url: &str) -> Result<Self, UpstreamUrlError> {
+        let uri: http::Uri = url.parse().map_err(|_| UpstreamUrlError)?;
+        let bare = matches!(uri.path_and_query().map(PathAndQuery::as_str), None | Some("/"));
+        match (uri.scheme_str(), uri.authority()) {
+            (Some("http"), Some(authority)) if bare && !authority.as_str().contains('@') => Ok(Self {
+                name: name.to_owned(),
+                host_header: HeaderValue::from_str(authority.as_str()).map_err(|_| UpstreamUrlError)?,
+                authority: authority.clone(),
+                connect_timeout: Duration::from_secs(2),
+                response_timeout: Duration::from_secs(30),
+                idle_timeout: Duration::from_secs(30),
+                max_idle: 128,
+            }),
+            _ => Err(UpstreamUrlError),
+        }
+    }
+
+    /// Host and port.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    pub(crate) fn host_header(&self) -> &HeaderValue {
+        &self.host_header
+    }
+}
+
+/// The address of an upstream is not one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected http://host:port")]
+pub struct UpstreamUrlError;
+
+/// How much and how long (rule G15). Each has a safe default; all are per connection unless they say otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Sizes of heads and bodies.
+    pub sizes: FramingLimits,
+    /// Times on HTTP/1.1; on HTTP/2 `idle` and the body times hold too.
+    pub times: GuardTimes,
+    /// The whole TLS handshake. Default 5 s (rule T11).
+    pub handshake: Duration,
+    /// Open connections from one address, counted before any TLS work; more are closed. Default 256 (rule T11).
+    pub connections_per_address: usize,
+    /// Open connections with certificates of one client on one worker; more get 503. Default 1024.
+    pub connections_per_client: usize,
+    /// HTTP/2 streams at once. Default 128.
+    pub concurrent_streams: u32,
+    /// HTTP/2 streams that the peer may reset before we have begun them, and errors of its that we reset for (rapid
+    /// reset, CVE-2023-44487). Default 20; more end the connection.
+    pub stream_resets: usize,
+    /// What requests in flight may take when we stop. Default 10 s.
+    pub shutdown: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sizes: FramingLimits::default(),
+            times: GuardTimes::default(),
+            handshake: Duration::from_secs(5),
+            connections_per_address: 256,
+            connections_per_client: 1024,
+            concurrent_streams: 128,
+            stream_resets: 20,
+            shutdown: Duration::from_secs(10),
+        }
+    }
+}
