@@ -20,7 +20,10 @@ pub const CERTIFICATE: HeaderName = HeaderName::from_static("countersign-certifi
 pub const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 
 /// The identity headers of a permitted request. `Forwarded` and `X-Forwarded-*` are the forwarding's own.
-pub fn identity_headers(permit: &Permit, peer: &Peer) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
+pub fn identity_headers(
+    permit: &Permit,
+    peer: &Peer,
+) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
     let client_id = HeaderValue::from_str(permit.client_id().as_str()).ok();
     let scope = HeaderValue::try_from(permit.scopes().to_string()).ok();
     let environment = HeaderValue::from_static(match permit.environment() {
@@ -53,13 +56,16 @@ const NAMES: [&str; 8] = [
 ];
 
 /// Beginnings of such names.
-const PREFIXES: [&str; 5] = ["countersign-", "x-forwarded-", "x-client-cert-", "x-ssl-client-", "ssl-client-"];
+const PREFIXES: [&str; 5] =
+    ["countersign-", "x-forwarded-", "x-client-cert-", "x-ssl-client-", "ssl-client-"];
 
 /// Whether an inbound header of this name is taken out before forwarding: any case, and underscores for dashes, which
 /// CGI and its heirs cannot tell apart.
 pub fn is_identity_header(name: &str) -> bool {
     NAMES.iter().any(|known| same_name(name, known))
-        || PREFIXES.iter().any(|prefix| name.get(..prefix.len()).is_some_and(|start| same_name(start, prefix)))
+        || PREFIXES
+            .iter()
+            .any(|prefix| name.get(..prefix.len()).is_some_and(|start| same_name(start, prefix)))
 }
 
 /// Whether an inbound header carries a credential of the internal method: taken out as well.
@@ -100,7 +106,15 @@ mod tests {
         ] {
             assert!(is_identity_header(name), "{name}");
         }
-        for name in ["accept", "countersig", "forwarded-x", "client-certificate", "x-forward", "traceparent", "cookie"] {
+        for name in [
+            "accept",
+            "countersig",
+            "forwarded-x",
+            "client-certificate",
+            "x-forward",
+            "traceparent",
+            "cookie",
+        ] {
             assert!(!is_identity_header(name), "{name}");
         }
     }
@@ -122,10 +136,14 @@ mod tests {
     fn the_upstream_learns_who_calls_and_how_it_was_proved() {
         let world = World::new();
         let peer = world.peer(Some(&world.acme));
-        let permit = world.decide("data", &peer, &[&world.bearer(&world.token_of_acme())]).unwrap();
+        let permit =
+            world.decide("data", &peer, &[("authorization", &world.bearer(&world.token_of_acme()))]).unwrap();
         let headers: Vec<_> = identity_headers(&permit, &peer).collect();
         let value = |name: &HeaderName| {
-            headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.to_str().unwrap().to_owned())
+            headers
+                .iter()
+                .find(|(header, _)| header == name)
+                .map(|(_, value)| value.to_str().unwrap().to_owned())
         };
         assert_eq!(value(&CLIENT_ID).unwrap(), "acme-pay");
         assert_eq!(value(&SCOPE).unwrap(), "data:read");
@@ -136,14 +154,18 @@ mod tests {
         let client_cert = value(&CLIENT_CERT).unwrap();
         let encoded = client_cert.strip_prefix(':').and_then(|rest| rest.strip_suffix(':')).unwrap();
         assert_eq!(STANDARD.decode(encoded).unwrap(), world.acme.der());
-        assert!(headers.iter().all(|(name, _)| is_identity_header(name.as_str())), "all of them are stripped inbound");
+        assert!(
+            headers.iter().all(|(name, _)| is_identity_header(name.as_str())),
+            "all of them are stripped inbound"
+        );
     }
 
     #[test]
     fn without_a_certificate_none_is_claimed() {
         let world = World::new();
         let peer = world.peer(None);
-        let permit = world.decide("test-data", &peer, &[("client_id", "test-shop"), ("client_secret", &world.secret)]);
+        let permit =
+            world.decide("test-data", &peer, &[("client_id", "test-shop"), ("client_secret", &world.secret)]);
         let permit = permit.unwrap();
         let names: Vec<_> = identity_headers(&permit, &peer).map(|(name, _)| name).collect();
         assert_eq!(names, [CLIENT_ID, SCOPE, ENVIRONMENT, BINDING]);

@@ -114,7 +114,11 @@ mod tests {
         assert_eq!(accepted(&limit, &mut tat, start, 500), 200);
         assert_eq!(accepted(&limit, &mut tat, start + SECOND / 2, 500), 50);
         assert_eq!(accepted(&limit, &mut tat, start + SECOND, 500), 50);
-        assert_eq!(accepted(&limit, &mut tat, start + 100 * SECOND, 500), 200, "idle time gives no more than a burst");
+        assert_eq!(
+            accepted(&limit, &mut tat, start + 100 * SECOND, 500),
+            200,
+            "idle time gives no more than a burst"
+        );
     }
 
     #[test]

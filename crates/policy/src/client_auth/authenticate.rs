@@ -85,7 +85,8 @@ pub(crate) fn authenticate_beside(
         }
         proved
     };
-    let beside = |client: &ClientEntry| certificate.is_none_or(|beside| beside.client.client.id == client.client.id);
+    let beside =
+        |client: &ClientEntry| certificate.is_none_or(|beside| beside.client.client.id == client.client.id);
     let outcome = match (client, proved) {
         (Some(client), Ok(credential)) if !beside(&client) => {
             Err(Denial::new(ReasonCode::ClientCertificateNotRegistered)

@@ -7,9 +7,9 @@ pub mod secret;
 pub mod throttle;
 pub mod tls;
 
+pub(crate) use authenticate::authenticate_beside;
 pub use authenticate::{AuthenticatedClient, authenticate};
 pub use presented::{Form, Method, Presented};
-pub(crate) use authenticate::authenticate_beside;
 pub(crate) use presented::{basic_credentials, internal_basic};
 pub use secret::Pepper;
 pub use throttle::{Throttle, ThrottleKey, ThrottleTable};

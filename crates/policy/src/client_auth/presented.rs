@@ -95,7 +95,9 @@ impl Presented {
             (Some(id), Some(secret)) => Ok(Self::secret(Method::Post, id, secret.to_owned())),
             (Some(id), None) => Ok(Self { method: Method::Tls, client_id: id.parse().ok(), secret: None }),
             // Rule C3: the name is needed with mTLS too.
-            (None, _) => Err(Denial::new(ReasonCode::ClientAuthenticationFailed).note("no client_id was sent")),
+            (None, _) => {
+                Err(Denial::new(ReasonCode::ClientAuthenticationFailed).note("no client_id was sent"))
+            }
         }
     }
 
@@ -120,7 +122,10 @@ impl Presented {
 
     /// The secret; `None` too when it is too long to be one.
     pub(super) fn exposed_secret(&self) -> Option<&str> {
-        self.secret.as_ref().map(|secret| secret.expose().as_str()).filter(|secret| secret.len() <= MAX_SECRET_BYTES)
+        self.secret
+            .as_ref()
+            .map(|secret| secret.expose().as_str())
+            .filter(|secret| secret.len() <= MAX_SECRET_BYTES)
     }
 }
 
@@ -165,7 +170,10 @@ mod tests {
         format!("Basic {}", STANDARD.encode(pair))
     }
 
-    fn present(authorization: &[&str], form: Form<'_>) -> Result<(Method, String, Option<String>), ReasonCode> {
+    fn present(
+        authorization: &[&str],
+        form: Form<'_>,
+    ) -> Result<(Method, String, Option<String>), ReasonCode> {
         let mut headers = HeaderMap::new();
         for value in authorization {
             headers.append(AUTHORIZATION, value.parse().unwrap());
@@ -220,7 +228,10 @@ mod tests {
     fn what_is_no_basic_is_refused() {
         for value in ["Basic", "Basic !", &basic("nocolon"), &basic(":s"), &basic("shop:")] {
             let reason = present(&[value], form(None, None)).unwrap_err();
-            assert!(matches!(reason, ReasonCode::RequestMalformed | ReasonCode::ClientMethodWrong), "{value}");
+            assert!(
+                matches!(reason, ReasonCode::RequestMalformed | ReasonCode::ClientMethodWrong),
+                "{value}"
+            );
         }
         assert_eq!(present(&["Bearer x"], form(None, None)), Err(ReasonCode::ClientMethodWrong));
         let assertion = Form { client_assertion: true, ..form(Some("shop"), None) };

@@ -53,7 +53,7 @@ pub trait Throttle: Send + Sync {
 pub struct Patience {
     /// So many failures in a row are without consequence.
     pub free_failures: u32,
-    /// After so many seconds without a failure all is forgotten.
+    /// After so many seconds without a failure and without a wait all is forgotten.
     pub window_s: u32,
     /// The first wait; each further failure doubles it.
     pub first_wait_s: u32,
@@ -102,9 +102,10 @@ impl Failures {
         Self { count, last_at: now, blocked_until }
     }
 
-    /// Whether there is nothing left to remember.
+    /// Whether there is nothing left to remember. The window begins when the wait is over: otherwise the longest wait
+    /// would be the way to a clean slate.
     pub fn is_forgotten(&self, now: Timestamp, patience: &Patience) -> bool {
-        now >= self.blocked_until && now >= self.last_at.plus_s(i64::from(patience.window_s))
+        now >= self.last_at.max(self.blocked_until).plus_s(i64::from(patience.window_s))
     }
 }
 
@@ -190,7 +191,10 @@ mod tests {
         for expected in [2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900] {
             table.record_failure(&attacker, now);
             assert_eq!(table.verdict(&attacker, now), Verdict::Wait { retry_after_s: expected });
-            assert_eq!(table.verdict(&attacker, now.plus_s(i64::from(expected) - 1)), Verdict::Wait { retry_after_s: 1 });
+            assert_eq!(
+                table.verdict(&attacker, now.plus_s(i64::from(expected) - 1)),
+                Verdict::Wait { retry_after_s: 1 }
+            );
             now = now.plus_s(i64::from(expected));
             assert_eq!(table.verdict(&attacker, now), Verdict::Open);
         }

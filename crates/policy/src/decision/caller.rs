@@ -69,7 +69,8 @@ impl Policy<'_> {
         let route = matched.route();
         // Stage 5: size, form, algorithm, key, signature, type, claims (possibly from a cache) ...
         let token = self.tokens.verify(token)?;
-        let of_client = |denial: Denial| denial.client(Some(token.client_id().clone())).credential(token.credential());
+        let of_client =
+            |denial: Denial| denial.client(Some(token.client_id().clone())).credential(token.credential());
         // ... issuer, audience, environment, times ...
         let expectations = Expectations {
             issuer: self.issuer,
@@ -81,7 +82,9 @@ impl Policy<'_> {
         token.check(&expectations).map_err(|error| of_client(error.into()))?;
         // ... and revocation.
         let client = match &certificate {
-            Some(certificate) if certificate.client.client.id == *token.client_id() => Some(Arc::clone(&certificate.client)),
+            Some(certificate) if certificate.client.client.id == *token.client_id() => {
+                Some(Arc::clone(&certificate.client))
+            }
             _ => self.registry.client(token.client_id()),
         };
         let client = not_revoked(&token, client, self.registry).map_err(of_client)?;
@@ -94,7 +97,9 @@ impl Policy<'_> {
         // An unbound token beside somebody else's certificate: two clients on one connection.
         if certificate.is_some_and(|certificate| certificate.client.client.id != client.client.id) {
             let denial = Denial::new(ReasonCode::ClientCertificateNotRegistered);
-            return Err(of_client(denial.note("the certificate is registered to another client than the token's")));
+            return Err(of_client(
+                denial.note("the certificate is registered to another client than the token's"),
+            ));
         }
         let certificate = peer.thumbprint().copied();
         Ok(Caller { matched, client, proof: Proof::Token { token, binding }, certificate })

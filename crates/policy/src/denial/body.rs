@@ -18,7 +18,8 @@ struct Problem<'a> {
 
 pub(super) fn problem(denial: &Denial, reference: Reference, issuer: &str) -> Vec<u8> {
     let reason = denial.public().reason();
-    let missing = denial.facts.as_ref().map(|facts| &facts.missing_scopes).filter(|missing| !missing.is_empty());
+    let missing =
+        denial.facts.as_ref().map(|facts| &facts.missing_scopes).filter(|missing| !missing.is_empty());
     let detail = missing.map(|missing| format!("{} Missing: {missing}.", reason.detail));
     json(&Problem {
         r#type: page_address(issuer, denial.public()),

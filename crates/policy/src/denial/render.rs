@@ -25,7 +25,12 @@ pub enum Surface<'a> {
 }
 
 /// Makes the response of a refusal. `issuer` is our own address, under which the problem pages are.
-pub fn render(denial: &Denial, surface: &Surface<'_>, reference: Reference, issuer: &str) -> Response<Vec<u8>> {
+pub fn render(
+    denial: &Denial,
+    surface: &Surface<'_>,
+    reference: Reference,
+    issuer: &str,
+) -> Response<Vec<u8>> {
     let (content_type, body) = match surface {
         Surface::Gateway { .. } | Surface::Admin => {
             ("application/problem+json", body::problem(denial, reference, issuer))

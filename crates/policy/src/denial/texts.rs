@@ -73,7 +73,9 @@ fn rows(reason: &Reason) -> Vec<(&'static str, String)> {
 /// Escapes the text and sets what stands between backticks as code.
 fn html(text: &str) -> String {
     let pieces = text.split('`').enumerate();
-    pieces.map(|(i, piece)| if i % 2 == 1 { format!("<code>{}</code>", escape(piece)) } else { escape(piece) }).collect()
+    pieces
+        .map(|(i, piece)| if i % 2 == 1 { format!("<code>{}</code>", escape(piece)) } else { escape(piece) })
+        .collect()
 }
 
 fn escape(text: &str) -> String {

@@ -63,6 +63,10 @@ impl Presented {
             // base64 in either alphabet is made of characters that a field value may have
             HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
         };
-        Self { thumbprint: header(certificate.thumbprint().to_string()), client_cert: header(client_cert), certificate }
+        Self {
+            thumbprint: header(certificate.thumbprint().to_string()),
+            client_cert: header(client_cert),
+            certificate,
+        }
     }
 }

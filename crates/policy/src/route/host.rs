@@ -108,8 +108,22 @@ mod tests {
     #[test]
     fn what_is_no_host_is_refused() {
         for authority in [
-            "", ":", "user@host", "a b", "a:b", "host:123456", "[::1", "::1", "a..b", ".", "a/b", "h\u{e9}", "host:1:2", "[x]",
-            "a,b", "[::1]x:1",
+            "",
+            ":",
+            "user@host",
+            "a b",
+            "a:b",
+            "host:123456",
+            "[::1",
+            "::1",
+            "a..b",
+            ".",
+            "a/b",
+            "h\u{e9}",
+            "host:1:2",
+            "[x]",
+            "a,b",
+            "[::1]x:1",
         ] {
             assert!(host_name(authority).is_err(), "{authority:?}");
         }

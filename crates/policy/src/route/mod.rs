@@ -6,8 +6,8 @@ mod settings;
 mod table;
 
 pub use host::{TrustConfigurations, host_name};
-pub use path::check_path;
 pub use path::PathMistake;
+pub use path::check_path;
 pub use settings::{Mistake, RouteError, RouteSettings};
 pub use table::{Duplicate, Matched, RouteTable};
 

@@ -112,7 +112,10 @@ impl Route {
         }
         if !mistakes.is_empty() {
             let route = settings.name;
-            return Err(mistakes.into_iter().map(|mistake| RouteError { route: route.clone(), mistake }).collect());
+            return Err(mistakes
+                .into_iter()
+                .map(|mistake| RouteError { route: route.clone(), mistake })
+                .collect());
         }
         Ok(Self {
             name: settings.name,
@@ -225,7 +228,10 @@ impl fmt::Display for RouteError {
             Mistake::UpstreamPath(_) => write!(f, "route `{route}` has an invalid `upstream_path`"),
             Mistake::Method(_) => write!(f, "route `{route}` has an unknown method"),
             Mistake::Pair(certificate, token) => {
-                write!(f, "route `{route}` has `client_certificate = \"{certificate}\"` with `token = \"{token}\"`")
+                write!(
+                    f,
+                    "route `{route}` has `client_certificate = \"{certificate}\"` with `token = \"{token}\"`"
+                )
             }
             Mistake::InternalInProduction => write!(f, "production route `{route}` has `internal = true`"),
             Mistake::Scopes(_) => write!(f, "route `{route}` needs a scope that its API does not have"),
@@ -250,12 +256,8 @@ mod tests {
     #[test]
     fn only_the_valid_pairs_of_certificate_and_token_can_be_configured() {
         use {ClientCertificate as C, TokenPolicy as T};
-        let valid = [
-            (C::Required, T::Bound),
-            (C::Optional, T::Bound),
-            (C::Optional, T::Bearer),
-            (C::Off, T::Bearer),
-        ];
+        let valid =
+            [(C::Required, T::Bound), (C::Optional, T::Bound), (C::Optional, T::Bearer), (C::Off, T::Bearer)];
         for environment in [Environment::Sandbox, Environment::Production] {
             for client_certificate in [C::Off, C::Optional, C::Required] {
                 for token in [T::Bound, T::Bearer] {
@@ -301,7 +303,16 @@ mod tests {
         assert_eq!(
             keys,
             [
-                "name", "host", "path", "upstream_path", "methods", "methods", "token", "internal", "scopes", "clients"
+                "name",
+                "host",
+                "path",
+                "upstream_path",
+                "methods",
+                "methods",
+                "token",
+                "internal",
+                "scopes",
+                "clients"
             ]
         );
         for error in errors {
@@ -313,7 +324,10 @@ mod tests {
     fn reserved_paths_are_refused() {
         for path in ["/oauth2/", "/oauth2/x/", "/.well-known/", "/pki/crl/", "/problems/"] {
             let errors = refused(|settings| settings.path = path.into());
-            assert!(matches!(errors[0].mistake, Mistake::Path(PathMistake::Reserved(_))), "{path}: {errors:?}");
+            assert!(
+                matches!(errors[0].mistake, Mistake::Path(PathMistake::Reserved(_))),
+                "{path}: {errors:?}"
+            );
         }
         let mut fine = settings("data", Environment::Production);
         fine.path = "/oauth2-docs/".into();

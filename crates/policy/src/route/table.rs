@@ -129,7 +129,8 @@ impl Route {
     pub fn upstream_target(&self, path: &str, query: Option<&str>) -> Option<String> {
         let rest = path.strip_prefix(self.path())?;
         let prefix = self.upstream_path();
-        let mut target = String::with_capacity(prefix.len() + rest.len() + query.map_or(0, |query| query.len() + 1));
+        let mut target =
+            String::with_capacity(prefix.len() + rest.len() + query.map_or(0, |query| query.len() + 1));
         target.push_str(prefix);
         target.push_str(rest);
         if let Some(query) = query {
@@ -143,7 +144,11 @@ impl Route {
 impl Duplicate {
     /// What to do.
     pub fn help(&self) -> &'static str {
-        if self.key == "name" { "give each route a name of its own" } else { "give one of them another host or path" }
+        if self.key == "name" {
+            "give each route a name of its own"
+        } else {
+            "give one of them another host or path"
+        }
     }
 }
 
@@ -195,7 +200,11 @@ mod tests {
             ("bank.example", "/other", "root"),
             ("x.example", "/", "root"),
         ] {
-            assert_eq!(table.find(host, &Method::GET, path).unwrap().route().name(), expected, "{host} {path}");
+            assert_eq!(
+                table.find(host, &Method::GET, path).unwrap().route().name(),
+                expected,
+                "{host} {path}"
+            );
         }
     }
 
@@ -213,7 +222,8 @@ mod tests {
     fn a_method_that_is_not_listed_is_refused_with_allow() {
         let mut limited = settings("data", Environment::Production);
         limited.methods = Some(vec!["GET".into(), "POST".into(), "GET".into()]);
-        let table = RouteTable::new(vec![Route::new(limited).unwrap(), route("open", None, "/open/")]).unwrap();
+        let table =
+            RouteTable::new(vec![Route::new(limited).unwrap(), route("open", None, "/open/")]).unwrap();
         assert!(table.find("x", &Method::POST, "/data/").is_ok());
         let denial = table.find("x", &Method::DELETE, "/data/").unwrap_err();
         assert_eq!(denial, Denial::new(ReasonCode::MethodNotAllowed).allow(&[Method::GET, Method::POST]));
