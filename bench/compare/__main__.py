@@ -37,8 +37,8 @@ def main():
         compare(options, results, product, peer, client, material)
         if product:
             alone(options, results, product, client, material)
-    if product:
-        countersign.gigabyte_lookup(ROOT, results, quick=options.quick)
+    if product and not options.quick:
+        countersign.gigabyte_lookup(ROOT, work, results)
     text = report.render(results, nginx_version=nginx.version(), product=product is not None, command=command_line())
     print(text)
     if options.write:

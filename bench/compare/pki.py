@@ -39,6 +39,7 @@ def _material(directory, kind, name):
     leaf = _certificate(directory, config, kind, name, kind, issuer=issuing)
     chain = directory / f"{kind}-chain.pem"
     chain.write_text(leaf.with_suffix(".pem").read_text() + issuing.with_suffix(".pem").read_text())
+    leaf.with_suffix(".key").chmod(0o600)  # Countersign reads no key that others could read
     return Material(root.with_suffix(".pem"), chain, leaf.with_suffix(".key"))
 
 

@@ -1,0 +1,43 @@
+//! HTTP/1.1 message boundaries (rule G12). The first octet says how the rest is cut into reads.
+//!
+//! However the bytes arrive, the same messages are seen, or the same connection is refused.
+#![no_main]
+
+use countersign_gateway::guard::framing::{Framing, FramingLimits, Judgement};
+use countersign_model::ReasonCode;
+
+/// Feeds the reader as the guard does: what is incomplete is held and shown again with what comes next.
+fn heads(data: &[u8], read_size: usize) -> Result<u64, ReasonCode> {
+    let limits = FramingLimits { head_bytes: 1024, header_count: 20, body_bytes: 4096, chunk_overhead_bytes: 256 };
+    let mut framing = Framing::new(limits);
+    let mut held = Vec::new();
+    for read in data.chunks(read_size) {
+        held.extend_from_slice(read);
+        while !held.is_empty() {
+            match framing.judge(&held) {
+                Judgement::Pass(length) => {
+                    assert!(0 < length && length <= held.len());
+                    held.drain(..length);
+                }
+                Judgement::Incomplete => {
+                    assert!(framing.between_messages());
+                    // One octet more than the limit shows that there is more; nothing is held beyond a read.
+                    assert!(held.len() <= limits.head_bytes + read_size);
+                    break;
+                }
+                Judgement::Refused(reason) => return Err(reason),
+            }
+        }
+    }
+    Ok(framing.heads())
+}
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    let Some((&cut, data)) = data.split_first() else { return };
+    let whole = heads(data, data.len().max(1));
+    let in_pieces = heads(data, usize::from(cut % 32) + 1);
+    assert_eq!(whole.is_ok(), in_pieces.is_ok(), "{whole:?} at once, {in_pieces:?} in pieces");
+    if let (Ok(whole), Ok(in_pieces)) = (whole, in_pieces) {
+        assert_eq!(whole, in_pieces);
+    }
+});
