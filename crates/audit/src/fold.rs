@@ -264,3 +264,129 @@ impl Budget {
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{T0, refused};
+
+    fn table(settings: FoldSettings) -> FoldTable {
+        FoldTable::new(settings)
+    }
+
+    fn ask(table: &FoldTable, event: &AuditEvent) -> Verdict {
+        table.refused(event, event.reason.unwrap())
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    /// Records and counts that `refusals` come to.
+    fn flood(table: &FoldTable, refusals: impl Iterator<Item = AuditEvent>) -> (u64, u64) {
+        let mut recorded = 0;
+        for event in refusals {
+            recorded += u64::from(ask(table, &event) == Verdict::Recorded);
+        }
+        let counts =
+            table.due(T0.plus_s(60), true).iter().map(|entry| entry.folded.as_ref().unwrap().count).sum();
+        (recorded, counts)
+    }
+
+    #[test]
+    fn below_the_rate_every_refusal_has_its_record() {
+        let table = table(FoldSettings::default());
+        let refusals =
+            (0..500).map(|i| refused(Timestamp::from_unix_ms(T0.unix_ms() + i * 60), ip("192.0.2.1"), None));
+        assert_eq!(flood(&table, refusals), (500, 0));
+    }
+
+    #[test]
+    fn above_the_rate_a_series_counts_exactly_and_answers_bear_its_reference() {
+        let table = table(FoldSettings::default());
+        let refusals: Vec<_> = (0..1000).map(|_| refused(T0, ip("192.0.2.1"), Some("acme-pay"))).collect();
+        let verdicts: Vec<_> = refusals.iter().map(|event| ask(&table, event)).collect();
+        let opener = refusals[19].reference;
+        assert!(verdicts[..20].iter().all(|verdict| *verdict == Verdict::Recorded));
+        assert!(verdicts[20..].iter().all(|verdict| *verdict == Verdict::Folded(opener)));
+
+        assert!(table.due(T0.plus_s(9), false).is_empty(), "not due yet");
+        let records = table.due(T0.plus_s(10), false);
+        let [Entry { event, folded: Some(folded), .. }] = records.as_slice() else { panic!("{records:?}") };
+        assert_eq!((event.reference, folded.count), (opener, 980));
+        assert_eq!((folded.first, folded.last, folded.network.as_deref()), (T0, T0, Some("192.0.2.0/24")));
+        assert_eq!(event.facts.path, None, "what was not equal in all of them is not said");
+        // Then the class starts anew.
+        assert_eq!(
+            ask(&table, &refused(T0.plus_s(11), ip("192.0.2.1"), Some("acme-pay"))),
+            Verdict::Recorded
+        );
+    }
+
+    #[test]
+    fn clients_networks_and_reasons_are_told_apart() {
+        let table = table(FoldSettings { total_per_s: 1_000_000, ..FoldSettings::default() });
+        let mut other_reason = refused(T0, ip("192.0.2.1"), None);
+        other_reason.reason = Some(ReasonCode::TokenExpired);
+        for _ in 0..100 {
+            ask(&table, &refused(T0, ip("192.0.2.1"), None));
+        }
+        assert!(
+            matches!(ask(&table, &refused(T0, ip("192.0.2.200"), None)), Verdict::Folded(_)),
+            "the same /24"
+        );
+        assert!(
+            matches!(ask(&table, &refused(T0, ip("::ffff:192.0.2.9"), None)), Verdict::Folded(_)),
+            "mapped IPv4"
+        );
+        assert_eq!(ask(&table, &refused(T0, ip("192.0.3.1"), None)), Verdict::Recorded);
+        assert_eq!(ask(&table, &refused(T0, ip("192.0.2.1"), Some("acme-pay"))), Verdict::Recorded);
+        assert_eq!(ask(&table, &other_reason), Verdict::Recorded);
+        assert_eq!(Network::of(ip("2001:db8:1:2:3:4:5:6")).to_string(), "2001:db8:1:2::/64");
+    }
+
+    #[test]
+    fn a_flood_from_everywhere_is_bounded_in_memory_and_records_and_counted_exactly() {
+        let table = table(FoldSettings::default());
+        let refusals = (0..100_000_u32).map(|i| {
+            let source = IpAddr::from((i.wrapping_mul(2_654_435_761)).to_be_bytes());
+            refused(T0, source, Some(&format!("client-{}", i % 5000)))
+        });
+        let (recorded, counts) = flood(&table, refusals);
+        assert_eq!(recorded + counts, 100_000);
+        assert!(recorded < 2_500, "{recorded}");
+        let classes: usize = table.shards.iter().chain([&table.coarse]).map(|shard| lock(shard).len()).sum();
+        assert!(classes <= 2 * 1024 + 10, "{classes}");
+    }
+
+    #[test]
+    fn idle_classes_make_room() {
+        let table = table(FoldSettings { max_classes: 16, ..FoldSettings::default() });
+        for i in 0..2000_u32 {
+            let at = T0.plus_s(i64::from(i) * 2);
+            assert_eq!(
+                ask(&table, &refused(at, IpAddr::from((i << 8).to_be_bytes()), None)),
+                Verdict::Recorded
+            );
+        }
+        assert!(lock(&table.coarse).is_empty());
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_neither_folds_for_ever_nor_holds_a_series() {
+        let table = table(FoldSettings::default());
+        for _ in 0..30 {
+            ask(&table, &refused(T0, ip("192.0.2.1"), None));
+        }
+        let earlier = T0.plus_s(-3600);
+        assert_eq!(table.due(earlier, false).len(), 1);
+        assert_eq!(ask(&table, &refused(earlier, ip("192.0.2.1"), None)), Verdict::Recorded);
+    }
+
+    #[test]
+    fn the_budget_over_all_classes_is_for_each_second() {
+        let budget = Budget::default();
+        assert_eq!((0..10).filter(|_| budget.take(T0, 5)).count(), 5);
+        assert_eq!((0..10).filter(|_| budget.take(T0.plus_s(1), 5)).count(), 5);
+    }
+}

@@ -31,6 +31,9 @@ mod lines;
 pub mod list;
 pub mod verify;
 
+#[cfg(test)]
+mod testing;
+
 pub use find::find;
 pub use fold::FoldSettings;
 pub use list::{Filter, list};

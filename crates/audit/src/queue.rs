@@ -12,6 +12,10 @@ use tokio::sync::oneshot;
 pub(crate) type Confirmation = Result<Head, String>;
 
 /// What the writer is told.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all messages are records: boxing them would only allocate"
+)]
 pub(crate) enum Message {
     /// One event; nobody waits for it.
     Record(AuditEvent),

@@ -253,3 +253,251 @@ impl Drop for Handle {
         self.shared.queue.close(None);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::LogSettings;
+    use crate::testing::{FaultyDisk, T0, TestClock, TestHeads, TestRng, directory, issued, refused};
+    use crate::{Filter, LossCause, Report, find, list, verify};
+    use countersign_model::audit::AuditAction;
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::path::Path;
+    use std::sync::mpsc;
+
+    const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+    struct Fixture {
+        directory: tempfile::TempDir,
+        disk: FaultyDisk,
+        heads: Arc<TestHeads>,
+        clock: Arc<TestClock>,
+        recorder: Recorder,
+    }
+
+    fn start(settings: RecorderSettings) -> Fixture {
+        let (directory, disk, clock) = (directory(), FaultyDisk::default(), TestClock::new());
+        let heads = TestHeads::new(directory.path());
+        let recorder = start_on(&disk, directory.path(), settings, &heads, &clock);
+        Fixture { directory, disk, heads, clock, recorder }
+    }
+
+    fn start_on(
+        disk: &FaultyDisk,
+        directory: &Path,
+        settings: RecorderSettings,
+        heads: &Arc<TestHeads>,
+        clock: &Arc<TestClock>,
+    ) -> Recorder {
+        let medium = Box::new(disk.clone());
+        let rng = Arc::new(TestRng::new());
+        let log =
+            AuditLog::open_on(medium, directory, LogSettings::default(), heads.head(), T0, &*rng).unwrap();
+        let heads: Arc<dyn HeadStore> = Arc::clone(heads) as _;
+        let runtime = tokio::runtime::Handle::current();
+        Recorder::start(log, settings, heads, Arc::clone(clock) as _, rng, &runtime).unwrap()
+    }
+
+    impl Fixture {
+        fn verify(&self) -> Report {
+            let report = verify(self.directory.path(), self.heads.head()).unwrap();
+            assert!(report.is_intact(), "{:?}", report.findings);
+            report
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_recorded_is_found_under_the_reference_that_the_caller_was_told() {
+        let fixture = start(RecorderSettings::default());
+        let told = fixture.recorder.record(refused(T0, SOURCE, Some("acme-pay")));
+        fixture.recorder.flush().await.unwrap();
+        let records = find(fixture.directory.path(), told).unwrap();
+        assert_eq!(records.len(), 1);
+        assert_eq!(records[0].event.facts.source, Some(SOURCE));
+        assert!(fixture.recorder.is_healthy());
+    }
+
+    #[tokio::test]
+    async fn a_hundred_thousand_refusals_leave_a_small_log_that_counts_all_of_them() {
+        let fixture = start(RecorderSettings::default());
+        let mut told = std::collections::HashSet::new();
+        for _ in 0..100_000 {
+            told.insert(fixture.recorder.record(refused(T0, SOURCE, None)));
+        }
+        // Within the series the reference that callers were told is in the log already.
+        fixture.recorder.flush().await.unwrap();
+        assert_eq!(told.len(), 20);
+        for reference in &told {
+            assert_eq!(find(fixture.directory.path(), *reference).unwrap().len(), 1);
+        }
+        fixture.clock.advance_s(10);
+        fixture.recorder.flush().await.unwrap();
+        let report = fixture.verify();
+        assert_eq!((report.records, report.events, report.lost), (21, 100_000, 0));
+        let records = list(fixture.directory.path(), &Filter::default(), 1).unwrap();
+        assert_eq!(records[0].folded.as_ref().unwrap().count, 99_980);
+        assert!(told.contains(&records[0].event.reference), "the count bears the reference of its series");
+        assert_eq!(find(fixture.directory.path(), records[0].event.reference).unwrap().len(), 2);
+        assert_eq!(fixture.recorder.stats().folded, 99_980);
+    }
+
+    #[tokio::test]
+    async fn refusals_from_many_threads_are_counted_exactly() {
+        let fixture = start(RecorderSettings::default());
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let recorder = fixture.recorder.clone();
+                scope.spawn(move || {
+                    for i in 0..10_000_u32 {
+                        let source = IpAddr::from([198, 51, thread, (i % 256) as u8]);
+                        recorder.record(refused(T0, source, Some(&format!("client-{}", i % 50))));
+                    }
+                });
+            }
+        });
+        fixture.recorder.close().await.unwrap();
+        let report = fixture.verify();
+        assert_eq!(report.events + report.lost, 40_000);
+        assert_eq!(report.lost, fixture.recorder.stats().lost);
+        assert!(report.records < 2_000, "{}", report.records);
+    }
+
+    #[tokio::test]
+    async fn a_durable_append_is_on_disk_before_it_returns_and_never_twice() {
+        let fixture = start(RecorderSettings::default());
+        let events: Vec<_> = (0..3).map(|_| issued(T0)).collect();
+        let (one, other) = (fixture.recorder.clone(), fixture.recorder.clone());
+        let both = tokio::join!(one.append_durably(events.clone()), other.append_durably(events.clone()));
+        let head = both.0.unwrap();
+        assert_eq!(head.sequence, 3);
+        assert_eq!(both.1.unwrap(), head);
+        assert!(verify(fixture.directory.path(), Some(head)).unwrap().is_intact());
+        // The caller did not hear of it: its outbox rows are still there, and it calls again.
+        assert_eq!(fixture.recorder.append_durably(events.clone()).await.unwrap(), head);
+        fixture.recorder.close().await.unwrap();
+        assert!(matches!(fixture.recorder.append_durably(events.clone()).await, Err(AuditError::Closed)));
+        let Fixture { directory, disk, heads, clock, .. } = &fixture;
+        let again = start_on(disk, directory.path(), RecorderSettings::default(), heads, clock);
+        assert_eq!(again.append_durably(events).await.unwrap(), head);
+        assert_eq!(fixture.verify().records, 3);
+    }
+
+    #[tokio::test]
+    async fn a_head_is_saved_only_after_its_record_is_on_disk() {
+        let fixture = start(RecorderSettings {
+            gather: Duration::ZERO,
+            head_interval: Duration::ZERO,
+            ..Default::default()
+        });
+        for _ in 0..200 {
+            fixture.recorder.record(issued(T0));
+            tokio::task::yield_now().await;
+        }
+        let head = fixture.recorder.close().await.unwrap();
+        assert_eq!(fixture.heads.head(), Some(head));
+        assert_eq!(head.sequence, 200);
+        assert_eq!(fixture.heads.early.load(Ordering::SeqCst), 0);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_counts_and_the_log_says_so() {
+        let fixture = start(RecorderSettings { queue: 8, ..RecorderSettings::default() });
+        let ((entered, is_entered), (leave, may_leave)) = (mpsc::channel(), mpsc::channel());
+        fixture.disk.set(|faults| faults.gate = Some((entered, may_leave)));
+        let first = tokio::spawn({
+            let recorder = fixture.recorder.clone();
+            async move { recorder.append_durably(vec![issued(T0)]).await }
+        });
+        tokio::task::spawn_blocking(move || is_entered.recv().unwrap()).await.unwrap();
+        for _ in 0..13 {
+            fixture.recorder.record(issued(T0)); // the writer waits for the disk, we do not wait for the writer
+        }
+        assert_eq!(fixture.recorder.stats().lost, 5);
+        leave.send(()).unwrap();
+        first.await.unwrap().unwrap();
+        fixture.recorder.flush().await.unwrap();
+        let report = fixture.verify();
+        assert_eq!((report.records, report.lost), (10, 5));
+        let filter = Filter { action: Some(AuditAction::LogRepaired), ..Filter::default() };
+        let lost = list(fixture.directory.path(), &filter, 9).unwrap().remove(0).lost.unwrap();
+        assert_eq!((lost.count, lost.cause), (5, LossCause::QueueFull));
+        assert_eq!((lost.action, lost.reason), (Some(AuditAction::TokenIssued), None));
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_said_counted_and_overcome() {
+        let fixture = start(RecorderSettings { kept_while_disk_fails: 10, ..RecorderSettings::default() });
+        fixture.recorder.append_durably(vec![issued(T0)]).await.unwrap();
+        fixture.disk.set(|faults| faults.space = Some(100));
+        for _ in 0..25 {
+            fixture.recorder.record(issued(T0));
+        }
+        for _ in 0..30 {
+            fixture.recorder.record(refused(T0, SOURCE, None));
+        }
+        let error = fixture.recorder.flush().await.unwrap_err();
+        assert!(matches!(error, AuditError::NotConfirmed { .. }), "{error}");
+        assert!(!fixture.recorder.is_healthy(), "the node is not ready");
+        let durable = issued(T0);
+        fixture.recorder.append_durably(vec![durable.clone()]).await.unwrap_err();
+        fixture.clock.advance_s(20); // the series falls due while the disk is full
+        fixture.recorder.flush().await.unwrap_err();
+        assert_eq!(fixture.verify().records, 1);
+
+        fixture.disk.set(|faults| faults.space = None);
+        fixture.recorder.append_durably(vec![durable]).await.unwrap();
+        assert!(fixture.recorder.is_healthy());
+        let report = fixture.verify();
+        assert_eq!(report.events - report.repairs.len() as u64 + report.lost, 1 + 25 + 30 + 1, "{report:?}");
+        assert_eq!(report.records - report.repairs.len() as u64, 1 + 10 + 1, "the oldest are kept");
+        assert_eq!(report.lost, fixture.recorder.stats().lost);
+    }
+
+    #[tokio::test]
+    async fn counts_that_could_not_be_written_are_not_lost_themselves() {
+        let fixture = start(RecorderSettings { kept_while_disk_fails: 0, ..RecorderSettings::default() });
+        fixture.disk.set(|faults| faults.space = Some(0));
+        fixture.recorder.record(issued(T0));
+        fixture.recorder.flush().await.unwrap_err();
+        // Room for the event's own line, not for the count's.
+        fixture.disk.set(|faults| faults.space = Some(310));
+        fixture.recorder.record(issued(T0));
+        let _ = fixture.recorder.flush().await;
+        fixture.disk.set(|faults| faults.space = None);
+        fixture.recorder.flush().await.unwrap();
+        let report = fixture.verify();
+        assert_eq!(report.events - report.repairs.len() as u64 + report.lost, 2, "{report:?}");
+    }
+
+    #[tokio::test]
+    async fn before_answer_waits_for_the_disk_and_tells_when_it_failed() {
+        let fixture = start(RecorderSettings { before_answer: true, ..RecorderSettings::default() });
+        let reference = fixture.recorder.record_before_answer(issued(T0)).await.unwrap();
+        assert_eq!(find(fixture.directory.path(), reference).unwrap().len(), 1);
+        fixture.disk.set(|faults| faults.space = Some(0));
+        let event = issued(T0);
+        let error = fixture.recorder.record_before_answer(event.clone()).await.unwrap_err();
+        assert_eq!(error.reference, event.reference);
+
+        let by_default = start(RecorderSettings::default());
+        by_default.disk.set(|faults| faults.space = Some(0));
+        by_default.recorder.record_before_answer(issued(T0)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn closing_records_the_open_series_and_frees_the_directory() {
+        let fixture = start(RecorderSettings::default());
+        for _ in 0..100 {
+            fixture.recorder.record(refused(T0, SOURCE, None));
+        }
+        let head = fixture.recorder.close().await.unwrap();
+        assert_eq!(fixture.heads.head(), Some(head));
+        let report = fixture.verify();
+        assert_eq!((report.records, report.events), (21, 100));
+        assert!(!fixture.recorder.is_healthy(), "nothing is recorded any more");
+        let Fixture { directory, disk, heads, clock, .. } = &fixture;
+        let again = start_on(disk, directory.path(), RecorderSettings::default(), heads, clock);
+        again.record(issued(T0));
+        assert_eq!(again.flush().await.unwrap().sequence, 22);
+    }
+}

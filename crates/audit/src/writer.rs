@@ -4,8 +4,9 @@ use crate::log::AuditLog;
 use crate::queue::{Batch, Confirmation, Losses, Message};
 use crate::record::{Entry, Head, LossCause};
 use crate::recorder::{RecorderSettings, Shared};
+use countersign_model::audit::AuditEvent;
 use countersign_model::{Clock, Rng, Timestamp};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -44,38 +45,48 @@ impl Writer {
     }
 
     pub(crate) fn run(mut self) {
-        let _unhealthy_at_the_end = MarkUnhealthy(Arc::clone(&self.shared));
+        let unhealthy_at_the_end = MarkUnhealthy(Arc::clone(&self.shared));
         self.offer_head(true);
         loop {
             let batch = self.shared.queue.take(self.settings.gather, IDLE);
             let last = batch.last;
-            self.turn(batch);
+            let (waiting, confirmation) = self.turn(batch);
             if last {
-                return;
+                // Who closes may open the directory again as soon as it hears of it.
+                drop((self, unhealthy_at_the_end));
+                return answer(waiting, &confirmation);
             }
+            answer(waiting, &confirmation);
         }
     }
 
-    /// Everything of one batch: one write, one sync, one answer to all who wait.
-    fn turn(&mut self, batch: Batch) {
+    /// Everything of one batch: one write, one sync, one answer for all who wait.
+    fn turn(&mut self, batch: Batch) -> (Vec<oneshot::Sender<Confirmation>>, Confirmation) {
         let now = self.clock.now();
         let mut waiting = Vec::new();
+        let mut asked = HashSet::new();
         for message in batch.messages {
             match message {
                 Message::Record(event) => self.pending.push_back(event.into()),
                 Message::Append(events, reply) => {
-                    let kept = events.into_iter().map(|event| Entry { kept_by_caller: true, ..event.into() });
-                    self.pending.extend(kept.filter(|entry| !self.log.has_lately(entry)));
+                    // Appended before, or asked for twice at once by a caller that gave up waiting the first time.
+                    let is_new =
+                        |event: &AuditEvent| !self.log.has_lately(event) && asked.insert(event.reference);
+                    let new = events.into_iter().filter(is_new);
+                    self.pending.extend(new.map(|event| Entry { kept_by_caller: true, ..event.into() }));
                     waiting.push(reply);
                 }
             }
+        }
+        if !batch.lost.is_empty() {
+            tracing::error!("audit events came faster than they could be taken; their number is recorded");
         }
         self.lost.merge(batch.lost);
         self.pending.extend(self.shared.folds.due(now, batch.last));
 
         let confirmation = self.write(now);
         self.offer_head(!waiting.is_empty() || batch.last);
-        answer(waiting, &confirmation);
+        (waiting, confirmation)
     }
 
     fn write(&mut self, now: Timestamp) -> Confirmation {

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_is_full_leaves_an_error() {
+    fn a_place_that_cannot_be_written_is_an_error() {
         let error = create_private(Path::new("/proc/no-such-place/secret"), b"one").unwrap_err();
         assert!(matches!(error, PrivateFileError::Write { .. }), "{error}");
     }
