@@ -197,3 +197,97 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     hash.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
     hash
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn p256() -> Vec<u8> {
+        spki_p256_from_point(&[&[4][..], &[7; 64]].concat()).unwrap()
+    }
+
+    /// SubjectPublicKeyInfo of an RSA key with these integers, short or long form of lengths as DER wants.
+    fn rsa_spki(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
+        let key = tlv(0x30, &[tlv(2, modulus), tlv(2, exponent)].concat());
+        let algorithm = tlv(0x30, alg_id::RSA_ENCRYPTION.as_ref());
+        tlv(0x30, &[algorithm, tlv(3, &[&[0][..], &key].concat())].concat())
+    }
+
+    fn tlv(tag: u8, value: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(value.len()).unwrap().to_be_bytes();
+        let header = match value.len() {
+            0..0x80 => vec![tag, length[1]],
+            0x80..0x100 => vec![tag, 0x81, length[1]],
+            _ => vec![tag, 0x82, length[0], length[1]],
+        };
+        [header, value.to_vec()].concat()
+    }
+
+    fn strength(modulus: &[u8], exponent: &[u8]) -> Result<(), KeyError> {
+        PublicKey::from_spki_der(&rsa_spki(modulus, exponent)).and_then(|key| key.check_strength())
+    }
+
+    #[test]
+    fn rule_p4_the_bounds_of_rsa_keys() {
+        let modulus = |bytes: usize| [&[0, 0x80][..], &vec![1; bytes - 1]].concat();
+        let f4 = [1, 0, 1];
+        for bytes in [256, 257, 384, 512, 1024] {
+            assert_eq!(strength(&modulus(bytes), &f4), Ok(()), "{bytes}");
+        }
+        for bytes in [128, 255, 1025] {
+            assert_eq!(strength(&modulus(bytes), &f4), Err(KeyError::RsaModulus { bits: bytes * 8 }));
+        }
+        let odd_size = [&[0x40][..], &[1; 256]].concat();
+        assert_eq!(strength(&odd_size, &f4), Err(KeyError::RsaModulus { bits: 2055 }));
+        let even_modulus = [&[0, 0x80][..], &[2; 255]].concat();
+        assert_eq!(strength(&even_modulus, &f4), Err(KeyError::RsaExponent));
+        for exponent in [&[3][..], &[1, 0, 0], &[0, 0xff, 0xff], &[1, 0, 2], &[1, 0, 0, 0, 1], &[1]] {
+            assert_eq!(strength(&modulus(256), exponent), Err(KeyError::RsaExponent), "{exponent:?}");
+        }
+        assert_eq!(strength(&modulus(256), &[0x7f, 0xff, 0xff, 0xff]), Ok(()));
+    }
+
+    #[test]
+    fn integers_that_are_negative_or_padded_are_malformed() {
+        for modulus in [&[0x80; 256][..], &[0; 257], &[]] {
+            assert!(strength(modulus, &[1, 0, 1]).is_err());
+        }
+        let padded = [&[0, 0][..], &[0x81; 256]].concat();
+        assert_eq!(strength(&padded, &[1, 0, 1]), Err(KeyError::Malformed));
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused() {
+        let spki = p256();
+        assert!(PublicKey::from_spki_der(&spki).is_ok());
+        for end in 0..spki.len() {
+            assert_eq!(
+                PublicKey::from_spki_der(&spki[..end]),
+                Err(KeyError::Malformed),
+                "truncated at {end}"
+            );
+        }
+        assert_eq!(PublicKey::from_spki_der(&[spki.as_slice(), &[0]].concat()), Err(KeyError::Malformed));
+        let mut compressed = spki.clone();
+        compressed[26] = 2;
+        assert_eq!(PublicKey::from_spki_der(&compressed), Err(KeyError::Malformed));
+        assert!(spki_p256_from_point(&[4; 64]).is_err());
+    }
+
+    #[test]
+    fn rule_p3_the_key_identifier_is_the_truncated_sha256_of_the_bit_string() {
+        // RFC 7093 section 2 method 1.
+        let point = [&[4][..], &[7; 64]].concat();
+        let key = PublicKey::from_p256_point(&point).unwrap();
+        assert_eq!(key.ski(), sha256(&point)[..20]);
+        assert_eq!(key.key_hash(), sha256(&p256()));
+    }
+
+    #[test]
+    fn a_signature_counts_only_with_an_algorithm_of_its_key() {
+        let key = PublicKey::from_spki_der(&p256()).unwrap();
+        for algorithm in [&b""[..], b"\x30\x00", b"\x05\x00", &tlv(0x30, alg_id::ED25519.as_ref())] {
+            assert!(key.verify(algorithm, b"message", &[0; 64]).is_err());
+        }
+    }
+}

@@ -72,3 +72,39 @@ pub fn decode_all(label: Label, text: &[u8]) -> Result<Vec<Vec<u8>>, PemError> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_read_as_they_are_written_and_others_are_skipped() {
+        let chain = [
+            encode(Label::Certificate, &[1; 100]),
+            encode(Label::PrivateKey, &[2]),
+            encode(Label::Certificate, &[3]),
+        ];
+        let text = format!("a line before\n{}between\n{}{}", chain[0], chain[1], chain[2]);
+        assert_eq!(decode_all(Label::Certificate, text.as_bytes()), Ok(vec![vec![1; 100], vec![3]]));
+        assert_eq!(decode(Label::PrivateKey, text.as_bytes()), Ok(vec![2]));
+        assert_eq!(decode(Label::Crl, text.as_bytes()), Err(PemError));
+        assert!(chain[0].lines().all(|line| line.len() <= 64));
+        assert!(
+            chain[0].starts_with("-----BEGIN CERTIFICATE-----\n")
+                && chain[0].ends_with("-----END CERTIFICATE-----\n")
+        );
+    }
+
+    #[test]
+    fn broken_blocks_are_refused() {
+        let text = encode(Label::Certificate, &[1; 100]);
+        for broken in [
+            text.replace("AQ", "A*"),
+            text.replace("-----END", "-----"),
+            text[..80].to_owned(),
+            String::new(),
+        ] {
+            assert_eq!(decode(Label::Certificate, broken.as_bytes()), Err(PemError), "{broken}");
+        }
+    }
+}

@@ -5,8 +5,8 @@ use countersign_model::ReasonCode;
 /// Why a path is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ChainError {
-    /// Unreadable, or built against RFC 5280 section 4.
-    #[error("a certificate is malformed: {0}")]
+    /// Unreadable.
+    #[error("a certificate or CRL is malformed: {0}")]
     Malformed(&'static str),
     /// No path to an anchor, or a signature on it does not verify.
     #[error("no path to a trusted issuer")]
@@ -17,7 +17,7 @@ pub enum ChainError {
     /// A certificate of the path is before its notBefore.
     #[error("a certificate is not yet valid")]
     NotYetValid,
-    /// A certificate of the path may not be used for what it is used for.
+    /// A certificate of the path is built against RFC 5280, or may not be used for what it is used for.
     #[error("a certificate is not fit for its purpose: {0}")]
     Unfit(&'static str),
     /// A key of the path is too weak or of an unknown kind (rule P4).
@@ -38,7 +38,7 @@ pub enum ChainError {
 }
 
 impl ChainError {
-    /// The reason code. What cannot be traced to an issuer of ours, for whatever cause, has an unknown issuer.
+    /// The reason code. What cannot be read or traced to an issuer of ours has an unknown issuer.
     pub fn reason(&self) -> ReasonCode {
         match self {
             Self::Malformed(_) | Self::UnknownIssuer | Self::PathTooLong => {

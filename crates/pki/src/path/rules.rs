@@ -40,10 +40,10 @@ pub(crate) fn check_anchor(der: &[u8]) -> Result<AnchorFacts, ChainError> {
     match extensions.authority_key_identifier {
         // RFC 5280 section 4.2.1.1: only a self-signed certificate may leave it out.
         None if !self_issued => {
-            return Err(ChainError::Malformed("an issuer without authority key identifier"));
+            return Err(ChainError::Unfit("an issuer without authority key identifier"));
         }
         Some(KeyIdentifierOnly(false)) if self_issued => {
-            return Err(ChainError::Malformed("a root names its issuer in the authority key identifier"));
+            return Err(ChainError::Unfit("a root names its issuer in the authority key identifier"));
         }
         _ => {}
     }
@@ -61,7 +61,7 @@ pub(crate) fn check_intermediate(certificate: &X509Certificate<'_>) -> Result<()
     let extensions = Extensions::read(certificate)?;
     check_ca(&extensions)?;
     if !extensions.subject_key_identifier {
-        return Err(ChainError::Malformed("a CA without subject key identifier")); // RFC 5280 section 4.2.1.2
+        return Err(ChainError::Unfit("a CA without subject key identifier")); // RFC 5280 section 4.2.1.2
     }
     Ok(())
 }
@@ -71,7 +71,7 @@ fn check_ca(extensions: &Extensions<'_>) -> Result<(), ChainError> {
     match extensions.basic_constraints {
         Some(BasicConstraints { ca: true, critical: true }) => {}
         Some(BasicConstraints { ca: true, critical: false }) => {
-            return Err(ChainError::Malformed("basic constraints of a CA are not critical"));
+            return Err(ChainError::Unfit("basic constraints of a CA are not critical"));
         }
         _ => return Err(ChainError::Unfit("an issuer is no CA")),
     }
@@ -87,11 +87,11 @@ pub(crate) fn check_end_entity(
 ) -> Result<(), ChainError> {
     let extensions = Extensions::read(certificate)?;
     if extensions.name_constraints {
-        return Err(ChainError::Malformed("name constraints on an end entity")); // RFC 5280 section 4.2.1.10
+        return Err(ChainError::Unfit("name constraints on an end entity")); // RFC 5280 section 4.2.1.10
     }
     if let Some(usage) = extensions.key_usage {
         if usage & KEY_USAGE_KEY_CERT_SIGN != 0 {
-            return Err(ChainError::Malformed("an end entity that signs certificates"));
+            return Err(ChainError::Unfit("an end entity that signs certificates"));
         }
         // RFC 8446 section 4.4.2.2: a certificate that proves somebody in TLS 1.3 may sign.
         if usage & KEY_USAGE_DIGITAL_SIGNATURE == 0 {
@@ -102,22 +102,22 @@ pub(crate) fn check_end_entity(
     if !extensions.extended_key_usage {
         return Err(ChainError::Unfit("it has no extended key usage"));
     }
-    let Some(names) = extensions.alternative_names else {
-        return Err(ChainError::Malformed("no subject alternative name"));
-    };
     if certificate.subject().iter().next().is_none() && !extensions.alternative_names_critical {
-        return Err(ChainError::Malformed("an empty subject and alternative names that are not critical"));
+        // RFC 5280 section 4.1.2.6: with an empty subject they are all there is.
+        return Err(ChainError::Unfit("an empty subject without critical alternative names"));
     }
-    match purpose {
-        Purpose::Client => Ok(()),
-        Purpose::Server(_) => check_common_name(certificate, names),
+    match (purpose, extensions.alternative_names) {
+        (Purpose::Client, _) => Ok(()),
+        // RFC 9525 section 6.3: a server's name is looked for among the alternative names only.
+        (Purpose::Server(_), None) => Err(ChainError::Unfit("a server without alternative names")),
+        (Purpose::Server(_), Some(names)) => check_common_name(certificate, names),
     }
 }
 
 /// Rule P3 and CA/Browser Forum BR 7.1.4.3: a common name repeats one of the alternative names, character by character.
 fn check_common_name(certificate: &X509Certificate<'_>, names: &[GeneralName<'_>]) -> Result<(), ChainError> {
     for common_name in certificate.subject().iter_common_name() {
-        let common_name = common_name.as_str().map_err(|_| ChainError::Malformed("common name"))?;
+        let common_name = common_name.as_str().map_err(|_| ChainError::Unfit("common name"))?;
         let repeated = names.iter().any(|name| match name {
             GeneralName::DNSName(name) => *name == common_name,
             GeneralName::IPAddress(octets) => {
@@ -126,7 +126,7 @@ fn check_common_name(certificate: &X509Certificate<'_>, names: &[GeneralName<'_>
             _ => false,
         });
         if !repeated {
-            return Err(ChainError::Malformed("the common name is not among the alternative names"));
+            return Err(ChainError::Unfit("the common name is not among the alternative names"));
         }
     }
     Ok(())
@@ -141,7 +141,7 @@ pub(crate) fn check_crl(der: &[u8]) -> Result<(), ChainError> {
     });
     match (numbers.next(), numbers.next()) {
         (Some(false), None) => Ok(()),
-        _ => Err(ChainError::Malformed("a CRL without CRLNumber, or with a critical one")),
+        _ => Err(ChainError::Unfit("a CRL without CRLNumber, or with a critical one")),
     }
 }
 
@@ -174,7 +174,7 @@ struct Extensions<'a> {
 impl<'a> Extensions<'a> {
     fn read(certificate: &'a X509Certificate<'a>) -> Result<Self, ChainError> {
         if certificate.version() != X509Version::V3 {
-            return Err(ChainError::Malformed("not version 3"));
+            return Err(ChainError::Unfit("not version 3"));
         }
         check_serial(certificate.raw_serial())?;
         let key = PublicKey::from_spki_der(certificate.public_key().raw).map_err(|_| ChainError::KeyWeak)?;
@@ -183,7 +183,7 @@ impl<'a> Extensions<'a> {
         let mut seen = HashSet::new();
         for extension in certificate.extensions() {
             if !seen.insert(&extension.oid) {
-                return Err(ChainError::Malformed("an extension twice")); // RFC 5280 section 4.2
+                return Err(ChainError::Unfit("an extension twice")); // RFC 5280 section 4.2
             }
             extensions.take(extension)?;
         }
@@ -193,7 +193,7 @@ impl<'a> Extensions<'a> {
     fn take(&mut self, extension: &'a X509Extension<'a>) -> Result<(), ChainError> {
         match extension.parsed_extension() {
             ParsedExtension::ParseError { .. } => {
-                return Err(ChainError::Malformed("an unreadable extension"));
+                return Err(ChainError::Unfit("an unreadable extension"));
             }
             ParsedExtension::BasicConstraints(constraints) => {
                 self.basic_constraints =
@@ -209,7 +209,7 @@ impl<'a> Extensions<'a> {
             ParsedExtension::SubjectKeyIdentifier(_) => self.subject_key_identifier = true,
             ParsedExtension::AuthorityKeyIdentifier(identifier) => {
                 if extension.critical {
-                    return Err(ChainError::Malformed("a critical authority key identifier"));
+                    return Err(ChainError::Unfit("a critical authority key identifier"));
                 }
                 let only =
                     identifier.authority_cert_issuer.is_none() && identifier.authority_cert_serial.is_none();
@@ -219,7 +219,7 @@ impl<'a> Extensions<'a> {
                 let subtrees = [&constraints.permitted_subtrees, &constraints.excluded_subtrees];
                 let empty = subtrees.iter().all(|list| list.as_ref().is_none_or(Vec::is_empty));
                 if empty {
-                    return Err(ChainError::Malformed("empty name constraints")); // RFC 5280 section 4.2.1.10
+                    return Err(ChainError::Unfit("empty name constraints")); // RFC 5280 section 4.2.1.10
                 }
                 self.name_constraints = true;
             }
@@ -228,7 +228,7 @@ impl<'a> Extensions<'a> {
                 self.alternative_names_critical = extension.critical;
             }
             ParsedExtension::UnsupportedExtension { .. } if extension.critical => {
-                return Err(ChainError::Malformed("an unknown critical extension"));
+                return Err(ChainError::Unfit("an unknown critical extension"));
             }
             _ => {}
         }
@@ -240,5 +240,5 @@ impl<'a> Extensions<'a> {
 fn check_serial(octets: &[u8]) -> Result<(), ChainError> {
     let positive =
         octets.first().is_some_and(|first| first & 0x80 == 0) && octets.iter().any(|&octet| octet != 0);
-    if positive && octets.len() <= 20 { Ok(()) } else { Err(ChainError::Malformed("serial number")) }
+    if positive && octets.len() <= 20 { Ok(()) } else { Err(ChainError::Unfit("serial number")) }
 }

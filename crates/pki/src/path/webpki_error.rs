@@ -20,7 +20,7 @@ impl From<Error> for ChainError {
             Error::EndEntityUsedAsCa => Self::Unfit("an issuer is no CA"),
             Error::NameConstraintViolation => Self::Unfit("a name constraint forbids one of its names"),
             Error::PathLenConstraintViolated | Error::MaximumPathDepthExceeded => Self::PathTooLong,
-            Error::UnsupportedCriticalExtension => Self::Malformed("an unknown critical extension"),
+            Error::UnsupportedCriticalExtension => Self::Unfit("an unknown critical extension"),
             // SHA-1, P-521 and others that rule P4 leaves out.
             Error::UnsupportedSignatureAlgorithmContext(_)
             | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => Self::KeyWeak,

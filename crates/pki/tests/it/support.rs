@@ -7,8 +7,8 @@ use countersign_model::{Rng, Serial, Timestamp};
 use countersign_pki::certificate::CertificateTemplate;
 use countersign_pki::profile::{lifetime_days, validity};
 use countersign_pki::{
-    CertificatePolicy, Csr, IssuerIdentity, PublicKey, Subject, SubjectAltName, assemble_csr,
-    csr_info_to_sign, serial,
+    CertificatePolicy, IssuerIdentity, PublicKey, Subject, SubjectAltName, assemble_csr, csr_info_to_sign,
+    serial,
 };
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -146,12 +146,6 @@ pub(crate) fn policy(template: &CertificateTemplate) -> CertificatePolicy<'_> {
 
 pub(crate) fn new_serial() -> Serial {
     serial::generate(&TestRng)
-}
-
-pub(crate) fn parsed_request(common_name: &str) -> (Key, Csr) {
-    let key = Key::generate();
-    let csr = Csr::parse(key.request(common_name).as_bytes()).unwrap();
-    (key, csr)
 }
 
 /// Writes a line that the test harness does not swallow: what ran, what was skipped.
