@@ -144,3 +144,38 @@ impl Drop for Form {
 fn malformed(note: &'static str) -> Denial {
     Denial::new(ReasonCode::RequestMalformed).note(note)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_body_and_no_query_panics(body in prop::collection::vec(any::<u8>(), 0..500), query in "[A-Za-z0-9%&=+_.~-]{0,80}") {
+            let uri = format!("/oauth2/token?{query}");
+            let request = Request::post(uri).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(());
+            prop_assume!(request.is_ok());
+            let (parts, ()) = request.unwrap().into_parts();
+            let _ = TokenRequest::parse(&parts, &body);
+        }
+
+        #[test]
+        fn what_a_client_encodes_is_what_is_read(id in any::<String>(), secret in any::<String>(), scope in any::<String>()) {
+            let form = form_urlencoded::Serializer::new(String::new())
+                .append_pair("grant_type", "client_credentials")
+                .append_pair("client_id", &id)
+                .append_pair("client_secret", &secret)
+                .append_pair("scope", &scope)
+                .finish();
+            prop_assume!(form.len() <= MAX_BODY_BYTES);
+            let request = Request::post("/").header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(());
+            let (parts, ()) = request.unwrap().into_parts();
+            let read = TokenRequest::parse(&parts, form.as_bytes()).unwrap();
+            prop_assert_eq!(read.client_id.unwrap_or_default(), id);
+            prop_assert_eq!(read.client_secret.map(|secret| secret.expose().clone()).unwrap_or_default(), secret);
+            prop_assert_eq!(read.scope.unwrap_or_default(), scope);
+        }
+    }
+}

@@ -9,7 +9,7 @@ use crate::{Settings, TokenKeyRing};
 use arc_swap::ArcSwap;
 use countersign_keys::Signer;
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, CertificateRef, Facts};
-use countersign_model::{CredentialId, ReasonCode, Reference, Rng, Scopes, Secret, Timestamp};
+use countersign_model::{ReasonCode, Reference, Rng, Scopes, Secret, Timestamp};
 use countersign_policy::client_auth::{self, AuthenticatedClient, Pepper, Presented, Throttle};
 use countersign_policy::{Denial, Peer, Registry};
 use countersign_storage::usage::Usage;
@@ -125,8 +125,8 @@ impl TokenEndpoint {
             issuer: settings.issuer().to_owned(),
             audience: granted.api.audience.clone(),
             client_id: entry.client.id.clone(),
-            // Sorts by time, and nobody can guess the next one.
-            token_id: CredentialId::generate(now, self.rng.as_ref()).to_string(),
+            // A ULID like a reference: sorts by time, and nobody can guess the next one.
+            token_id: Reference::generate(now, self.rng.as_ref()).to_string(),
             scopes: granted.scopes,
             issued_at: now.whole_second(),
             expires_at: now.whole_second().plus_s(i64::from(settings.token_lifetime_s())),

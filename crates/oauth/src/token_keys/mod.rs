@@ -47,6 +47,9 @@ pub enum TokenKeyError {
     /// A stored public key is none: the database was changed.
     #[error("the public key of {0} is not usable: {1}")]
     PublicKey(KeyId, KeyError),
+    /// The stored public keys make no set: the database was changed.
+    #[error("the token keys make no key set: {0}")]
+    KeySet(KeyError),
     /// A rotation is under way already.
     #[error("the key {key} follows already; it signs from {signs_from} on")]
     Pending {
@@ -62,7 +65,7 @@ impl TokenKeyError {
     pub fn reason(&self) -> ReasonCode {
         match self {
             Self::Storage(error) => error.reason(),
-            Self::Custody(_) | Self::PublicKey(..) => ReasonCode::InternalError,
+            Self::Custody(_) | Self::PublicKey(..) | Self::KeySet(_) => ReasonCode::InternalError,
             Self::Pending { .. } => ReasonCode::ObjectConflict,
         }
     }

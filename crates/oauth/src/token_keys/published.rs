@@ -44,12 +44,7 @@ impl PublishedKeys {
             keys.push(jwk);
         }
         let jwks = JwkSet::new(keys);
-        let verification = VerificationKeys::from_jwks(&jwks).map_err(|error| {
-            TokenKeyError::PublicKey(
-                records.first().map(|record| record.id.clone()).unwrap_or_else(no_key),
-                error,
-            )
-        })?;
+        let verification = VerificationKeys::from_jwks(&jwks).map_err(TokenKeyError::KeySet)?;
         Ok(Self {
             document: jwks.to_json().to_string().into_bytes(),
             verification: Arc::new(verification),
@@ -76,8 +71,4 @@ impl PublishedKeys {
 /// Whether nobody needs the key any more.
 pub(super) fn is_forgotten(record: &KeyRecord, now: Timestamp) -> bool {
     record.retired_at.is_some_and(|retired_at| retired_at.plus_s(KEPT_AFTER_RETIREMENT_S) <= now)
-}
-
-fn no_key() -> countersign_model::KeyId {
-    countersign_model::KeyId(String::new())
 }

@@ -21,6 +21,7 @@ use countersign_policy::Peer;
 use countersign_policy::client_auth::{Pepper, ThrottleTable, secret};
 use countersign_policy::route::Api;
 use countersign_storage::memory::MemoryStore;
+use countersign_storage::stores::Commit;
 use countersign_storage::usage::Usage;
 use countersign_storage::views::Views;
 use countersign_storage::{Store, Transaction, Write};
