@@ -70,7 +70,7 @@ pub fn is_identity_header(name: &str) -> bool {
 
 /// Whether an inbound header carries a credential of the internal method: taken out as well.
 pub fn is_secret_header(name: &str, internal: &InternalHeaders) -> bool {
-    same_name(name, internal.client_id.as_str()) || same_name(name, internal.client_secret.as_str())
+    same_name(name, internal.client_id().as_str()) || same_name(name, internal.client_secret().as_str())
 }
 
 fn same_name(left: &str, right: &str) -> bool {
@@ -125,10 +125,9 @@ mod tests {
         for name in ["client_id", "Client-Secret", "CLIENT_SECRET"] {
             assert!(is_secret_header(name, &default), "{name}");
         }
-        let renamed = InternalHeaders {
-            client_id: HeaderName::from_static("x-id"),
-            client_secret: HeaderName::from_static("x-secret"),
-        };
+        let renamed =
+            InternalHeaders::new(HeaderName::from_static("x-id"), HeaderName::from_static("x-secret"));
+        let renamed = renamed.unwrap();
         assert!(is_secret_header("X_Secret", &renamed) && !is_secret_header("client_id", &renamed));
     }
 

@@ -52,7 +52,10 @@ pub fn authenticate(
     now: Timestamp,
 ) -> Result<AuthenticatedClient, Denial> {
     let certificate = match peer.certificate() {
-        Some(certificate) => Some(check_certificate(certificate, None, registry, now).map_err(hide)?),
+        Some(certificate) => Some(check_certificate(certificate, None, registry, now).map_err(|denial| {
+            let known = denial.known_client().or(presented.client_id()).cloned();
+            hide(denial.client(known))
+        })?),
         None => None,
     };
     authenticate_beside(presented, certificate.as_ref(), None, peer, registry, pepper, throttle, now)

@@ -6,6 +6,7 @@ use countersign_model::{ClientId, ReasonCode, Secret};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use percent_encoding::percent_decode;
+use zeroize::Zeroizing;
 
 /// How a client tries to prove itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -137,7 +138,7 @@ pub(crate) fn basic_credentials(authorization: &[u8]) -> Option<&[u8]> {
 
 /// RFC 7617 section 2, and RFC 6749 section 2.3.1: both parts are form-encoded before they are joined.
 fn decode_basic(credentials: &[u8]) -> Option<(String, String)> {
-    let pair = STANDARD.decode(credentials).ok()?;
+    let pair = Zeroizing::new(STANDARD.decode(credentials).ok()?);
     let colon = pair.iter().position(|&c| c == b':')?;
     let (id, secret) = (form_decode(&pair[..colon])?, form_decode(&pair[colon + 1..])?);
     (!id.is_empty() && !secret.is_empty()).then_some((id, secret))
@@ -149,7 +150,8 @@ pub(crate) fn internal_basic(credentials: &[u8]) -> Option<(String, String)> {
 }
 
 fn form_decode(text: &[u8]) -> Option<String> {
-    let spaced: Vec<u8> = text.iter().map(|&c| if c == b'+' { b' ' } else { c }).collect();
+    let spaced: Zeroizing<Vec<u8>> =
+        Zeroizing::new(text.iter().map(|&c| if c == b'+' { b' ' } else { c }).collect());
     String::from_utf8(percent_decode(&spaced).collect()).ok()
 }
 

@@ -3,6 +3,7 @@
 use crate::client_auth::Presented;
 use crate::client_auth::{basic_credentials, internal_basic};
 use crate::denial::Denial;
+use crate::identity::is_identity_header;
 use countersign_model::ReasonCode;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -20,10 +21,59 @@ pub struct RequestCredentials<'a> {
 /// The header names of the internal method.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InternalHeaders {
+    client_id: HeaderName,
+    client_secret: HeaderName,
+}
+
+/// Header names that cannot carry the pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InternalHeadersError {
+    /// Both are the same.
+    #[error("client_id and client_secret need two different header names")]
+    Same,
+    /// One has a meaning of its own in HTTP, here or upstream.
+    #[error("this header name has a meaning of its own")]
+    Reserved,
+}
+
+impl InternalHeaders {
+    /// Takes other names than the default ones.
+    ///
+    /// # Errors
+    /// When the names are the same, or mean something else.
+    pub fn new(client_id: HeaderName, client_secret: HeaderName) -> Result<Self, InternalHeadersError> {
+        if client_id == client_secret {
+            return Err(InternalHeadersError::Same);
+        }
+        let reserved = |name: &HeaderName| {
+            let own = matches!(
+                name.as_str(),
+                "host"
+                    | "connection"
+                    | "content-length"
+                    | "content-type"
+                    | "transfer-encoding"
+                    | "te"
+                    | "trailer"
+                    | "upgrade"
+            );
+            own || is_identity_header(name.as_str())
+        };
+        if reserved(&client_id) || reserved(&client_secret) {
+            return Err(InternalHeadersError::Reserved);
+        }
+        Ok(Self { client_id, client_secret })
+    }
+
     /// Carries the client_id.
-    pub client_id: HeaderName,
+    pub fn client_id(&self) -> &HeaderName {
+        &self.client_id
+    }
+
     /// Carries the client_secret.
-    pub client_secret: HeaderName,
+    pub fn client_secret(&self) -> &HeaderName {
+        &self.client_secret
+    }
 }
 
 impl Default for InternalHeaders {

@@ -19,7 +19,7 @@ mod credential;
 mod permit;
 
 pub use caller::Caller;
-pub use credential::{InternalHeaders, RequestCredentials};
+pub use credential::{InternalHeaders, InternalHeadersError, RequestCredentials};
 pub use permit::{BindingKind, Permit};
 
 use crate::client_auth::{Pepper, Throttle};

@@ -1,6 +1,6 @@
 //! The decision, check by check, in the order of experience.md section 3.
 
-use super::{BindingKind, Permit};
+use super::{BindingKind, InternalHeaders, Permit};
 use crate::denial::Denial;
 use crate::testing::{NOW, World};
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -284,12 +284,27 @@ fn the_internal_method_tells_an_attacker_nothing() {
 #[test]
 fn the_header_names_of_the_internal_method_are_configurable() {
     let mut world = World::new();
-    world.internal_headers.client_id = http::HeaderName::from_static("x-id");
-    world.internal_headers.client_secret = http::HeaderName::from_static("x-secret");
+    let name = http::HeaderName::from_static;
+    world.internal_headers = InternalHeaders::new(name("x-id"), name("x-secret")).unwrap();
     let secret = world.secret.clone();
     let decide = |headers: &[(&str, &str)]| reason(world.decide("test-data", &world.peer(None), headers));
     assert_eq!(decide(&[("x-id", "test-shop"), ("x-secret", &*secret)]), None);
     assert_eq!(decide(&[("client_id", "test-shop"), ("client_secret", &*secret)]), Some(R::TokenMissing));
+}
+
+#[test]
+fn a_header_name_with_another_meaning_cannot_carry_a_secret() {
+    use super::InternalHeadersError::{Reserved, Same};
+    let name = http::HeaderName::from_static;
+    let make = |id, secret| InternalHeaders::new(name(id), name(secret)).err();
+    assert_eq!(make("x-id", "x-secret"), None);
+    assert_eq!(make("x-id", "x-id"), Some(Same));
+    for reserved in
+        ["authorization", "host", "content-length", "forwarded", "countersign-client-id", "client-cert"]
+    {
+        assert_eq!(make("x-id", reserved), Some(Reserved), "{reserved}");
+        assert_eq!(make(reserved, "x-secret"), Some(Reserved), "{reserved}");
+    }
 }
 
 // Stage 5: rule G2 up to revocation.

@@ -7,6 +7,7 @@
 
 use crate::denial::Denial;
 use countersign_model::ReasonCode;
+use percent_encoding::percent_decode_str;
 
 /// The longest prefix that can be configured, in segments: bounds the look-ups that a request can cause.
 pub(super) const MAX_SEGMENTS: usize = 16;
@@ -35,9 +36,6 @@ pub enum PathMistake {
 pub(super) fn check_form(path: &str) -> Result<(), PathMistake> {
     if !path.starts_with('/') || !path.ends_with('/') {
         return Err(PathMistake::Slashes);
-    }
-    if path.contains(['?', '#']) {
-        return Err(PathMistake::NotNormal("no query and no fragment"));
     }
     ambiguity(path).map_or(Ok(()), |what| Err(PathMistake::NotNormal(what)))?;
     if segments(path) > MAX_SEGMENTS { Err(PathMistake::TooDeep) } else { Ok(()) }
@@ -74,6 +72,7 @@ fn ambiguity(path: &str) -> Option<&'static str> {
         return Some("it begins with a slash");
     }
     let mut segment_start = 1;
+    let mut beyond_ascii = false;
     let mut i = 1;
     while i <= bytes.len() {
         match bytes.get(i) {
@@ -86,37 +85,41 @@ fn ambiguity(path: &str) -> Option<&'static str> {
                 segment_start = i + 1;
             }
             Some(b'%') => {
-                if let Some(what) = encoded(bytes, i) {
-                    return Some(what);
+                match encoded(bytes, i) {
+                    Ok(octet) => beyond_ascii |= !octet.is_ascii(),
+                    Err(what) => return Some(what),
                 }
                 i += 2;
             }
             // Path parameters: some servers cut them off before they look at the segment (`/..;/`).
             Some(b';') => return Some("no path parameters"),
             Some(b'\\') => return Some("no backslashes"),
+            Some(b'?' | b'#') => return Some("no query and no fragment"),
             Some(0x21..=0x7e) => {}
             Some(_) => return Some("printable ASCII only"),
         }
         i += 1;
     }
-    None
+    // `%c0%ae` is a dot to a decoder that takes overlong forms.
+    let utf8 = !beyond_ascii || percent_decode_str(path).decode_utf8().is_ok();
+    if utf8 { None } else { Some("UTF-8 only") }
 }
 
-/// What is wrong with the percent-encoding that begins at `at`.
-fn encoded(bytes: &[u8], at: usize) -> Option<&'static str> {
-    let Some(octet) = decode(bytes, at) else { return Some("percent signs only in encodings") };
+/// The octet of the percent-encoding that begins at `at`, or what is wrong with it.
+fn encoded(bytes: &[u8], at: usize) -> Result<u8, &'static str> {
+    let octet = decode(bytes, at).ok_or("percent signs only in encodings")?;
     match octet {
         // RFC 3986 section 6.2.2.2: these have no reason to be encoded, but to look different from what they are.
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-            Some("no encoded letters, digits and dots")
+            Err("no encoded letters, digits and dots")
         }
-        b'/' | b'\\' | b';' => Some("no encoded separators"),
-        0..0x20 | 0x7f => Some("no control characters"),
+        b'/' | b'\\' | b';' => Err("no encoded separators"),
+        0..0x20 | 0x7f => Err("no control characters"),
         // `%252e` is `%2e` after one decoding and `.` after the second.
         b'%' if bytes.len() >= at + 5 && hex(bytes[at + 3]).is_some() && hex(bytes[at + 4]).is_some() => {
-            Some("no double encodings")
+            Err("no double encodings")
         }
-        _ => None,
+        _ => Ok(octet),
     }
 }
 
@@ -187,7 +190,11 @@ mod tests {
             "/data/\u{e9}",
             "/data/\u{7f}",
             "/da ta/",
-            "/data/%c3%28%2f",
+            "/data/%c3%28",
+            "/data/%c0%ae%c0%ae/",
+            "/data/%e9",
+            "/data?x",
+            "/data#x",
         ] {
             let denial = check_path(path).expect_err(path);
             assert_eq!(denial.reason(), ReasonCode::RequestMalformed, "{path}");
