@@ -24,7 +24,7 @@ pub mod request;
 pub mod serial;
 pub mod signature;
 pub mod signing;
-mod thumbprint;
+mod glance;
 
 pub use anchor::{AnchorError, TrustAnchors, TrustedIssuer};
 pub use certificate::{BuildError, CertificateTemplate, IssuerIdentity};
@@ -38,4 +38,4 @@ pub use peer::PeerCertificate;
 pub use profile::{Validity, validity};
 pub use request::{assemble_csr, csr_info_to_sign};
 pub use signing::{Linted, ToBeSigned};
-pub use thumbprint::thumbprint;
+pub use glance::{not_after, thumbprint};

@@ -181,7 +181,7 @@ fn parse(der: &[u8]) -> Result<X509Certificate<'_>, ChainError> {
         return Err(ChainError::Malformed("a certificate of more than 64 KiB"));
     }
     match X509Certificate::from_der(der) {
-        Ok((rest, certificate)) if rest.is_empty() => Ok(certificate),
+        Ok(([], certificate)) => Ok(certificate),
         _ => Err(ChainError::Malformed("not an X.509 certificate")),
     }
 }

@@ -132,7 +132,7 @@ fn what_is_no_request_is_malformed() {
         [der.as_slice(), &der].concat(),
         format!("{text}{text}").into_bytes(),
         text.replace("CERTIFICATE REQUEST", "CERTIFICATE").into_bytes(),
-        text[..text.len() / 2].as_bytes().to_vec(),
+        text.as_bytes()[..text.len() / 2].to_vec(),
         vec![0x30; MAX_BYTES],
         vec![0x30, 0x84, 0xff, 0xff, 0xff, 0xff],
     ] {
