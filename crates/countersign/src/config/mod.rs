@@ -12,12 +12,13 @@ pub mod secret_ref;
 pub mod sections;
 mod values;
 
+use countersign_policy::Route;
+use countersign_policy::route::Api;
 use mistake::Mistakes;
 use reader::Section as _;
 use secret_ref::ProcessEnvironment;
 use sections::Document;
 use sections::admin::Admin;
-use sections::apis::Api;
 use sections::audit::Audit;
 use sections::internal::Internal;
 use sections::keys::Keys;
@@ -25,19 +26,21 @@ use sections::limits::Limits;
 use sections::listeners::Listener;
 use sections::log::Log;
 use sections::oauth::Oauth;
-use sections::routes::{Referents, Route};
+use sections::routes::Referents;
 use sections::storage::Storage;
 use sections::upstreams::Upstream;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use toml::de::DeTable;
 
 pub use mistake::{Colour, Mistake, render};
+pub(crate) use reader::similar;
 pub use values::{Name, Origin};
 
 /// A configuration without a mistake.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Configuration {
     /// Exactly what clients see, in metadata and in every token.
     pub issuer: String,
@@ -52,7 +55,7 @@ pub struct Configuration {
     /// What is behind us.
     pub upstreams: Vec<Upstream>,
     /// What tokens are for.
-    pub apis: Vec<Api>,
+    pub apis: Vec<Arc<Api>>,
     /// What is protected, and how.
     pub routes: Vec<Route>,
     /// The authorization server.

@@ -134,9 +134,7 @@ text_values! {
     Audience: "absolute URI";
     FileRef: "`file:PATH`";
     HostName: "host name";
-    PathText: "path";
     DatabaseUrl: "`sqlite:PATH`";
-    Method: "HTTP method";
     PathBufText: "path of a directory";
     HeaderText: "header name";
 }
@@ -414,29 +412,6 @@ impl FromStr for HostName {
     }
 }
 
-/// A path prefix: absolute, plain, without anything that is resolved or decoded.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct PathText(pub(crate) String);
-
-impl FromStr for PathText {
-    type Err = NotUnderstood;
-    fn from_str(text: &str) -> Result<Self, NotUnderstood> {
-        if !text.starts_with('/') {
-            return Err(NotUnderstood("a path begins with /"));
-        }
-        if text.contains("//") || text.split('/').any(|segment| matches!(segment, "." | "..")) {
-            return Err(NotUnderstood("a path has no empty segment and no . or .. in it"));
-        }
-        let plain = |c: u8| c.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&c);
-        if !text.bytes().all(plain) {
-            return Err(NotUnderstood(
-                "a path has letters, digits and -._~!$&'()*+,;=:@ only, no % and no query",
-            ));
-        }
-        Ok(Self(text.to_owned()))
-    }
-}
-
 /// A directory; a relative one is relative to the configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PathBufText(pub(crate) String);
@@ -462,23 +437,6 @@ impl FromStr for HeaderText {
         match http::HeaderName::from_lowercase(text.as_bytes()) {
             Ok(name) => Ok(Self(name)),
             Err(_) => Err(NotUnderstood("a header name in lower case belongs here")),
-        }
-    }
-}
-
-/// An HTTP method in capitals. CONNECT and TRACE reach no route (rule G12).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Method(pub(crate) http::Method);
-
-impl FromStr for Method {
-    type Err = NotUnderstood;
-    fn from_str(text: &str) -> Result<Self, NotUnderstood> {
-        let capitals = !text.is_empty() && text.bytes().all(|c| c.is_ascii_uppercase() || c == b'-');
-        match text.parse() {
-            Ok(method) if capitals && !matches!(text, "CONNECT" | "TRACE") => Ok(Self(method)),
-            _ => {
-                Err(NotUnderstood("a method is written in capitals; CONNECT and TRACE are never let through"))
-            }
         }
     }
 }
@@ -542,10 +500,6 @@ mod tests {
         check::<HostName>(
             &["localhost", "api.example", "127.0.0.1", "::1"],
             &["", "*.example", "A.example", "a..b", "a:1", "-a"],
-        );
-        check::<PathText>(
-            &["/", "/data/", "/a/b", "/v1.0/~x"],
-            &["", "data", "/a//b", "/a/../b", "/a%2fb", "/a?b", "/a b"],
         );
         check::<DatabaseUrl>(
             &["sqlite:countersign.db"],

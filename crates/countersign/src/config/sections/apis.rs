@@ -4,8 +4,10 @@ use super::unique_names;
 use crate::config::mistake::{Mistake, Mistakes};
 use crate::config::reader::{At, section};
 use crate::config::values::{Audience, Name, ScopeTable};
-use countersign_model::{Scope, Scopes};
+use countersign_model::Scope;
+use countersign_policy::route::Api;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 section! {
     /// What a token is for: an audience and its scopes.
@@ -19,29 +21,11 @@ section! {
     }
 }
 
-/// What a token is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Api {
-    /// Its name.
-    pub name: Name,
-    /// The `aud` of its tokens.
-    pub audience: String,
-    /// Its scopes with what they allow.
-    pub scopes: BTreeMap<Scope, String>,
-}
-
-impl Api {
-    /// The scopes without their descriptions.
-    pub fn scope_set(&self) -> Scopes {
-        self.scopes.keys().cloned().collect()
-    }
-}
-
 /// Checks all APIs.
-pub(crate) fn check(sections: &[At<ApiSection>], out: &mut Mistakes) -> Vec<Api> {
+pub(crate) fn check(sections: &[At<ApiSection>], out: &mut Mistakes) -> Vec<Arc<Api>> {
     unique_names("api", sections.iter().map(|section| &section.value.name), out);
     refuse_shared_audiences_and_scopes(sections, out);
-    sections.iter().filter_map(|section| section.value.check(out)).collect()
+    sections.iter().filter_map(|section| section.value.check(out)).map(Arc::new).collect()
 }
 
 /// A token names its API by its audience, and a token request without `resource` by its scopes (rule K6): neither may be
@@ -87,7 +71,7 @@ impl ApiSection {
             return None;
         }
         Some(Api {
-            name: self.name.value()?.clone(),
+            name: self.name.value()?.to_string(),
             audience: self.audience.value()?.0.clone(),
             scopes: scopes.value.0.iter().cloned().collect(),
         })

@@ -1,0 +1,311 @@
+//! The command line's way to the admin API: one small HTTP/1.1 client with a bearer credential.
+//!
+//! It refuses to send the credential over plain HTTP to another machine, follows no redirects, and trusts for `https`
+//! only the CA file that it was given (rule T3).
+
+use super::failure::{Exit, Failure};
+use crate::config::in_words;
+use bytes::Bytes;
+use clap::Args;
+use countersign_api::admin::shapes::Problem;
+use countersign_model::Secret;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::{Method, Request, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::rt::TokioIo;
+use rustls::RootCertStore;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+/// Where `quickstart` and `init` put their files, and commands look for them.
+pub const DEFAULT_DIR: &str = "countersign-data";
+
+/// Which server, and with which credential.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AdminTarget {
+    /// The directory of the server: its countersign.toml and admin.token are used
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_DIR, env = "COUNTERSIGN_DIR", conflicts_with = "admin")]
+    dir: PathBuf,
+    /// The address of the admin API, instead of --dir
+    #[arg(long, value_name = "URL", requires = "credential_file", help_heading = "Another server")]
+    admin: Option<Uri>,
+    /// The file with the operator's credential
+    #[arg(long, value_name = "FILE", help_heading = "Another server")]
+    credential_file: Option<PathBuf>,
+    /// The CA certificates (PEM) that an https address is checked with
+    #[arg(long, value_name = "FILE", help_heading = "Another server")]
+    ca_file: Option<PathBuf>,
+}
+
+/// How long a connection may take, and an answer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// The largest answer: a thousand audit records fit many times.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+
+/// A client of one server's admin API.
+pub(crate) struct AdminClient {
+    host: String,
+    port: u16,
+    tls: Option<Arc<rustls::ClientConfig>>,
+    credential: Secret<String>,
+    runtime: tokio::runtime::Runtime,
+    /// What to try when nobody answers.
+    hint: String,
+}
+
+impl AdminClient {
+    /// Finds the server and the credential; nothing is sent yet.
+    pub(crate) fn new(target: &AdminTarget) -> Result<Self, Failure> {
+        let (uri, hint) = match &target.admin {
+            Some(uri) => (uri.clone(), "check the address, and that the server runs".to_owned()),
+            None => {
+                let path = target.dir.join("countersign.toml");
+                let hint = format!("start it: countersign serve --config {}", path.display());
+                (address_of_directory(&path)?, hint)
+            }
+        };
+        let bad =
+            |why: &str| Failure::new(Exit::Usage, format!("`{uri}` is no address of an admin API")).why(why);
+        let host = uri.host().ok_or_else(|| bad("an address begins with http:// or https://"))?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+            return Err(bad("only scheme, host and port belong here"));
+        }
+        let tls = match uri.scheme_str() {
+            Some("https") => Some(tls_config(target.ca_file.as_deref())?),
+            Some("http") if is_loopback(&host) => None,
+            Some("http") => {
+                return Err(bad("the credential would cross the network in the clear").action("use https://"));
+            }
+            _ => return Err(bad("an address begins with http:// or https://")),
+        };
+        let token_file = target.credential_file.clone().unwrap_or_else(|| target.dir.join("admin.token"));
+        let token = std::fs::read_to_string(&token_file).map_err(|error| Failure {
+            exit: Exit::NotAllowed,
+            ..Failure::file("read", &token_file, &error)
+        })?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::new(Exit::Refused, "no runtime").why(in_words(&error)))?;
+        Ok(Self {
+            port: uri.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 }),
+            host,
+            tls,
+            credential: Secret::new(token.trim().to_owned()),
+            runtime,
+            hint,
+        })
+    }
+
+    /// `GET /admin/v1` and `path`.
+    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.call(Method::GET, path, Vec::new())
+    }
+
+    /// `POST /admin/v1` and `path`, with `body` as JSON.
+    pub(crate) fn post<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, Failure> {
+        let body = serde_json::to_vec(body)
+            .map_err(|error| Failure::new(Exit::Refused, "the request is no JSON").why(error.to_string()))?;
+        self.call(Method::POST, path, body)
+    }
+
+    fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Vec<u8>) -> Result<T, Failure> {
+        let (status, body) = self.runtime.block_on(async {
+            let answered = tokio::time::timeout(ANSWER_TIMEOUT, self.exchange(method, path, body)).await;
+            answered.unwrap_or_else(|_| Err(self.unreachable("it did not answer in time")))
+        })?;
+        if status.is_success() {
+            return serde_json::from_slice(&body).map_err(|error| {
+                let failure = Failure::new(Exit::Refused, "the server's answer is not understood");
+                failure.why(error.to_string()).action("use the countersign of the server's version")
+            });
+        }
+        let problem = serde_json::from_slice::<Problem>(&body).unwrap_or_else(|_| Problem {
+            kind: None,
+            title: String::new(),
+            status: status.as_u16(),
+            code: String::new(),
+            detail: "it gave no reason that this program understands".to_owned(),
+            action: "check that the address is that of a Countersign admin API".to_owned(),
+            reference: None,
+        });
+        Err(Failure::problem(status.as_u16(), problem))
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<(http::StatusCode, Bytes), Failure> {
+        let connecting = TcpStream::connect((self.host.as_str(), self.port));
+        let stream = match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(self.unreachable(in_words(&error))),
+            Err(_) => return Err(self.unreachable("it did not answer in time")),
+        };
+        let Some(tls) = &self.tls else { return self.send(stream, method, path, body).await };
+        let name = ServerName::try_from(self.host.clone())
+            .map_err(|_| Failure::new(Exit::Usage, "the host of the address is no name that TLS knows"))?;
+        let connector = tokio_rustls::TlsConnector::from(Arc::clone(tls));
+        let stream =
+            connector.connect(name, stream).await.map_err(|error| self.unreachable(error.to_string()))?;
+        self.send(stream, method, path, body).await
+    }
+
+    async fn send<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        &self,
+        stream: S,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<(http::StatusCode, Bytes), Failure> {
+        let lost = |error: hyper::Error| self.unreachable(error.to_string());
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
+        tokio::spawn(connection);
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let mut request = Request::builder()
+            .method(&method)
+            .uri(format!("/admin/v1{path}"))
+            .header(HOST, format!("{host}:{}", self.port))
+            .header(AUTHORIZATION, format!("Bearer {}", self.credential.expose()));
+        if method == Method::POST {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        let request = request.body(Full::new(Bytes::from(body))).map_err(|_| {
+            let failure = Failure::new(Exit::Usage, "the credential or the name cannot be sent");
+            failure.why("it has characters that HTTP does not carry")
+        })?;
+        let (head, body) = sender.send_request(request).await.map_err(lost)?.into_parts();
+        let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
+        let body = body.map_err(|error| self.unreachable(error.to_string()))?.to_bytes();
+        Ok((head.status, body))
+    }
+
+    fn unreachable(&self, why: impl Into<String>) -> Failure {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let what = format!("the admin API at {scheme}://{}:{} is not reachable", self.host, self.port);
+        Failure::new(Exit::Unreachable, what).why(why).action(self.hint.clone())
+    }
+}
+
+/// The text as one segment of a path; what could be anything else than a name is refused.
+pub(crate) fn segment(text: &str) -> Result<&str, Failure> {
+    let plain = |c: u8| c.is_ascii_alphanumeric() || b"._-".contains(&c);
+    if !text.is_empty() && text.bytes().all(plain) && !matches!(text, "." | "..") {
+        return Ok(text);
+    }
+    Err(Failure::new(
+        Exit::NotFound,
+        format!("`{}` is no name that anything could have", text.escape_debug()),
+    ))
+}
+
+/// `[admin] listen` of the configuration of a directory. The rest of the file is not looked at: it may be of a server that
+/// this program could not start itself.
+fn address_of_directory(path: &Path) -> Result<Uri, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let failure = Failure::file("read", path, &error);
+        let action = "name the server with --dir DIR, or with --admin URL and --credential-file FILE";
+        Failure { exit: Exit::Unreachable, ..failure.action(action) }
+    })?;
+    let table: toml::Table = text.parse().map_err(|_| {
+        let failure = Failure::new(Exit::Refused, format!("{} is no TOML", path.display()));
+        failure.action(format!("countersign config check --config {}", path.display()))
+    })?;
+    let listen = table.get("admin").and_then(|admin| admin.get("listen")).and_then(toml::Value::as_str);
+    listen.and_then(|listen| format!("http://{listen}").parse().ok()).ok_or_else(|| {
+        let failure = Failure::new(Exit::Refused, format!("{} has no [admin] listen", path.display()));
+        failure.action(format!("countersign config check --config {}", path.display()))
+    })
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn tls_config(ca_file: Option<&Path>) -> Result<Arc<rustls::ClientConfig>, Failure> {
+    let Some(path) = ca_file else {
+        let failure = Failure::new(Exit::Usage, "an https address needs --ca-file");
+        return Err(failure.why("nothing else tells whom to trust"));
+    };
+    let mut roots = RootCertStore::empty();
+    let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let no_certificates =
+        || Failure::new(Exit::Refused, format!("{} has no CA certificates", path.display()));
+    for certificate in certificates.map_err(|_| no_certificates())? {
+        roots.add(certificate).map_err(|_| no_certificates())?;
+    }
+    if roots.is_empty() {
+        return Err(no_certificates());
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(|error| Failure::new(Exit::Refused, "no TLS").why(error.to_string()))?;
+    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(admin: &str, credential: &Path) -> AdminTarget {
+        AdminTarget {
+            dir: DEFAULT_DIR.into(),
+            admin: Some(admin.parse().unwrap()),
+            credential_file: Some(credential.to_owned()),
+            ca_file: None,
+        }
+    }
+
+    fn refused(admin: &str) -> Failure {
+        AdminClient::new(&target(admin, Path::new("/nowhere/token"))).err().unwrap()
+    }
+
+    #[test]
+    fn the_credential_never_crosses_a_network_in_the_clear() {
+        assert!(refused("http://192.0.2.1:8444").why.unwrap().contains("in the clear"));
+        assert!(refused("http://localhost.example:8444").why.unwrap().contains("in the clear"));
+        assert!(refused("https://192.0.2.1:8444").what.contains("--ca-file"));
+    }
+
+    #[test]
+    fn a_missing_credential_is_not_allowed_and_a_missing_server_is_not_reachable() {
+        let failure = refused("http://127.0.0.1:1");
+        assert_eq!(failure.exit, Exit::NotAllowed);
+        let credential = tempfile::NamedTempFile::new().unwrap();
+        let client = AdminClient::new(&target("http://127.0.0.1:1", credential.path())).unwrap();
+        let failure = client.get::<serde_json::Value>("/clients").unwrap_err();
+        assert_eq!(failure.exit, Exit::Unreachable);
+        assert_eq!(failure.human().lines().count(), 3, "{}", failure.human());
+    }
+
+    #[test]
+    fn a_directory_names_its_server() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("countersign.toml");
+        assert_eq!(address_of_directory(&path).unwrap_err().exit, Exit::Unreachable);
+        std::fs::write(&path, "[admin]\nlisten = \"127.0.0.1:8444\"\n").unwrap();
+        assert_eq!(address_of_directory(&path).unwrap().to_string(), "http://127.0.0.1:8444/");
+    }
+
+    #[test]
+    fn names_cannot_lead_to_another_path() {
+        assert!(segment("3f9a-_.x").is_ok());
+        for bad in ["", "..", "a/b", "a?b", "a b", "a%2fb", "é"] {
+            assert_eq!(segment(bad).unwrap_err().exit, Exit::NotFound, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! `countersign audit`: what was done and refused.
+
+use super::admin_client::{AdminClient, AdminTarget, segment};
+use super::console::{Console, fields, table};
+use super::failure::{Exit, Failure};
+use super::human::counted;
+use clap::Subcommand;
+use countersign_api::admin::shapes::{AuditList, AuditQuery, AuditRecordView, AuditVerification};
+use countersign_model::audit::Actor;
+use countersign_model::{ClientId, Reference};
+use serde_json::Value;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List the newest records
+    List {
+        /// Only this action, as request_refused, token_issued, certificate_revoked
+        #[arg(long, value_parser = action_name)]
+        action: Option<String>,
+        /// Only this client
+        #[arg(long)]
+        client: Option<ClientId>,
+        /// How many at most
+        #[arg(long, value_name = "N", default_value_t = AuditQuery::DEFAULT_LIMIT, value_parser = clap::value_parser!(u32).range(1..=i64::from(AuditQuery::MAX_LIMIT)))]
+        limit: u32,
+        #[command(flatten)]
+        target: AdminTarget,
+    },
+    /// Show the record behind a reference (the Countersign-Ref of an answer)
+    Show {
+        /// The reference
+        reference: Reference,
+        #[command(flatten)]
+        target: AdminTarget,
+    },
+    /// Read the whole log, and find any change, gap or cut tail
+    Verify {
+        #[command(flatten)]
+        target: AdminTarget,
+    },
+}
+
+impl Command {
+    pub(crate) fn run(self, console: Console) -> Result<(), Failure> {
+        match self {
+            Self::List { action, client, limit, target } => {
+                let mut path = format!("/audit?limit={limit}");
+                path.extend(action.map(|action| format!("&action={action}")));
+                path.extend(client.map(|client| format!("&client={client}")));
+                let list: AuditList = AdminClient::new(&target)?.get(&path)?;
+                console.answer(&list, || list_text(&list.records))
+            }
+            Self::Show { reference, target } => {
+                let path = format!("/audit/{}", segment(&reference.to_string())?);
+                let record: AuditRecordView = AdminClient::new(&target)?.get(&path)?;
+                console.answer(&record, || record_text(&record))
+            }
+            Self::Verify { target } => {
+                let report: AuditVerification = AdminClient::new(&target)?.get("/audit/verification")?;
+                console.answer(&report, || report_text(&report))?;
+                if report.intact {
+                    return Ok(());
+                }
+                let failure = Failure::new(Exit::Refused, "the audit log is not intact");
+                Err(failure.action("keep the files as they are, and find out who could write to them"))
+            }
+        }
+    }
+}
+
+/// A word of snake_case: nothing else can be an action.
+fn action_name(text: &str) -> Result<String, String> {
+    if !text.is_empty() && text.bytes().all(|c| c.is_ascii_lowercase() || c == b'_') {
+        Ok(text.to_owned())
+    } else {
+        Err("an action is written as request_refused".to_owned())
+    }
+}
+
+fn list_text(records: &[AuditRecordView]) -> String {
+    let rows: Vec<[String; 6]> = records
+        .iter()
+        .map(|record| {
+            let event = &record.event;
+            let times = record.count.filter(|count| *count > 1).map(|count| format!(" ×{count}"));
+            [
+                event.at.to_string(),
+                word(&event.action),
+                event.reason.map(|reason| reason.to_string()).unwrap_or_default()
+                    + &times.unwrap_or_default(),
+                actor(&event.actor),
+                event.facts.client.as_ref().map(ClientId::to_string).unwrap_or_default(),
+                event.reference.to_string(),
+            ]
+        })
+        .collect();
+    table(["TIME", "ACTION", "REASON", "ACTOR", "CLIENT", "REF"], &rows)
+}
+
+/// Every member of the record, in the order of the record, the nested ones with their path.
+fn record_text(record: &AuditRecordView) -> String {
+    let mut rows = Vec::new();
+    flatten("", &serde_json::to_value(record).unwrap_or_default(), &mut rows);
+    let rows: Vec<(&str, String)> = rows.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+    fields(&rows)
+}
+
+fn flatten(name: &str, value: &Value, rows: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(members) => {
+            for (key, value) in members {
+                let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+                flatten(&name, value, rows);
+            }
+        }
+        Value::Null => {}
+        Value::String(text) => rows.push((name.to_owned(), text.clone())),
+        other => rows.push((name.to_owned(), other.to_string())),
+    }
+}
+
+fn report_text(report: &AuditVerification) -> String {
+    let mut out = format!(
+        "{}: {} in {}, the last is {}\n",
+        if report.intact { "intact" } else { "NOT INTACT" },
+        counted(report.records, "record"),
+        counted(u64::from(report.segments), "file"),
+        report.last_sequence
+    );
+    for finding in &report.findings {
+        out.push_str(&format!("  {}\n", super::console::printable(finding)));
+    }
+    out
+}
+
+/// The name of a unit variant as JSON writes it.
+fn word<T: serde::Serialize>(value: &T) -> String {
+    match serde_json::to_value(value) {
+        Ok(Value::String(text)) => text,
+        _ => String::new(),
+    }
+}
+
+fn actor(actor: &Actor) -> String {
+    match actor {
+        Actor::Anonymous => "anonymous".to_owned(),
+        Actor::Client(client) => format!("client {client}"),
+        Actor::Operator(name) => format!("operator {name}"),
+        Actor::System => "system".to_owned(),
+    }
+}

@@ -1,0 +1,290 @@
+//! `countersign cert`: certificates of the ledger.
+
+use super::admin_client::{AdminClient, AdminTarget, segment};
+use super::cert_request;
+use super::console::{Console, fields, printable, table};
+use super::failure::{Exit, Failure};
+use super::human::{counted, grouped, relative, relative_and_date};
+use crate::system::SystemClock;
+use clap::Subcommand;
+use countersign_api::admin::shapes::{
+    CertificateIssued, CertificateList, CertificateStateName, CertificateView, NewCertificate, Revoke,
+    Revoked,
+};
+use countersign_model::certificate::{Profile, RevocationReason};
+use countersign_model::{ClientId, Clock, Timestamp};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a key and a signing request here, on the partner's machine; needs no server
+    Request(cert_request::Request),
+    /// Sign a request for a client
+    Sign {
+        /// The signing request, PEM or DER
+        csr: PathBuf,
+        /// For whom
+        #[arg(long)]
+        client: ClientId,
+        /// The profile that it is built from
+        #[arg(long, default_value = "client")]
+        profile: Profile,
+        /// Where to write the certificate with its chain; default: beside the request, with .crt; `-` prints it.
+        /// With --json nothing is written unless this is given
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        target: AdminTarget,
+    },
+    /// List certificates
+    List {
+        /// Only this client's
+        #[arg(long)]
+        client: Option<ClientId>,
+        /// Only those in this state: valid, expired, revoked, pending or abandoned
+        #[arg(long, value_parser = state_of)]
+        state: Option<CertificateStateName>,
+        #[command(flatten)]
+        target: AdminTarget,
+    },
+    /// Show a certificate
+    Show {
+        /// Its serial number, a unique beginning of it, or its thumbprint
+        certificate: String,
+        #[command(flatten)]
+        target: AdminTarget,
+    },
+    /// Revoke a certificate, or all of a client: refused from the next request on, and its tokens end
+    Revoke {
+        /// Its serial number, a unique beginning of it, or its thumbprint
+        #[arg(required_unless_present = "client", conflicts_with = "client")]
+        certificate: Option<String>,
+        /// All certificates of this client
+        #[arg(long)]
+        client: Option<ClientId>,
+        /// Why (RFC 5280): unspecified, keyCompromise, cACompromise, affiliationChanged, superseded, cessationOfOperation, privilegeWithdrawn
+        #[arg(long)]
+        reason: RevocationReason,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        target: AdminTarget,
+    },
+}
+
+impl Command {
+    pub(crate) fn run(self, console: Console) -> Result<(), Failure> {
+        match self {
+            Self::Request(request) => request.run(console),
+            Self::Sign { csr, client, profile, out, target } => {
+                sign(&csr, client, profile, out, &target, console)
+            }
+            Self::List { client, state, target } => {
+                let list: CertificateList =
+                    AdminClient::new(&target)?.get(&list_path(client.as_ref(), state))?;
+                console.answer(&list, || list_text(&list.certificates, SystemClock.now()))
+            }
+            Self::Show { certificate, target } => {
+                let view: CertificateView = AdminClient::new(&target)?.get(&path(&certificate, "")?)?;
+                console.answer(&view, || view_text(&view, SystemClock.now()))
+            }
+            Self::Revoke { certificate, client, reason, yes, target } => {
+                let admin = AdminClient::new(&target)?;
+                match (certificate, client) {
+                    (Some(certificate), _) => revoke_one(&admin, &certificate, reason, yes, console),
+                    (None, Some(client)) => revoke_all(&admin, &client, reason, yes, console),
+                    (None, None) => Err(Failure::new(Exit::Usage, "nothing to revoke was named")),
+                }
+            }
+        }
+    }
+}
+
+fn state_of(text: &str) -> Result<CertificateStateName, String> {
+    serde_json::from_value(text.into())
+        .map_err(|_| "valid, expired, revoked, pending or abandoned".to_owned())
+}
+
+fn path(certificate: &str, rest: &str) -> Result<String, Failure> {
+    // As openssl prints a thumbprint: with colons.
+    let plain = certificate.replace(':', "");
+    Ok(format!("/certificates/{}{rest}", segment(&plain)?))
+}
+
+fn list_path(client: Option<&ClientId>, state: Option<CertificateStateName>) -> String {
+    let client = client.map(|client| format!("client={client}"));
+    let state = state.map(|state| format!("state={}", state.as_str()));
+    let query: Vec<String> = client.into_iter().chain(state).collect();
+    if query.is_empty() { "/certificates".to_owned() } else { format!("/certificates?{}", query.join("&")) }
+}
+
+fn sign(
+    csr: &Path,
+    client: ClientId,
+    profile: Profile,
+    out: Option<PathBuf>,
+    target: &AdminTarget,
+    console: Console,
+) -> Result<(), Failure> {
+    let request = std::fs::read(csr).map_err(|error| Failure::file("read", csr, &error))?;
+    let out = out.or_else(|| (!console.is_json()).then(|| csr.with_extension("crt")));
+    let file = out.as_deref().filter(|path| *path != Path::new("-"));
+    // Before anything is signed: a certificate that cannot be written down would have to be revoked.
+    if let Some(file) = file.filter(|file| file.exists()) {
+        let failure = Failure::new(Exit::Refused, format!("{} exists already", file.display()));
+        return Err(failure.why("nothing is overwritten").action("choose another file with --out"));
+    }
+    let new = NewCertificate { client, csr: csr_text(&request), profile: Some(profile) };
+    let issued: CertificateIssued = AdminClient::new(target)?.post("/certificates", &new)?;
+    match (file, out.is_some()) {
+        (Some(file), _) => {
+            std::fs::write(file, &issued.chain).map_err(|error| {
+                let failure = Failure::file("written", file, &error);
+                failure.action(format!("countersign cert show {} has the certificate", issued.serial))
+            })?;
+        }
+        (None, true) if !console.is_json() => return console.print(&issued.chain),
+        (None, _) => {}
+    }
+    console.answer(&issued, || {
+        format!(
+            "certificate {} for {}, valid until {}\n{}",
+            issued.serial.short(),
+            issued.client,
+            issued.not_after.date(),
+            file.map(|file| format!("written: {}\n", file.display())).unwrap_or_default()
+        )
+    })
+}
+
+/// PEM as it is, DER as base64.
+fn csr_text(request: &[u8]) -> String {
+    use base64::Engine;
+    match std::str::from_utf8(request) {
+        Ok(text) if text.contains("-----BEGIN") => text.to_owned(),
+        _ => base64::engine::general_purpose::STANDARD.encode(request),
+    }
+}
+
+fn revoke_one(
+    admin: &AdminClient,
+    certificate: &str,
+    reason: RevocationReason,
+    yes: bool,
+    console: Console,
+) -> Result<(), Failure> {
+    let now = SystemClock.now();
+    let view: CertificateView = admin.get(&path(certificate, "")?)?;
+    console.confirm(yes, &format!("{}\nRevoke it? Its tokens stop at once.", summary(&view, now)))?;
+    let begun = Instant::now();
+    // By its full serial: what was shown is what is revoked, whatever a short form means a moment later.
+    let revoked: Revoked = admin.post(&path(&view.serial.to_string(), "/revoke")?, &Revoke { reason })?;
+    console.answer(&revoked, || revoked_text(&revoked, begun))
+}
+
+fn revoke_all(
+    admin: &AdminClient,
+    client: &ClientId,
+    reason: RevocationReason,
+    yes: bool,
+    console: Console,
+) -> Result<(), Failure> {
+    let now = SystemClock.now();
+    let valid: CertificateList = admin.get(&list_path(Some(client), Some(CertificateStateName::Valid)))?;
+    let lines: Vec<String> = valid.certificates.iter().map(|view| summary(view, now)).collect();
+    let number = u64::try_from(lines.len()).unwrap_or(u64::MAX);
+    let question =
+        format!("{}\nRevoke {}? Its tokens stop at once.", lines.join("\n"), counted(number, "certificate"));
+    console.confirm(yes, &question)?;
+    let begun = Instant::now();
+    let revoked: Revoked =
+        admin.post(&format!("/clients/{client}/revoke-certificates"), &Revoke { reason })?;
+    console.answer(&revoked, || revoked_text(&revoked, begun))
+}
+
+/// `acme-pay: certificate 3f9a…c21e, valid until 2026-12-22, last seen 4 s ago, 18 204 calls.`
+fn summary(view: &CertificateView, now: Timestamp) -> String {
+    let whose = view.client.as_ref().map_or_else(|| printable(&view.subject), ClientId::to_string);
+    let standing = match view.state {
+        CertificateStateName::Valid => format!("valid until {}", view.not_after.date()),
+        state => state.as_str().to_owned(),
+    };
+    format!(
+        "{whose}: certificate {}, {standing}, last seen {}, {}.",
+        view.serial.short(),
+        view.last_seen_at.map_or_else(|| "never".to_owned(), |at| relative(at, now)),
+        counted(view.calls, "call")
+    )
+}
+
+fn revoked_text(revoked: &Revoked, begun: Instant) -> String {
+    let count = u64::try_from(revoked.certificates.len()).unwrap_or(u64::MAX);
+    let already = u64::from(revoked.already_revoked);
+    if count == already {
+        return "it was revoked already; nothing was changed\n".to_owned();
+    }
+    let crls: Vec<String> = revoked.crls.iter().map(|crl| format!("CRL {} published", crl.number)).collect();
+    let mut parts = vec![counted(u64::from(revoked.connections_cut), "connection") + " cut"];
+    parts.extend(crls);
+    parts.push("its tokens end".to_owned());
+    let what = if count == 1 {
+        "revoked".to_owned()
+    } else {
+        format!("{} revoked", counted(count - already, "certificate"))
+    };
+    format!("{what}; {}   ({:.2} s)\n", parts.join(", "), begun.elapsed().as_secs_f64())
+}
+
+fn list_text(certificates: &[CertificateView], now: Timestamp) -> String {
+    let rows: Vec<[String; 7]> = certificates
+        .iter()
+        .map(|view| {
+            [
+                view.serial.short(),
+                view.client.as_ref().map_or_else(|| "–".to_owned(), ClientId::to_string),
+                view.profile.to_string(),
+                view.state.as_str().to_owned(),
+                ends(view, now),
+                view.last_seen_at.map_or_else(|| "never".to_owned(), |at| relative(at, now)),
+                grouped(view.calls),
+            ]
+        })
+        .collect();
+    table(["SERIAL", "CLIENT", "PROFILE", "STATE", "EXPIRES", "LAST SEEN", "CALLS"], &rows)
+}
+
+/// When it ends; of a revoked one why and when it ended.
+fn ends(view: &CertificateView, now: Timestamp) -> String {
+    match (view.revocation_reason, view.revoked_at) {
+        (Some(reason), Some(at)) => format!("{reason}, {}", relative(at, now)),
+        (None, Some(at)) => relative(at, now),
+        _ => relative_and_date(view.not_after, now),
+    }
+}
+
+fn view_text(view: &CertificateView, now: Timestamp) -> String {
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
+    let mut out = fields(&[
+        ("serial", view.serial.to_string()),
+        ("client", or_none(view.client.as_ref().map(ClientId::to_string))),
+        ("state", view.state.as_str().to_owned()),
+        ("ends", ends(view, now)),
+        ("profile", view.profile.to_string()),
+        ("issuer", view.issuer.to_string()),
+        ("subject", view.subject.clone()),
+        ("names", view.names.join(", ")),
+        ("valid from", view.not_before.to_string()),
+        ("valid until", view.not_after.to_string()),
+        ("x5t#S256", or_none(view.thumbprint.map(|thumbprint| thumbprint.to_string()))),
+        ("renews", or_none(view.renews.map(|serial| serial.to_string()))),
+        ("last seen", view.last_seen_at.map_or_else(|| "never".to_owned(), |at| relative(at, now))),
+        ("calls", grouped(view.calls)),
+    ]);
+    if let Some(certificate) = &view.certificate {
+        out.push('\n');
+        out.push_str(certificate);
+    }
+    out
+}

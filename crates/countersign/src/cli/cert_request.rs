@@ -1,0 +1,88 @@
+//! `countersign cert request`: a key and a signing request, made where the partner is (rule P8). Nothing leaves this
+//! machine but what the partner sends.
+
+use super::console::Console;
+use super::failure::{Exit, Failure};
+use clap::Args;
+use countersign_keys::file::create_private;
+use countersign_keys::{CustodyError, PortableKey};
+use countersign_model::ClientId;
+use countersign_pki::{assemble_csr, csr_info_to_sign};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Args)]
+pub(crate) struct Request {
+    /// The client_id that the operator registered
+    client: ClientId,
+    /// The directory for CLIENT.key and CLIENT.csr
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    out_dir: PathBuf,
+}
+
+impl Request {
+    pub(crate) fn run(self, console: Console) -> Result<(), Failure> {
+        let key_file = self.out_dir.join(format!("{}.key", self.client));
+        let csr_file = self.out_dir.join(format!("{}.csr", self.client));
+        make(&self.client, &key_file, &csr_file)?;
+        console.answer(&json!({ "client_id": self.client, "key_file": key_file, "csr_file": csr_file }), || {
+            format!(
+                "key      {}  (it stays here; nobody else ever needs it)\nrequest  {}\nnext: send the request to the operator, who signs it with\n      \
+                 countersign cert sign {} --client {}\n",
+                key_file.display(),
+                csr_file.display(),
+                csr_file.file_name().unwrap_or_default().display(),
+                self.client
+            )
+        })
+    }
+}
+
+/// Makes a P-256 key and its signing request. Neither file is overwritten: a key that is lost cannot be made again.
+fn make(client: &ClientId, key_file: &Path, csr_file: &Path) -> Result<(), Failure> {
+    for file in [key_file, csr_file] {
+        if file.symlink_metadata().is_ok() {
+            let failure = Failure::new(Exit::Refused, format!("{} exists already", file.display()));
+            return Err(failure
+                .why("nothing is overwritten")
+                .action("choose another directory with --out-dir"));
+        }
+    }
+    let unmade = |why: String| Failure::new(Exit::Refused, "the key cannot be made").why(why);
+    let library = |error: CustodyError| unmade(error.to_string());
+    let key = PortableKey::generate().map_err(library)?;
+    let info =
+        csr_info_to_sign(client.as_str(), key.public_key()).map_err(|error| unmade(error.to_string()))?;
+    let signature = key.sign(&info).map_err(library)?;
+    let csr = assemble_csr(&info, &signature).map_err(|error| unmade(error.to_string()))?;
+    let pem = key.to_pem().map_err(library)?;
+    create_private(key_file, pem.expose().as_bytes()).map_err(|error| {
+        let failure = Failure::new(Exit::Refused, format!("{} cannot be written", key_file.display()));
+        failure.why(error.to_string())
+    })?;
+    std::fs::write(csr_file, csr).map_err(|error| Failure::file("written", csr_file, &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_pki::Csr;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn rule_p8_key_and_request_are_made_here_and_never_overwritten() {
+        let directory = tempfile::tempdir().unwrap();
+        let (key, csr) = (directory.path().join("a.key"), directory.path().join("a.csr"));
+        let client: ClientId = "acme-pay".parse().unwrap();
+        make(&client, &key, &csr).unwrap();
+        assert_eq!(key.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(std::fs::read_to_string(&key).unwrap().starts_with("-----BEGIN PRIVATE KEY-----"));
+        Csr::parse(&std::fs::read(&csr).unwrap()).unwrap();
+
+        let before = std::fs::read(&key).unwrap();
+        assert_eq!(make(&client, &key, &csr).unwrap_err().exit, Exit::Refused);
+        std::fs::remove_file(&csr).unwrap();
+        assert_eq!(make(&client, &key, &csr).unwrap_err().exit, Exit::Refused);
+        assert_eq!(std::fs::read(&key).unwrap(), before);
+    }
+}

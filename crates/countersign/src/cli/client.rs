@@ -1,0 +1,219 @@
+//! `countersign client`: the partners' programs.
+
+use super::admin_client::{AdminClient, AdminTarget, segment};
+use super::console::{Console, fields, printable, table};
+use super::failure::Failure;
+use super::human::{counted, relative, relative_and_date};
+use crate::system::SystemClock;
+use clap::Subcommand;
+use countersign_api::admin::shapes::{
+    ClientAdded, ClientList, ClientView, CredentialView, NewClient, RotateSecret, SecretRotated,
+};
+use countersign_model::client::AuthMethod;
+use countersign_model::{ClientId, Clock, Environment, Scope, Timestamp};
+use serde_json::json;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Register a client
+    Add {
+        /// Its client_id: a-z 0-9 . _ -
+        client: ClientId,
+        /// sandbox or production; it never changes
+        #[arg(long)]
+        environment: Environment,
+        /// A scope that it may ask for; repeat for more
+        #[arg(long = "scope", value_name = "SCOPE", required = true)]
+        scopes: Vec<Scope>,
+        /// How it authenticates: tls_client_auth, client_secret_basic or client_secret_post
+        #[arg(long, value_name = "METHOD", default_value = "tls_client_auth")]
+        auth: AuthMethod,
+        /// The registered name; it becomes the organisation in its certificates
+        #[arg(long)]
+        name: Option<String>,
+        /// Where to reach its people; repeat for more
+        #[arg(long = "contact", value_name = "ADDRESS")]
+        contacts: Vec<String>,
+        /// An audience that it may ask for; repeat for more; default: every API that owns one of its scopes
+        #[arg(long = "audience", value_name = "URI")]
+        audiences: Vec<String>,
+        #[command(flatten)]
+        target: AdminTarget,
+    },
+    /// List all clients
+    List {
+        #[command(flatten)]
+        target: AdminTarget,
+    },
+    /// Show a client with its credentials
+    Show {
+        /// Its client_id
+        client: ClientId,
+        #[command(flatten)]
+        target: AdminTarget,
+    },
+    /// Disable a client: its tokens and credentials are refused at once
+    Disable {
+        /// Its client_id
+        client: ClientId,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        target: AdminTarget,
+    },
+    /// Make a new secret; the present ones stay good for a while
+    RotateSecret {
+        /// Its client_id
+        client: ClientId,
+        /// How long the present secrets stay good, in seconds; 0 ends them and their tokens at once
+        #[arg(long, value_name = "SECONDS", default_value_t = RotateSecret::DEFAULT_OVERLAP_S)]
+        overlap: u32,
+        #[command(flatten)]
+        target: AdminTarget,
+    },
+}
+
+impl Command {
+    pub(crate) fn run(self, console: Console) -> Result<(), Failure> {
+        match self {
+            Self::Add { client, environment, scopes, auth, name, contacts, audiences, target } => {
+                let scopes = scopes.into_iter().collect();
+                let new = NewClient {
+                    client_id: client,
+                    environment,
+                    name,
+                    contacts,
+                    auth_method: auth,
+                    scopes,
+                    audiences,
+                };
+                let added: ClientAdded = AdminClient::new(&target)?.post("/clients", &new)?;
+                console.answer(&added, || added_text(&added))
+            }
+            Self::List { target } => {
+                let list: ClientList = AdminClient::new(&target)?.get("/clients")?;
+                console.answer(&list, || list_text(&list, SystemClock.now()))
+            }
+            Self::Show { client, target } => {
+                let view: ClientView = AdminClient::new(&target)?.get(&path(&client, "")?)?;
+                console.answer(&view, || view_text(&view, SystemClock.now()))
+            }
+            Self::Disable { client, yes, target } => disable(&client, yes, &target, console),
+            Self::RotateSecret { client, overlap, target } => {
+                let request = RotateSecret { overlap_s: Some(overlap) };
+                let rotated: SecretRotated =
+                    AdminClient::new(&target)?.post(&path(&client, "/rotate-secret")?, &request)?;
+                console.answer(&rotated, || rotated_text(&rotated, SystemClock.now()))
+            }
+        }
+    }
+}
+
+fn path(client: &ClientId, rest: &str) -> Result<String, Failure> {
+    Ok(format!("/clients/{}{rest}", segment(client.as_str())?))
+}
+
+fn disable(client: &ClientId, yes: bool, target: &AdminTarget, console: Console) -> Result<(), Failure> {
+    let admin = AdminClient::new(target)?;
+    let before: ClientView = admin.get(&path(client, "")?)?;
+    let question = format!(
+        "{client}: {}, {}, {}.\nDisable it? Its tokens and credentials stop at once.",
+        printable(&before.name),
+        before.environment,
+        before.state.as_str()
+    );
+    console.confirm(yes, &question)?;
+    let view: ClientView = admin.post(&path(client, "/disable")?, &json!({}))?;
+    console.answer(&view, || format!("client {client} disabled\n"))
+}
+
+fn added_text(added: &ClientAdded) -> String {
+    let ClientView { client_id, environment, auth_method, .. } = &added.client;
+    let mut out = format!("client {client_id} added ({environment}, {auth_method})\n");
+    match &added.client_secret {
+        Some(secret) => {
+            out.push_str(&format!("client_secret: {}\n", printable(secret.expose())));
+            out.push_str("next: hand the secret over now; it is not kept and cannot be shown again\n");
+        }
+        None => out.push_str(&format!(
+            "next: countersign cert request {client_id}        on the partner's machine, then\n      \
+             countersign cert sign {client_id}.csr --client {client_id}\n"
+        )),
+    }
+    out
+}
+
+fn rotated_text(rotated: &SecretRotated, now: Timestamp) -> String {
+    let previous = if rotated.previous_end_at <= now {
+        "the secrets from before have ended".to_owned()
+    } else {
+        format!("the secrets from before end {}", relative_and_date(rotated.previous_end_at, now))
+    };
+    format!(
+        "client {} has a new secret; {previous}\nclient_secret: {}\n\
+         next: hand the secret over now; it is not kept and cannot be shown again\n",
+        rotated.client_id,
+        printable(rotated.client_secret.expose())
+    )
+}
+
+fn list_text(list: &ClientList, now: Timestamp) -> String {
+    let last_used = |client: &ClientView| {
+        let last = client.credentials.iter().filter_map(|credential| credential.last_used_at).max();
+        last.map_or_else(|| "never".to_owned(), |at| relative(at, now))
+    };
+    let rows: Vec<[String; 7]> = list
+        .clients
+        .iter()
+        .map(|client| {
+            [
+                client.client_id.to_string(),
+                client.environment.to_string(),
+                client.state.as_str().to_owned(),
+                client.auth_method.to_string(),
+                client.scopes.to_string(),
+                last_used(client),
+                client.name.clone(),
+            ]
+        })
+        .collect();
+    table(["CLIENT", "ENVIRONMENT", "STATE", "METHOD", "SCOPES", "LAST USED", "NAME"], &rows)
+}
+
+fn view_text(client: &ClientView, now: Timestamp) -> String {
+    let or_none = |list: &[String]| if list.is_empty() { "–".to_owned() } else { list.join(", ") };
+    let mut out = fields(&[
+        ("client", client.client_id.to_string()),
+        ("name", client.name.clone()),
+        ("environment", client.environment.to_string()),
+        ("state", client.state.as_str().to_owned()),
+        ("method", client.auth_method.to_string()),
+        ("scopes", client.scopes.to_string()),
+        ("audiences", or_none(&client.audiences)),
+        ("contacts", or_none(&client.contacts)),
+        ("registered", relative_and_date(client.created_at, now)),
+        ("changed", relative_and_date(client.updated_at, now)),
+    ]);
+    let rows: Vec<[String; 7]> =
+        client.credentials.iter().map(|credential| credential_row(credential, now)).collect();
+    out.push('\n');
+    out.push_str(&table(["CREDENTIAL", "NAME", "KIND", "STATE", "EXPIRES", "LAST USED", "USES"], &rows));
+    out
+}
+
+fn credential_row(credential: &CredentialView, now: Timestamp) -> [String; 7] {
+    let kind = match &credential.san_uri {
+        Some(uri) => format!("certificate {uri}"),
+        None => credential.kind.as_str().to_owned(),
+    };
+    [
+        credential.id.to_string(),
+        credential.name.clone(),
+        kind,
+        credential.state.as_str().to_owned(),
+        credential.expires_at.map_or_else(|| "never".to_owned(), |at| relative_and_date(at, now)),
+        credential.last_used_at.map_or_else(|| "never".to_owned(), |at| relative(at, now)),
+        counted(credential.uses, "use"),
+    ]
+}

@@ -1,0 +1,58 @@
+//! `countersign config`.
+
+use super::console::Console;
+use super::failure::{Exit, Failure};
+use crate::config::{self, ConfigError, Configuration};
+use crate::system::SystemEnvironment;
+use clap::Subcommand;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check a configuration file; needs no database and no server
+    Check {
+        /// The file
+        #[arg(long, value_name = "FILE", default_value = "countersign.toml", env = "COUNTERSIGN_CONFIG")]
+        config: PathBuf,
+    },
+}
+
+impl Command {
+    pub(crate) fn run(self, console: Console) -> Result<(), Failure> {
+        let Self::Check { config: path } = self;
+        let configuration = load(&path, console)?;
+        let Configuration { listeners, upstreams, apis, routes, issuer, .. } = &configuration;
+        let counts = json!({
+            "file": path, "valid": true, "issuer": issuer, "listeners": listeners.len(),
+            "upstreams": upstreams.len(), "apis": apis.len(), "routes": routes.len(),
+        });
+        console.answer(&counts, || {
+            format!(
+                "{} is right: {} listeners, {} upstreams, {} APIs, {} routes\n",
+                path.display(),
+                listeners.len(),
+                upstreams.len(),
+                apis.len(),
+                routes.len()
+            )
+        })
+    }
+}
+
+/// Loads the configuration, or fails with every mistake as people or programs read it.
+pub(crate) fn load(path: &Path, console: Console) -> Result<Configuration, Failure> {
+    config::load(path, &SystemEnvironment).map_err(|error| {
+        let mut failure = Failure::new(Exit::Refused, error.to_string());
+        failure.shown = Some(error.render(console.error_colour()));
+        if let ConfigError::Mistakes { mistakes, source_text, .. } = &error {
+            let lines = mistakes.iter().map(|mistake| {
+                let line =
+                    source_text.get(..mistake.span.start).unwrap_or_default().matches('\n').count() + 1;
+                format!("line {line}: {}: {}", mistake.message, mistake.reason)
+            });
+            failure.why = Some(lines.collect::<Vec<_>>().join("; "));
+        }
+        failure
+    })
+}

@@ -1,0 +1,78 @@
+//! `countersign explain`: what a reason code means, and what to do.
+
+use super::console::Console;
+use super::failure::{Exit, Failure};
+use clap::Args;
+use countersign_model::ReasonCode;
+use serde_json::json;
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The reason code, as `token_certificate_mismatch`; without one all are listed
+    code: Option<String>,
+}
+
+impl Explain {
+    pub(crate) fn run(self, console: Console) -> Result<(), Failure> {
+        match &self.code {
+            Some(code) => explain(code, console),
+            None => list(console),
+        }
+    }
+}
+
+fn explain(text: &str, console: Console) -> Result<(), Failure> {
+    let code: ReasonCode = text.parse().map_err(|_| {
+        let failure =
+            Failure::new(Exit::NotFound, format!("there is no reason code `{}`", text.escape_debug()));
+        let names = ReasonCode::ALL.iter().map(|code| code.as_str());
+        failure.action(match crate::config::similar(text, names) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => "countersign explain lists them all".to_owned(),
+        })
+    })?;
+    let reason = code.reason();
+    let document = json!({
+        "code": reason.code, "status": reason.status, "public_code": code.public(), "title": reason.title,
+        "detail": reason.detail, "action": reason.action, "operator": reason.operator,
+        "incident": reason.incident, "standard": reason.standard,
+    });
+    console.answer(&document, || human(code))
+}
+
+fn human(code: ReasonCode) -> String {
+    let reason = code.reason();
+    let mut out = format!("{} ({})\n{}\n\n{}\n", reason.code, reason.status, reason.title, reason.detail);
+    if let Some(public) = reason.public {
+        out.push_str(&format!(
+            "The caller reads `{public}` instead: the exact reason would tell an attacker something.\n"
+        ));
+    }
+    out.push_str(&format!(
+        "\nThe partner\n{}\n\nThe operator\n{}\n\n",
+        indented(reason.action),
+        indented(reason.operator)
+    ));
+    if reason.incident {
+        out.push_str("Incident: yes; somebody tries what no honest program does.\n");
+    }
+    out.push_str(&format!("Standard: {}\n", reason.standard));
+    out
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+}
+
+fn list(console: Console) -> Result<(), Failure> {
+    let all = || ReasonCode::ALL.iter().map(|code| code.reason());
+    let document: Vec<_> = all()
+        .map(|reason| json!({ "code": reason.code, "status": reason.status, "title": reason.title }))
+        .collect();
+    console.answer(&document, || {
+        let rows: Vec<[String; 3]> = all()
+            .map(|reason| [reason.code.to_owned(), reason.status.to_string(), reason.title.to_owned()])
+            .collect();
+        super::console::table(["CODE", "STATUS", "MEANING"], &rows)
+    })
+}

@@ -1,0 +1,93 @@
+//! The command line: nouns, then verbs; a file for each subcommand.
+//!
+//! Tables for people, one JSON document for programs (`--json`), errors of three lines at most, the same exit codes
+//! everywhere ([`failure::Exit`]). Completions and man pages come from the same definitions.
+
+mod admin_client;
+mod audit;
+mod cert;
+mod cert_request;
+mod client;
+mod completions;
+mod config;
+mod console;
+mod explain;
+mod failure;
+mod human;
+mod man;
+mod token_key;
+
+pub use admin_client::DEFAULT_DIR;
+pub use console::Console;
+pub use failure::{Exit, Failure};
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Access control for APIs that are called by machines: mutual TLS, bound access tokens, and the CA behind both
+#[derive(Debug, Parser)]
+#[command(name = "countersign", version, propagate_version = true, after_help = failure::EXIT_CODES)]
+#[command(disable_help_subcommand = true)]
+pub struct Cli {
+    /// Print one JSON document instead of text for people
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check the configuration
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Explain a reason code: what it means, what the partner does, what the operator does
+    Explain(explain::Explain),
+    /// Manage clients: the partners' programs
+    #[command(subcommand)]
+    Client(client::Command),
+    /// Manage certificates
+    #[command(subcommand)]
+    Cert(cert::Command),
+    /// Read and verify the audit log
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Manage the keys that sign access tokens
+    #[command(subcommand)]
+    TokenKey(token_key::Command),
+    /// Print the completions for a shell
+    Completions(completions::Completions),
+    /// Print the manual page, or write the pages of all commands
+    Man(man::Man),
+}
+
+/// Runs the command line of this process.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let console = Console::of_process(cli.json);
+    match cli.command.run(console) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            console.failure(&failure);
+            failure.exit.into()
+        }
+    }
+}
+
+impl Command {
+    fn run(self, console: Console) -> Result<(), Failure> {
+        match self {
+            Self::Config(command) => command.run(console),
+            Self::Explain(explain) => explain.run(console),
+            Self::Client(command) => command.run(console),
+            Self::Cert(command) => command.run(console),
+            Self::Audit(command) => command.run(console),
+            Self::TokenKey(command) => command.run(console),
+            Self::Completions(completions) => completions.run(console),
+            Self::Man(man) => man.run(console),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! The command line as a whole: its definitions hold, and its help reads as it should.
+
+use super::*;
+use clap::CommandFactory;
+
+#[test]
+fn verify_cli() {
+    Cli::command().debug_assert();
+}
+
+/// The help of every command, one after the other, at a fixed width.
+#[test]
+fn the_help_of_every_command() {
+    fn help(command: &clap::Command, out: &mut String) {
+        out.push_str(&format!(
+            "$ {} --help\n",
+            command.get_display_name().unwrap_or("countersign").replace('-', " ")
+        ));
+        out.push_str(&command.clone().term_width(100).render_long_help().to_string());
+        out.push('\n');
+        for command in command.get_subcommands() {
+            help(command, out);
+        }
+    }
+    let mut command = Cli::command();
+    command.build();
+    let mut out = String::new();
+    help(&command, &mut out);
+    insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!(out) });
+}
+
+#[test]
+fn what_the_documentation_shows_is_understood() {
+    for line in [
+        "client add shop-42 --environment production --scope data:read --auth tls_client_auth --name Shop --contact api@shop42.example",
+        "client list --json",
+        "--json client show shop-42 --dir /srv/countersign",
+        "client disable shop-42 --yes",
+        "client rotate-secret shop-42 --overlap 0",
+        "cert request shop-42",
+        "cert sign shop-42.csr --client shop-42",
+        "cert list --client shop-42 --state valid",
+        "cert show 3f9a",
+        "cert revoke 3f9a --reason keyCompromise --yes",
+        "cert revoke --client shop-42 --reason superseded",
+        "audit list --action token_refused --client shop-42 --limit 10",
+        "audit show 01JZ8Q0M3T4V6X8Z0A2C4E6G8J",
+        "audit verify --admin http://127.0.0.1:8444 --credential-file admin.token",
+        "token-key rotate --now",
+        "config check --config countersign.toml",
+        "explain token_certificate_mismatch",
+        "explain",
+        "completions bash",
+        "man",
+    ] {
+        let words = std::iter::once("countersign").chain(line.split(' '));
+        assert!(Cli::try_parse_from(words).is_ok(), "{line}");
+    }
+}
+
+#[test]
+fn what_is_no_command_is_refused() {
+    for line in [
+        "",
+        "client add shop-42 --environment production",
+        "client add Shop --environment production --scope a",
+        "client add shop-42 --environment staging --scope a",
+        "cert revoke 3f9a",
+        "cert revoke --reason superseded",
+        "cert revoke 3f9a --client shop-42 --reason superseded",
+        "cert list --state good",
+        "audit show REF",
+        "audit list --limit 0",
+        "audit verify --admin http://127.0.0.1:8444",
+    ] {
+        let words = std::iter::once("countersign").chain(line.split(' ').filter(|word| !word.is_empty()));
+        assert!(Cli::try_parse_from(words).is_err(), "{line}");
+    }
+}

@@ -1,0 +1,48 @@
+//! `countersign token-key`: the keys that sign access tokens.
+
+use super::admin_client::{AdminClient, AdminTarget};
+use super::console::{Console, printable};
+use super::failure::Failure;
+use super::human::relative;
+use crate::system::SystemClock;
+use clap::Subcommand;
+use countersign_api::admin::shapes::{RotateTokenKey, TokenKeyRotated};
+use countersign_model::Clock;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Publish a new key now, and sign with it once everybody can have fetched it
+    Rotate {
+        /// Sign with it at once: for a key in other hands; verifiers that cache keys refuse new tokens for some minutes
+        #[arg(long)]
+        now: bool,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        target: AdminTarget,
+    },
+}
+
+impl Command {
+    pub(crate) fn run(self, console: Console) -> Result<(), Failure> {
+        let Self::Rotate { now, yes, target } = self;
+        let admin = AdminClient::new(&target)?;
+        if now {
+            console.confirm(
+                yes,
+                "Sign with a new key at once? Verifiers that cache keys refuse new tokens for some minutes.",
+            )?;
+        }
+        let rotated: TokenKeyRotated = admin.post("/token-keys/rotate", &RotateTokenKey { now })?;
+        console.answer(&rotated, || {
+            let present = SystemClock.now();
+            let when = if rotated.signs_from <= present {
+                "signs now".to_owned()
+            } else {
+                format!("signs {} ({})", relative(rotated.signs_from, present), rotated.signs_from)
+            };
+            format!("token key {} is published; it {when}\n", printable(&rotated.key_id.0))
+        })
+    }
+}
