@@ -1,0 +1,48 @@
+//! Operators.
+
+use crate::codec::{Columns, fetch_all, insert};
+use crate::dialect::Connection;
+use crate::store::SqliteStore;
+use async_trait::async_trait;
+use countersign_model::change::Changed;
+use countersign_model::operator::Operator;
+use countersign_storage::StorageError;
+use countersign_storage::stores::OperatorStore;
+
+#[cfg(test)]
+pub(crate) const STATEMENTS: &[&str] = &[OPERATORS, INSERT_OPERATOR];
+
+const OPERATORS: &str = "SELECT name, role, token_hmac, enabled, created_at FROM operators ORDER BY name";
+const INSERT_OPERATOR: &str =
+    "INSERT INTO operators (name, role, token_hmac, enabled, created_at) VALUES ($1, $2, $3, $4, $5)";
+
+#[async_trait]
+impl OperatorStore for SqliteStore {
+    async fn operators(&self) -> Result<Vec<Operator>, StorageError> {
+        fetch_all(self.readers(), sqlx::query(OPERATORS), operator).await
+    }
+}
+
+fn operator(columns: &mut Columns<'_>) -> Result<Operator, StorageError> {
+    Ok(Operator {
+        name: columns.text()?,
+        role: columns.parsed()?,
+        token_hmac: columns.octets()?,
+        enabled: columns.boolean()?,
+        created_at: columns.time()?,
+    })
+}
+
+pub(crate) async fn insert_operator(
+    connection: &mut Connection,
+    operator: &Operator,
+) -> Result<Changed, StorageError> {
+    let query = sqlx::query(INSERT_OPERATOR)
+        .bind(operator.name.as_str())
+        .bind(operator.role.as_str())
+        .bind(operator.token_hmac.to_vec())
+        .bind(operator.enabled)
+        .bind(operator.created_at.unix_ms());
+    insert(connection, query, "operator").await?;
+    Ok(Changed::Operators)
+}

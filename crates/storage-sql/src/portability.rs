@@ -1,0 +1,168 @@
+//! Every statement on both engines, and none that only one would take (design, decision 13).
+
+use crate::dialect::Connection;
+use crate::{audit, certificates, changes, clients, crls, keys, migrate, operators};
+use countersign_model::Timestamp;
+use sqlx::{Connection as _, Executor, Row};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// The statements of each file, and its text.
+const FILES: [(&[&str], &str); 8] = [
+    (audit::STATEMENTS, include_str!("audit.rs")),
+    (certificates::STATEMENTS, include_str!("certificates.rs")),
+    (changes::STATEMENTS, include_str!("changes.rs")),
+    (clients::STATEMENTS, include_str!("clients.rs")),
+    (crls::STATEMENTS, include_str!("crls.rs")),
+    (keys::STATEMENTS, include_str!("keys.rs")),
+    (migrate::STATEMENTS, include_str!("migrate.rs")),
+    (operators::STATEMENTS, include_str!("operators.rs")),
+];
+
+fn statements() -> impl Iterator<Item = &'static str> {
+    FILES.iter().flat_map(|(statements, _)| statements.iter().copied())
+}
+
+async fn migrated() -> Connection {
+    let mut connection = Connection::connect("sqlite::memory:").await.unwrap();
+    migrate::migrate(&mut connection, Timestamp::default()).await.unwrap();
+    connection
+}
+
+#[test]
+fn every_statement_is_in_the_list_of_its_file() {
+    for (statements, source) in FILES {
+        // A constant text with a space in it is a statement, and so is one that a macro makes.
+        let constants = source.split("\nconst ").skip(1).filter(|rest| {
+            let (declaration, value) = rest.split_once('=').unwrap();
+            declaration.contains(": &str") && value.split_once(';').unwrap().0.trim().contains([' ', '!'])
+        });
+        assert_eq!(constants.count(), statements.len(), "{statements:?}");
+    }
+}
+
+#[test]
+fn no_statement_uses_what_only_one_engine_has() {
+    let foreign = [
+        "?",
+        "*",
+        "json_each",
+        "= any",
+        "skip locked",
+        "insert or",
+        "replace into",
+        "ifnull",
+        "rowid",
+        "pragma",
+        "strftime",
+        "datetime",
+        "::",
+        "ilike",
+        "glob",
+        "autoincrement",
+        "serial4",
+        "blob",
+        "integer",
+        "unixepoch",
+    ];
+    for statement in statements().chain(migrate::ALL_MIGRATIONS.iter().copied()) {
+        let text = statement.to_lowercase();
+        for word in foreign {
+            assert!(!text.contains(word), "{word} in {statement}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_statement_is_prepared_by_sqlite() {
+    let mut connection = migrated().await;
+    for statement in statements() {
+        let sql = sqlx::AssertSqlSafe(statement);
+        connection
+            .prepare(sqlx::SqlSafeStr::into_sql_str(sql))
+            .await
+            .unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+}
+
+/// A look-up or a page never reads through the whole ledger.
+#[tokio::test]
+async fn every_read_of_the_ledger_walks_on_an_index() {
+    let mut connection = migrated().await;
+    for statement in certificates::STATEMENTS.iter().filter(|text| !text.starts_with("INSERT")) {
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+        let rows = sqlx::query(explain).fetch_all(&mut connection).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+        assert!(plan[0].contains(" USING INDEX "), "{statement}: {plan:?}");
+    }
+}
+
+/// In PostgreSQL's single-user mode: no server, no port.
+#[test]
+#[expect(clippy::print_stderr, reason = "a skipped test says what it needs")]
+fn every_statement_is_prepared_by_postgresql() {
+    let Some(programs) = postgresql() else {
+        eprintln!(
+            "skipped: needs PostgreSQL's initdb and postgres under /usr/lib/postgresql (Debian: postgresql)"
+        );
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let user = if is_root() { Some("postgres") } else { None };
+    if let Some(user) = user {
+        let done = Command::new("chown").arg(user).arg(directory.path()).status().unwrap();
+        assert!(done.success());
+    }
+    let data = directory.path().join("data");
+    let initialised =
+        run_as(user, &programs.join("initdb"), &["-N", "--locale=C", "-E", "UTF8", "-D"], &data, "");
+    assert!(initialised.status.success(), "{initialised:?}");
+
+    let mut script = String::new();
+    for command in
+        migrate::ALL_MIGRATIONS.iter().copied().chain(statements().filter(|s| s.starts_with("CREATE")))
+    {
+        script += &format!("{command};\n\n");
+    }
+    let prepared: Vec<_> = statements().filter(|statement| !statement.starts_with("CREATE")).collect();
+    for (n, statement) in prepared.iter().enumerate() {
+        script += &format!("PREPARE s{n} AS {statement};\n\n");
+    }
+    script += "SELECT 'prepared: ' || count(*) AS answer FROM pg_prepared_statements;\n\n";
+    let output = run_as(user, &programs.join("postgres"), &["--single", "-j", "-D"], &data, &script);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!errors.contains("ERROR:"), "{errors}");
+    let answer = String::from_utf8_lossy(&output.stdout);
+    assert!(answer.contains(&format!("prepared: {}\"", prepared.len())), "{answer}");
+}
+
+fn postgresql() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
+    let programs = versions.flatten().map(|version| version.path().join("bin"));
+    programs.filter(|bin| bin.join("initdb").exists() && bin.join("postgres").exists()).max()
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output().unwrap();
+    id.stdout.trim_ascii() == b"0"
+}
+
+fn run_as(user: Option<&str>, program: &Path, arguments: &[&str], data: &Path, input: &str) -> Output {
+    let mut command = match user {
+        Some(user) => {
+            let mut command = Command::new("runuser");
+            command.args(["-u", user, "--"]).arg(program);
+            command
+        }
+        None => Command::new(program),
+    };
+    command.args(arguments).arg(data);
+    if program.ends_with("postgres") {
+        command.arg("postgres");
+    }
+    command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
