@@ -14,7 +14,7 @@ import countersign
 import nginx
 import pki
 import report
-from processes import Load, Upstream, last_core
+from processes import Load, Upstream, es256_signature_us, last_core
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -61,6 +61,7 @@ def alone(options, results, product, client, material):
     """What only Countersign does."""
     load = Load(ROOT, client, material, product, core=last_core(), seconds=options.seconds)
     for _ in range(options.repeats):
+        results.signatures_us.append(es256_signature_us(ROOT))
         results.add("token, certificate", "countersign",
                     load.run(product.token_endpoint, form=product.certificate_form(), connections=16))
         results.add("token, secret", "countersign",

@@ -86,5 +86,12 @@ class Load:
         return json.loads(ran.stdout)
 
 
+def es256_signature_us(root):
+    """What one signature costs on the servers' core."""
+    ran = subprocess.run(["taskset", "-c", str(SERVER_CORE), generator(root), "calibrate"], capture_output=True, text=True,
+                         check=True)
+    return json.loads(ran.stdout)["es256_signature_us"]
+
+
 def generator(root):
     return root / "target" / "release" / "countersign-bench"

@@ -4,6 +4,7 @@
 //! take of it, the nearer the server under test comes to its own limit. Neither is a general HTTP implementation.
 //! Each run is bounded in requests and in time.
 
+mod calibrate;
 mod connection;
 mod load;
 mod measure;
@@ -28,6 +29,8 @@ enum Command {
     Load(Box<load::Options>),
     /// Answer every request with the same 300 bytes of JSON
     Upstream(upstream::Options),
+    /// Print what one ES256 signature costs on this core
+    Calibrate,
 }
 
 fn main() -> ExitCode {
@@ -44,6 +47,10 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
     // One thread: it is pinned to one core by bench/run, and wake-ups between threads would cost more than they bring.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match command {
+        Command::Calibrate => {
+            writeln!(std::io::stdout(), "{}", serde_json::to_string(&calibrate::run()?)?)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Upstream(options) => runtime.block_on(upstream::serve(options)).map(|()| ExitCode::SUCCESS),
         Command::Load(options) => {
             let report = runtime.block_on(load::run(*options))?;
