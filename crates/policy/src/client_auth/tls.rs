@@ -24,3 +24,33 @@ fn matches(matcher: &CertificateMatcher, certificate: &PeerCertificate) -> bool 
         CertificateMatcher::SanUri(uri) => certificate.san_uris().iter().any(|name| name == uri),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{NOW, World};
+
+    #[test]
+    fn rule_c4_a_uri_is_compared_octet_by_octet() {
+        let world = World::new();
+        let matched = |uri: &str| {
+            world.change("acme-pay", |entry| {
+                entry.credentials[0].kind =
+                    CredentialKind::Certificate(CertificateMatcher::SanUri(uri.to_owned()));
+            });
+            let entry = world.known.lock().unwrap().clients[&"acme-pay".parse().unwrap()].clone();
+            matching_credential(&entry, &world.acme, NOW).is_some()
+        };
+        assert!(matched("https://localhost:8443/clients/acme-pay"));
+        for other in [
+            "https://LOCALHOST:8443/clients/acme-pay",
+            "HTTPS://localhost:8443/clients/acme-pay",
+            "https://localhost:8443/clients/acme-pay/",
+            "https://localhost:8443/clients/%61cme-pay",
+            "https://localhost:8443/clients/acme",
+            "",
+        ] {
+            assert!(!matched(other), "{other}");
+        }
+    }
+}

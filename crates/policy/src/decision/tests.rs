@@ -331,12 +331,11 @@ fn rule_g2_the_claims_are_checked_in_order() {
         assert_eq!(with_token(&world, "data", Some(&world.acme), &token), Some(reason));
     }
     let signed = world.token_of_acme();
-    let forged = format!("{}A", &signed[..signed.len() - 1]);
-    assert_ne!(signed, forged);
-    assert!(matches!(
-        with_token(&world, "data", Some(&world.acme), &forged),
-        Some(R::TokenSignatureInvalid | R::TokenMalformed)
-    ));
+    // Another first character of the signature: still 64 octets, and not the same ones.
+    let at = signed.rfind('.').unwrap() + 1;
+    let other = if signed[at..].starts_with('A') { "B" } else { "A" };
+    let forged = format!("{}{other}{}", &signed[..at], &signed[at + 1..]);
+    assert_eq!(with_token(&world, "data", Some(&world.acme), &forged), Some(R::TokenSignatureInvalid));
     assert_eq!(with_token(&world, "data", Some(&world.acme), &"x".repeat(9000)), Some(R::TokenTooLarge));
 }
 

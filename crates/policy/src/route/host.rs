@@ -55,12 +55,20 @@ fn is_host(name: &str) -> bool {
 pub struct TrustConfigurations {
     listener: u32,
     names: HashMap<String, u32>,
+    /// Only the listed names are answered.
+    closed: bool,
 }
 
 impl TrustConfigurations {
     /// One configuration for everything on the listener.
     pub fn one(listener: u32) -> Self {
-        Self { listener, names: HashMap::new() }
+        Self { listener, names: HashMap::new(), closed: false }
+    }
+
+    /// One configuration, for these names (lower case) and no others: a Host that is none of them is misdirected,
+    /// whatever the SNI was, so that nobody reaches us under a name of his own (DNS rebinding).
+    pub fn only(names: impl IntoIterator<Item = String>) -> Self {
+        Self { listener: 0, names: names.into_iter().map(|name| (name, 0)).collect(), closed: true }
     }
 
     /// Gives `name` (lower case) a configuration of its own.
@@ -76,6 +84,9 @@ impl TrustConfigurations {
     pub fn check(&self, sni: Option<&str>, host: &str) -> Result<(), Denial> {
         if self.names.is_empty() {
             return Ok(());
+        }
+        if self.closed && !self.names.contains_key(host) {
+            return Err(ReasonCode::HostMisdirected.into());
         }
         let of_connection = sni.map_or(self.listener, |sni| self.of(sni));
         if of_connection == self.of(host) { Ok(()) } else { Err(ReasonCode::HostMisdirected.into()) }
@@ -127,6 +138,15 @@ mod tests {
         ] {
             assert!(host_name(authority).is_err(), "{authority:?}");
         }
+    }
+
+    #[test]
+    fn rule_t5_a_host_that_the_listener_does_not_answer_for_is_misdirected() {
+        let listener = TrustConfigurations::only(["api.example".to_owned()]);
+        assert!(listener.check(Some("api.example"), "api.example").is_ok());
+        assert!(listener.check(None, "api.example").is_ok());
+        assert!(listener.check(Some("api.example"), "evil.example").is_err());
+        assert!(listener.check(None, "evil.example").is_err());
     }
 
     #[test]
