@@ -63,19 +63,19 @@ pub(crate) async fn refuse(
 }
 
 /// After what the connection does not go on: bytes we do not understand, a certificate that is no longer good, one
-/// connection too many (design, decisions 20 and 21).
+/// connection too many (design, decisions 20 and 21). A body that broke a limit ends its HTTP/2 stream only.
 fn ends_connection(call: &Call<'_>, denial: &Denial) -> bool {
+    use ReasonCode as R;
     call.connection.is_ending()
         || call.connection.exchange.refusal(call.ordinal).is_some()
-        || matches!(
-            denial.reason(),
-            ReasonCode::CertificateRevoked
-                | ReasonCode::CertificateExpired
-                | ReasonCode::CertificateNotYetValid
-                | ReasonCode::ConnectionsExhausted
-                | ReasonCode::RequestBodyTooLarge
-                | ReasonCode::RequestTooSlow
-        )
+        || match denial.reason() {
+            R::CertificateRevoked
+            | R::CertificateExpired
+            | R::CertificateNotYetValid
+            | R::ConnectionsExhausted => true,
+            R::RequestBodyTooLarge | R::RequestTooSlow => !call.connection.http2,
+            _ => false,
+        }
 }
 
 fn event(call: &Call<'_>, denial: &Denial, place: &Place, request: Option<(&Method, &Uri)>) -> AuditEvent {

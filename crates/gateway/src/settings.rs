@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Everything that the data path works with.
+#[derive(Clone)]
 pub struct Settings {
     /// Where we listen.
     pub listeners: Vec<ListenerSettings>,

@@ -1,0 +1,98 @@
+//! Open connections end when what they stand on does (rule G14; design, decision 20).
+
+use crate::world::{NOW, World, get};
+use countersign_gateway::Cut;
+use countersign_model::certificate::RevocationReason;
+use countersign_pki::validate_client;
+use std::time::{Duration, Instant};
+
+fn cut_of(world: &World) -> Cut {
+    let certificate = validate_client(&world.acme.chain[0], &[], &world.anchors.load(), NOW).unwrap();
+    world.registry.revoked.lock().unwrap().insert(*certificate.serial(), RevocationReason::KeyCompromise);
+    Cut::Certificate { issuer_key_hash: *certificate.issuer_key_hash(), serial: *certificate.serial() }
+}
+
+#[tokio::test]
+async fn rule_g14_a_revoked_certificate_is_refused_on_its_next_request_and_cut() {
+    let world = World::start().await;
+    let (mut raw, token) = world.acme().await;
+    let mut idle = world.connect(Some(&world.acme)).await;
+    let mut other = world.connect(Some(&world.other)).await;
+    assert_eq!(raw.call(get("/data/", &token)).await.status, 200);
+    let cut = cut_of(&world);
+    assert_eq!(world.running.cut(&cut).await, 2);
+    let reply = raw.call(get("/data/", &token)).await;
+    assert_eq!(reply.refusal(), (401, "certificate_revoked".to_owned()));
+    assert_eq!(reply.header("connection"), Some("close"));
+    raw.closed().await;
+    let began = Instant::now();
+    idle.closed().await;
+    assert!(began.elapsed() < Duration::from_secs(1));
+    let other_token = world.token("other-bank", Some(&world.other));
+    assert_eq!(other.call(get("/data/", &other_token)).await.status, 200, "others are not touched");
+    assert_eq!(world.running.cut(&cut).await, 0);
+}
+
+#[tokio::test]
+async fn rule_g14_a_streaming_answer_is_cut_within_a_second() {
+    let world = World::start().await;
+    let (mut raw, token) = world.acme().await;
+    raw.send(get("/data/stream", &token)).await;
+    assert_eq!(raw.head().await.status, 200);
+    let began = Instant::now();
+    assert_eq!(world.running.cut(&cut_of(&world)).await, 1);
+    raw.drain().await;
+    assert!(began.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn rule_g14_cutting_a_client_finds_its_bearer_connections_too() {
+    let world = World::start().await;
+    let mut raw = world.connect(None).await;
+    let token = world.token("other-bank", None);
+    assert_eq!(raw.call(get("/open/", &token)).await.status, 200);
+    assert_eq!(world.running.cut(&Cut::Client("other-bank".parse().unwrap())).await, 1);
+    assert_eq!(world.running.cut(&Cut::Client("acme-pay".parse().unwrap())).await, 0);
+    raw.closed().await;
+}
+
+#[tokio::test]
+async fn rule_t9_a_certificate_that_expires_on_an_open_connection_is_refused() {
+    let world = World::start().await;
+    let (mut raw, token) = world.acme().await;
+    assert_eq!(raw.call(get("/data/", &token)).await.status, 200);
+    world.clock.advance_s(2 * 365 * 86_400);
+    let reply = raw.call(get("/data/", &token)).await;
+    assert_eq!(reply.refusal(), (401, "certificate_expired".to_owned()));
+    assert_eq!(reply.header("connection"), Some("close"));
+    raw.closed().await;
+}
+
+#[tokio::test]
+async fn stopping_ends_requests_in_flight_first() {
+    let world = World::start().await;
+    let (mut raw, token) = world.acme().await;
+    let mut idle = world.connect(Some(&world.acme)).await;
+    let head = format!(
+        "POST /data/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 2\r\n\r\n"
+    );
+    raw.send(head).await;
+    while world.upstream.requests.load(std::sync::atomic::Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let address = world.running.local_addr("public").unwrap();
+    let stopping = tokio::spawn(world.running.shutdown());
+    idle.closed().await;
+    assert!(raw.call("ab").await.text().ends_with("\n\nab"));
+    raw.closed().await;
+    stopping.await.unwrap();
+    assert!(tokio::net::TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_busy_port_is_an_error_with_its_address() {
+    let world = World::start().await;
+    let address = world.running.local_addr("public").unwrap();
+    let error = world.start_another(address).err().unwrap();
+    assert_eq!(error.to_string(), format!("cannot listen on {address} (listener `public`)"));
+}

@@ -1,0 +1,139 @@
+//! The upstream's view, and upstreams that misbehave.
+
+use crate::world::{Options, World, get, thumbprint};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+#[tokio::test]
+async fn rule_g9_the_upstream_sees_our_identity_headers_and_no_others() {
+    let world = World::start().await;
+    let (mut raw, token) = world.acme().await;
+    let reply = raw
+        .call(format!(
+            "GET /data/a%20b?c=d HTTP/1.1\r\nHost: localhost:8443\r\nAuthorization: Bearer {token}\r\n\
+             Countersign-Client-Id: forged\r\ncountersign_scope: forged\r\nClient-Cert: :forged:\r\n\
+             Client_Cert-Chain: forged\r\nX-Forwarded-For: forged\r\nForwarded: for=forged\r\nX-Real-IP: forged\r\n\
+             Connection: X-Hop, keep-alive\r\nX-Hop: forged\r\nKeep-Alive: forged\r\nTE: trailers\r\n\
+             Upgrade: websocket\r\nProxy-Authorization: forged\r\nDPoP: forged\r\n\
+             traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\
+             Accept: text/plain\r\nX-Custom: kept\r\n\r\n"
+        ))
+        .await;
+    assert_eq!(reply.status, 200);
+    let seen = reply.text();
+    assert!(seen.starts_with("GET /a%20b?c=d\n"), "{seen}");
+    assert!(!seen.contains("forged") && !seen.contains("websocket") && !seen.contains(&token), "{seen}");
+    for line in [
+        "countersign-client-id: acme-pay",
+        "countersign-scope: data:read",
+        "countersign-environment: production",
+        "countersign-binding: certificate",
+        &format!("countersign-certificate: {}", thumbprint(&world.acme)),
+        "forwarded: for=127.0.0.1;proto=https;host=\"localhost:8443\"",
+        "x-forwarded-for: 127.0.0.1",
+        "x-forwarded-proto: https",
+        "x-forwarded-host: localhost:8443",
+        "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "accept: text/plain",
+        "x-custom: kept",
+    ] {
+        assert!(seen.lines().any(|seen| seen == line), "{line} is not in\n{seen}");
+    }
+    assert_eq!(seen.lines().filter(|line| line.starts_with("client-cert: :")).count(), 1);
+}
+
+#[tokio::test]
+async fn rule_g8_the_interaction_id_is_echoed_or_made() {
+    let world = World::start().await;
+    let (mut raw, token) = world.acme().await;
+    let made = raw.call(get("/data/", &token)).await;
+    let id = made.header("x-fapi-interaction-id").unwrap();
+    assert!(id.len() == 36 && &id[14..15] == "4" && made.text().contains(id), "{id}");
+    let request = get("/data/", &token).replace("\r\n\r\n", "\r\nX-FAPI-Interaction-ID: my-own\r\n\r\n");
+    let echoed = raw.call(request).await;
+    assert_eq!(echoed.header("x-fapi-interaction-id"), Some("my-own"));
+    assert!(echoed.text().contains("x-fapi-interaction-id: my-own\n"));
+}
+
+#[tokio::test]
+async fn connections_to_the_upstream_are_kept() {
+    let world = World::start().await;
+    let (mut raw, token) = world.acme().await;
+    for _ in 0..20 {
+        assert_eq!(raw.call(get("/data/", &token)).await.status, 200);
+    }
+    assert_eq!(world.upstream.requests.load(Ordering::SeqCst), 20);
+    assert_eq!(world.upstream.connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order() {
+    let world = World::start().await;
+    let (mut raw, token) = world.acme().await;
+    let all: String = (0..10).map(|n| get(&format!("/data/{n}"), &token)).collect();
+    raw.send(all).await;
+    for n in 0..10 {
+        let reply = raw.reply().await;
+        assert!(reply.text().starts_with(&format!("GET /{n}\n")), "{n}: {}", reply.text());
+    }
+}
+
+#[tokio::test]
+async fn heads_without_bodies_stay_without() {
+    let world = World::start().await;
+    let (mut raw, token) = world.acme().await;
+    raw.send(get("/data/", &token).replace("GET", "HEAD")).await;
+    let reply = raw.reply_to(true).await;
+    assert_eq!(reply.status, 200);
+    assert!(reply.header("content-length").is_some_and(|length| length != "0"), "{reply:?}");
+    assert_eq!(raw.call(get("/early/", &token)).await.status, 204, "an interim answer is passed over");
+    raw.send("HEAD /data/ HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(raw.reply_to(true).await.status, 401);
+    assert_eq!(raw.call(get("/data/", &token)).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_upstream_that_misbehaves_is_named_by_its_fault_and_nothing_else() {
+    let options = Options { response_timeout: Duration::from_millis(100), ..Options::default() };
+    let world = World::start_with(options).await;
+    let (mut raw, token) = world.acme().await;
+    for (path, status, code) in [
+        ("/down/", 502, "upstream_unreachable"),
+        ("/silent/", 504, "upstream_too_slow"),
+        ("/garbage/", 502, "upstream_response_invalid"),
+        ("/twofold/", 502, "upstream_response_invalid"),
+        ("/upgrader/", 502, "upstream_response_invalid"),
+    ] {
+        let reply = raw.call(get(path, &token)).await;
+        assert_eq!(reply.refusal(), (status, code.to_owned()), "{path}");
+        assert!(!reply.text().contains("127.0.0.1") && !reply.text().contains("SSH"), "{}", reply.text());
+    }
+    assert_eq!(raw.call(get("/data/", &token)).await.status, 200, "the client's connection goes on");
+    assert!(world.audit_log().await.contains("upstream_too_slow"));
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_breaks_off() {
+    let world = World::start().await;
+    let (mut raw, token) = world.acme().await;
+    raw.send(get("/short/", &token)).await;
+    let received = raw.everything().await;
+    assert!(received.is_empty() || received.ends_with("\r\n\r\nabc"), "no made-up end: {received:?}");
+}
+
+#[tokio::test]
+async fn rule_t10_routes_are_swapped_without_dropping_a_connection() {
+    let world = World::start().await;
+    let (mut raw, token) = world.acme().await;
+    assert_eq!(raw.call(get("/data/", &token)).await.status, 200);
+    let old = world.snapshot.load_full();
+    world.snapshot.store(std::sync::Arc::new(countersign_gateway::Snapshot {
+        routes: countersign_policy::RouteTable::default(),
+        upstreams: old.upstreams.clone(),
+        limits: old.limits,
+        internal_headers: old.internal_headers.clone(),
+    }));
+    assert_eq!(raw.call(get("/data/", &token)).await.code(), "route_not_found");
+    world.snapshot.store(old);
+    assert_eq!(raw.call(get("/data/", &token)).await.status, 200);
+}

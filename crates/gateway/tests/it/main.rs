@@ -1,0 +1,20 @@
+//! The data path on real sockets of the loopback interface, with real TLS. What is tested by rule bears the rule's name.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot set itself up must fail at once"
+)]
+
+mod client;
+mod pki;
+mod upstream;
+mod world;
+
+mod connections;
+mod decisions;
+mod forwarding;
+mod framing;
+mod http2;
+mod limits;
+mod tls;

@@ -1,0 +1,169 @@
+//! The handshake: what it refuses, and what is recorded of it.
+
+use crate::pki::{Authority, Flaw};
+use crate::world::{Options, World, get, thumbprint, uri};
+use countersign_gateway::{ClientCertificateRequest, Limits};
+use countersign_policy::route::TrustConfigurations;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Whether a request gets an answer. With TLS 1.3 the client learns of a refused certificate only when it reads.
+async fn is_answered(world: &World, identity: Option<&crate::pki::Identity>, tls12: bool) -> bool {
+    let mut dial = world.dial(identity);
+    dial.tls12 = tls12;
+    let Ok(mut stream) = dial.tls().await else { return false };
+    let _ = stream.write_all(b"GET /data/ HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    stream.read(&mut [0; 10]).await.is_ok_and(|n| n > 0)
+}
+
+#[tokio::test]
+async fn rule_t11_refused_certificates_end_the_handshake_and_are_recorded() {
+    let world = World::start().await;
+    let foreign = Authority::new("clients"); // of the same name
+    for (identity, code) in [
+        (world.clients_ca.client(&uri("acme-pay"), Flaw::Expired), "certificate_expired"),
+        (world.clients_ca.client(&uri("acme-pay"), Flaw::NotYetValid), "certificate_not_yet_valid"),
+        (world.clients_ca.client(&uri("acme-pay"), Flaw::ForServers), "certificate_purpose_wrong"),
+        (foreign.client(&uri("acme-pay"), Flaw::None), "certificate_unknown_issuer"),
+    ] {
+        assert!(!is_answered(&world, Some(&identity), false).await, "{code}");
+        assert!(!is_answered(&world, Some(&identity), true).await, "{code}");
+        let log = world.audit_log().await;
+        let line =
+            log.lines().find(|line| line.contains(code)).unwrap_or_else(|| panic!("{code} is not in {log}"));
+        assert!(line.contains("handshake_refused") && line.contains("\"localhost\""), "{line}");
+        assert!(line.contains(&thumbprint(&identity).to_string()) && line.contains("127.0.0.1"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn rule_t4_a_certificate_is_asked_for_as_the_listener_says() {
+    let world = World::start().await;
+    assert!(is_answered(&world, None, false).await, "optional");
+    let options = Options { client_certificate: ClientCertificateRequest::Required, ..Options::default() };
+    let world = World::start_with(options).await;
+    assert!(!is_answered(&world, None, false).await && !is_answered(&world, None, true).await);
+    assert!(
+        is_answered(&world, Some(&world.acme), false).await
+            && is_answered(&world, Some(&world.acme), true).await
+    );
+    assert!(world.audit_log().await.contains("certificate_missing"));
+    let options = Options { client_certificate: ClientCertificateRequest::Off, ..Options::default() };
+    let world = World::start_with(options).await;
+    let token = world.token("acme-pay", Some(&world.acme));
+    let reply = world.connect(Some(&world.acme)).await.call(get("/data/", &token)).await;
+    assert_eq!(reply.code(), "token_certificate_missing", "not asked, so not sent");
+}
+
+#[tokio::test]
+async fn rule_t6_sessions_are_not_resumed() {
+    let world = World::start().await;
+    for tls12 in [false, true] {
+        let mut dial = world.dial(Some(&world.acme));
+        (dial.resumption, dial.tls12) = (true, tls12);
+        let config = Arc::new(dial.config());
+        for _ in 0..3 {
+            let mut stream = dial.tls_with(config.clone()).await.unwrap();
+            stream.write_all(b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            stream.read(&mut [0; 1000]).await.unwrap();
+            let kind = stream.get_ref().1.handshake_kind();
+            assert_ne!(kind, Some(rustls::HandshakeKind::Resumed), "tls12: {tls12}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn rule_t4_the_accepted_issuers_are_named() {
+    #[derive(Debug)]
+    struct Asked(std::sync::Mutex<Vec<Vec<u8>>>);
+    impl rustls::client::ResolvesClientCert for Asked {
+        fn resolve(
+            &self,
+            hints: &[&[u8]],
+            _: &[rustls::SignatureScheme],
+        ) -> Option<Arc<rustls::sign::CertifiedKey>> {
+            *self.0.lock().unwrap() = hints.iter().map(|hint| hint.to_vec()).collect();
+            None
+        }
+        fn has_certs(&self) -> bool {
+            true
+        }
+    }
+    let world = World::start().await;
+    let dial = world.dial(None);
+    let asked = Arc::new(Asked(Default::default()));
+    let mut config = dial.config();
+    config.client_auth_cert_resolver = asked.clone();
+    dial.tls_with(Arc::new(config)).await.unwrap();
+    let anchors = world.anchors.load();
+    assert_eq!(*asked.0.lock().unwrap(), [anchors.issuers()[0].subject_der().to_vec()]);
+}
+
+#[tokio::test]
+async fn rule_t10_trust_anchors_are_swapped_without_a_restart() {
+    let world = World::start().await;
+    let (mut open, token) = world.acme().await;
+    let successor = Authority::new("successor");
+    world.anchors.store(Arc::new(successor.anchors()));
+    assert!(!is_answered(&world, Some(&world.acme), false).await, "the old issuer is not accepted any more");
+    assert!(is_answered(&world, Some(&successor.client(&uri("acme-pay"), Flaw::None)), false).await);
+    assert_eq!(open.call(get("/data/", &token)).await.status, 200, "the open connection was not dropped");
+}
+
+#[tokio::test]
+async fn rule_t11_a_handshake_has_one_deadline() {
+    let limits = Limits { handshake: Duration::from_millis(50), ..Limits::default() };
+    let world = World::start_with(Options { limits, ..Options::default() }).await;
+    let mut stream = TcpStream::connect(world.running.local_addr("public").unwrap()).await.unwrap();
+    stream.write_all(&[0x16, 3, 1]).await.unwrap();
+    assert_eq!(stream.read(&mut [0; 10]).await.unwrap_or(0), 0, "closed");
+}
+
+#[tokio::test]
+async fn rule_t11_connections_of_one_address_are_capped_before_tls() {
+    let limits = Limits { connections_per_address: 2, ..Limits::default() };
+    let world = World::start_with(Options { limits, ..Options::default() }).await;
+    let (mut first, token) = world.acme().await;
+    let second = world.connect(Some(&world.acme)).await;
+    assert!(world.dial(Some(&world.acme)).tls().await.is_err(), "the third is closed");
+    assert_eq!(first.call(get("/data/", &token)).await.status, 200);
+    drop(second);
+    while !is_answered(&world, Some(&world.acme), false).await {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn rule_t1_nothing_older_than_tls_12_is_spoken() {
+    let world = World::start().await;
+    let mut stream = TcpStream::connect(world.running.local_addr("public").unwrap()).await.unwrap();
+    // A ClientHello of TLS 1.1 with one suite.
+    let mut hello = vec![1, 0, 0, 41, 3, 2];
+    hello.extend([7; 32]);
+    hello.extend([0, 0, 2, 0xc0, 0x13, 1, 0]);
+    let mut record = vec![0x16, 3, 1, 0, hello.len() as u8];
+    record.extend(&hello);
+    stream.write_all(&record).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    assert_eq!(answer.first(), Some(&21), "an alert: {answer:?}");
+}
+
+#[tokio::test]
+async fn rule_t5_a_host_of_another_trust_configuration_is_misdirected() {
+    let mut trust = TrustConfigurations::one(0);
+    trust.insert("other.example".into(), 1);
+    let world = World::start_with(Options { trust, ..Options::default() }).await;
+    let (mut raw, token) = world.acme().await;
+    let reply = raw.call(get("/data/", &token).replace("Host: localhost", "Host: other.example")).await;
+    assert_eq!(reply.refusal(), (421, "host_misdirected".to_owned()));
+    assert_eq!(raw.call(get("/data/", &token)).await.status, 200);
+    let mut dial = world.dial(Some(&world.acme));
+    dial.sni = "other.example";
+    let mut raw = dial.raw().await;
+    assert_eq!(raw.call(get("/data/", &token)).await.code(), "host_misdirected");
+    let reply = raw.call(get("/data/", &token).replace("Host: localhost", "Host: other.example:1")).await;
+    assert_eq!(reply.status, 200);
+}
