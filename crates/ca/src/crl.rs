@@ -69,6 +69,19 @@ impl CertificateAuthority {
         Ok(published)
     }
 
+    /// Publishes every list anew: after certificates of any issuer were given up.
+    ///
+    /// # Errors
+    /// As [`CertificateAuthority::publish_crl`].
+    pub async fn publish_all_crls(&self) -> Result<(), Refusal> {
+        for issuer in &self.issuers {
+            for shard in 0..CRL_SHARDS {
+                self.publish_crl(&issuer.id, shard).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Publishes a list on which everything is that was committed before this call: signs one, unless another caller
     /// did so while this one waited.
     ///

@@ -94,6 +94,12 @@ impl CertificateAuthority {
                 detail: Some(reason.to_string()),
                 ..Facts::default()
             };
+            // The log tells repeated deliveries of one event by its reference: each event has one of its own, and the
+            // first one that of the call.
+            let reference = match transaction.events.len() {
+                0 => reference,
+                _ => Reference::generate(now, self.rng.as_ref()),
+            };
             let action = AuditAction::CertificateRevoked;
             transaction.events.push(AuditEvent::done(reference, now, action, actor.clone(), facts));
         }

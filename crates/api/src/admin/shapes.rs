@@ -423,8 +423,8 @@ pub struct AuditList {
 pub struct AuditRecordView {
     /// Its place in the chain.
     pub sequence: u64,
-    /// SHA-256 of the record as written, hexadecimal.
-    pub hash: String,
+    /// SHA-256 of the record before it, hexadecimal.
+    pub previous: String,
     /// How many equal refusals it stands for; absent: one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
@@ -441,6 +441,8 @@ pub struct AuditVerification {
     pub intact: bool,
     /// How many records were read.
     pub records: u64,
+    /// How many events they stand for: a folded record counts all of its refusals.
+    pub events: u64,
     /// How many files were read.
     pub segments: u32,
     /// The sequence of the last record.

@@ -1,0 +1,234 @@
+//! `/admin/v1/certificates`: signing, the ledger, revocation.
+
+use super::input::{Json, Query};
+use super::shapes::{
+    CertificateIssued, CertificateList, CertificateQuery, CertificateStateName, CertificateView,
+    NewCertificate, Problem, PublishedCrl, Revoke, Revoked,
+};
+use crate::Context;
+use crate::answer::{Call, Refused};
+use axum::extract::{Path, State};
+use axum::response::IntoResponse;
+use axum::{Extension, Json as Answer};
+use countersign_ca::Refusal;
+use countersign_ca::revoke::Revocation;
+use countersign_model::certificate::{CertificateRecord, CertificateState, Profile};
+use countersign_model::{IssuerId, ReasonCode, Thumbprint, Timestamp};
+use countersign_pki::pem;
+use countersign_policy::Denial;
+use countersign_storage::stores::CertificateFilter;
+use http::StatusCode;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// The most rows of one answer.
+const MOST: u32 = 1000;
+
+/// Signs a client certificate from a CSR. Names and dates come from the registered client and the profile.
+#[utoipa::path(post, path = "/certificates", request_body = NewCertificate, responses(
+    (status = 201, body = CertificateIssued), (status = 400, body = Problem), (status = 401, body = Problem),
+    (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
+    (status = 422, body = Problem)
+))]
+pub(super) async fn sign(
+    State(context): State<Arc<Context>>,
+    Extension(call): Extension<Call>,
+    Json(new): Json<NewCertificate>,
+) -> Result<impl IntoResponse, Refused> {
+    if new.profile.is_some_and(|profile| profile != Profile::Client) {
+        return Err(super::input::malformed("only the profile client is signed from a CSR".to_owned()));
+    }
+    let csr = csr_bytes(&new.csr)?;
+    let issued = context
+        .ca
+        .issue_client(&new.client, &csr, call.actor(), call.reference)
+        .await
+        .map_err(|refusal| Refused(refused(&refusal).0.client(Some(new.client.clone()))))?;
+    context.caught_up(issued.sequence).await;
+    let answer = CertificateIssued {
+        serial: issued.serial,
+        client: new.client,
+        issuer: issued.issuer,
+        thumbprint: issued.thumbprint,
+        not_before: issued.not_before,
+        not_after: issued.not_after,
+        certificate: pem::encode(pem::Label::Certificate, &issued.der),
+        chain: issued.chain_pem,
+    };
+    Ok((StatusCode::CREATED, Answer(answer)))
+}
+
+/// Lists certificates, newest first, 1000 at most.
+#[utoipa::path(get, path = "/certificates", params(CertificateQuery), responses(
+    (status = 200, body = CertificateList), (status = 400, body = Problem), (status = 401, body = Problem)
+))]
+pub(super) async fn list(
+    State(context): State<Arc<Context>>,
+    Query(query): Query<CertificateQuery>,
+) -> Result<Answer<CertificateList>, Refused> {
+    let now = context.clock.now();
+    let filter = CertificateFilter {
+        client: query.client,
+        state: query.state.map(stored_state),
+        ..CertificateFilter::default()
+    };
+    let found = context.store.certificates(&filter, MOST).await.map_err(|error| Refused::storage(&error))?;
+    let certificates = found
+        .into_iter()
+        .map(|record| view(record, now, false))
+        .filter(|view| query.state.is_none_or(|state| state == view.state))
+        .collect();
+    Ok(Answer(CertificateList { certificates }))
+}
+
+/// Shows the certificate with this serial, unique beginning of a serial, or thumbprint.
+#[utoipa::path(get, path = "/certificates/{serial}", params(("serial" = String, Path)), responses(
+    (status = 200, body = CertificateView), (status = 401, body = Problem), (status = 404, body = Problem),
+    (status = 409, body = Problem)
+))]
+pub(super) async fn show(
+    State(context): State<Arc<Context>>,
+    Path(serial): Path<String>,
+) -> Result<Answer<CertificateView>, Refused> {
+    let record = find(&context, &serial).await?;
+    Ok(Answer(view(record, context.clock.now(), true)))
+}
+
+/// Revokes a certificate. In force when the answer is read; revoking twice changes nothing.
+#[utoipa::path(post, path = "/certificates/{serial}/revoke", params(("serial" = String, Path)),
+    request_body = Revoke, responses(
+    (status = 200, body = Revoked), (status = 400, body = Problem), (status = 401, body = Problem),
+    (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem)
+))]
+pub(super) async fn revoke(
+    State(context): State<Arc<Context>>,
+    Extension(call): Extension<Call>,
+    Path(serial): Path<String>,
+    Json(revoke): Json<Revoke>,
+) -> Result<Answer<Revoked>, Refused> {
+    let record = find(&context, &serial).await?;
+    let revocation = context
+        .ca
+        .revoke(&record, revoke.reason, call.actor(), call.reference)
+        .await
+        .map_err(|refusal| refused(&refusal))?;
+    revoked_answer(&context, revocation).await.map(Answer)
+}
+
+/// Waits until this node refuses what was revoked, cuts its connections, publishes the CRLs, and tells what happened.
+///
+/// The revocation itself is committed: a CRL that cannot be signed now is published by the timer later, and must not
+/// make the operator believe that the certificate still lives.
+pub(super) async fn revoked_answer(context: &Context, revocation: Revocation) -> Result<Revoked, Refused> {
+    context.caught_up(revocation.sequence).await;
+    let mut connections_cut = 0;
+    let mut shards = BTreeSet::<(IssuerId, u16)>::new();
+    let mut certificates = Vec::new();
+    let now = context.clock.now();
+    for (issuer, serial) in &revocation.revoked {
+        connections_cut += context.connections.cut_certificate(issuer, serial).await;
+        let record =
+            context.store.certificate(issuer, serial).await.map_err(|error| Refused::storage(&error))?;
+        if let Some(record) = record {
+            shards.insert((record.issuer.clone(), record.crl_shard));
+            certificates.push(view(record, now, false));
+        }
+    }
+    let mut crls = Vec::new();
+    for (issuer, shard) in shards {
+        match context.ca.publish_crl(&issuer, shard).await {
+            Ok(crl) => crls.push(PublishedCrl { issuer, shard, number: crl.number }),
+            Err(error) => tracing::error!(%issuer, shard, %error, "the CRL could not be published"),
+        }
+    }
+    for (issuer, serial) in &revocation.already_revoked {
+        let record =
+            context.store.certificate(issuer, serial).await.map_err(|error| Refused::storage(&error))?;
+        certificates.extend(record.map(|record| view(record, now, false)));
+    }
+    let already_revoked = u32::try_from(revocation.already_revoked.len()).unwrap_or(u32::MAX);
+    let connections_cut = u32::try_from(connections_cut).unwrap_or(u32::MAX);
+    Ok(Revoked { certificates, already_revoked, connections_cut, crls })
+}
+
+/// A refusal of the authority as the operator reads it: he may know the exact reason.
+pub(super) fn refused(refusal: &Refusal) -> Refused {
+    Refused(Denial::new(refusal.reason()).note(refusal.to_string()))
+}
+
+async fn find(context: &Context, text: &str) -> Result<CertificateRecord, Refused> {
+    let storage = |error| Refused::storage(&error);
+    if let Ok(thumbprint) = text.parse::<Thumbprint>() {
+        let found = context.store.certificate_by_thumbprint(&thumbprint).await.map_err(storage)?;
+        return found.ok_or_else(|| not_found(text));
+    }
+    if text.is_empty() || text.len() > 40 || !text.bytes().all(|c| c.is_ascii_hexdigit()) {
+        return Err(not_found(text));
+    }
+    let filter =
+        CertificateFilter { serial_prefix: Some(text.to_ascii_lowercase()), ..CertificateFilter::default() };
+    let mut found = context.store.certificates(&filter, 2).await.map_err(storage)?;
+    match (found.pop(), found.pop()) {
+        (Some(record), None) => Ok(record),
+        (None, _) => Err(not_found(text)),
+        (Some(_), Some(_)) => {
+            let note = format!("several serial numbers begin with {text}: give more digits");
+            Err(Denial::new(ReasonCode::ObjectConflict).note(note).into())
+        }
+    }
+}
+
+fn not_found(text: &str) -> Refused {
+    let text: String = text.chars().filter(char::is_ascii_graphic).take(64).collect();
+    Denial::new(ReasonCode::ObjectNotFound).note(format!("no certificate {text}")).into()
+}
+
+/// PEM as it is, else the base64 of the DER.
+fn csr_bytes(text: &str) -> Result<Vec<u8>, Refused> {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    if text.contains("-----BEGIN") {
+        return Ok(text.as_bytes().to_vec());
+    }
+    let compact: String = text.split_ascii_whitespace().collect();
+    STANDARD.decode(compact).map_err(|_| {
+        Denial::new(ReasonCode::CsrMalformed).note("the CSR is neither PEM nor base64 of DER").into()
+    })
+}
+
+fn stored_state(state: CertificateStateName) -> String {
+    match state {
+        // Expiry is a matter of the clock, not of the row.
+        CertificateStateName::Valid | CertificateStateName::Expired => "issued",
+        other => other.as_str(),
+    }
+    .to_owned()
+}
+
+fn view(record: CertificateRecord, now: Timestamp, with_pem: bool) -> CertificateView {
+    let (state, revoked_at, revocation_reason) = match record.state {
+        CertificateState::Pending => (CertificateStateName::Pending, None, None),
+        CertificateState::Abandoned { .. } => (CertificateStateName::Abandoned, None, None),
+        CertificateState::Revoked { at, reason } => (CertificateStateName::Revoked, Some(at), Some(reason)),
+        CertificateState::Issued if record.not_after < now => (CertificateStateName::Expired, None, None),
+        CertificateState::Issued => (CertificateStateName::Valid, None, None),
+    };
+    CertificateView {
+        serial: record.serial,
+        issuer: record.issuer,
+        client: record.client,
+        environment: record.environment,
+        profile: record.profile,
+        state,
+        revoked_at,
+        revocation_reason,
+        subject: record.subject,
+        names: record.names,
+        not_before: record.not_before,
+        not_after: record.not_after,
+        thumbprint: record.thumbprint,
+        renews: record.renews,
+        last_seen_at: record.last_seen_at,
+        calls: record.calls,
+        certificate: record.der.filter(|_| with_pem).map(|der| pem::encode(pem::Label::Certificate, &der)),
+    }
+}

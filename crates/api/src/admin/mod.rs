@@ -1,0 +1,80 @@
+//! The admin API (`/admin/v1`): the one way in which clients, certificates and keys are administered. The CLI is a
+//! client of it.
+//!
+//! Every operation is registered in one of the three groups of [`router`], by the role that it needs: there is no place
+//! to register one without.
+
+pub mod shapes;
+
+mod audit;
+mod auth;
+mod certificates;
+mod clients;
+mod input;
+mod token_keys;
+
+use crate::Context;
+use crate::answer::render_refusals;
+use axum::middleware::from_fn_with_state;
+use axum::{Json, Router, routing::get};
+use countersign_model::operator::Role;
+use std::sync::Arc;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder, SecurityRequirement};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// Where the admin API is.
+pub const BASE: &str = "/admin/v1";
+
+/// The router of the admin API, and the document that describes it.
+pub fn router(context: &Arc<Context>) -> (Router, OpenApi) {
+    let auditor = OpenApiRouter::new()
+        .routes(routes!(clients::list))
+        .routes(routes!(clients::show))
+        .routes(routes!(certificates::list))
+        .routes(routes!(certificates::show))
+        .routes(routes!(audit::list))
+        .routes(routes!(audit::verification))
+        .routes(routes!(audit::show))
+        .route_layer(from_fn_with_state(Role::Auditor, auth::require));
+    let operator = OpenApiRouter::new()
+        .routes(routes!(clients::add))
+        .routes(routes!(clients::disable))
+        .routes(routes!(clients::rotate_secret))
+        .routes(routes!(clients::revoke_certificates))
+        .routes(routes!(certificates::sign))
+        .routes(routes!(certificates::revoke))
+        .route_layer(from_fn_with_state(Role::Operator, auth::require));
+    let admin = OpenApiRouter::new()
+        .routes(routes!(token_keys::rotate))
+        .route_layer(from_fn_with_state(Role::Admin, auth::require));
+
+    let (router, document) = OpenApiRouter::with_openapi(describe())
+        .nest(BASE, auditor.merge(operator).merge(admin))
+        .with_state(context.clone())
+        .split_for_parts();
+    let served = Arc::new(document.clone());
+    let openapi = get(move || async move { Json(served.as_ref().clone()) });
+    let router = router
+        .route(&format!("{BASE}/openapi.json"), openapi)
+        .layer(from_fn_with_state(context.clone(), auth::authenticate))
+        .layer(from_fn_with_state(context.clone(), render_refusals));
+    (router, document)
+}
+
+fn describe() -> OpenApi {
+    let info = InfoBuilder::new()
+        .title("Countersign admin API")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(
+            "Every operation needs an operator's bearer token. Refusals are problem documents (RFC 9457).",
+        ));
+    let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+    let components = utoipa::openapi::ComponentsBuilder::new().security_scheme("operator", bearer).build();
+    OpenApiBuilder::new()
+        .info(info.build())
+        .components(Some(components))
+        .security(Some([SecurityRequirement::new("operator", Vec::<String>::new())]))
+        .build()
+}

@@ -1,0 +1,31 @@
+//! `/admin/v1/token-keys`: the keys that sign access tokens.
+
+use super::input::Json;
+use super::shapes::{Problem, RotateTokenKey, TokenKeyRotated};
+use crate::Context;
+use crate::answer::{Call, Refused};
+use axum::extract::State;
+use axum::{Extension, Json as Answer};
+use countersign_oauth::Rotation;
+use countersign_policy::Denial;
+use std::sync::Arc;
+
+/// Publishes a new token key now, and signs with it once relying parties have had the time to fetch it (rule K9).
+#[utoipa::path(post, path = "/token-keys/rotate", request_body = RotateTokenKey, responses(
+    (status = 200, body = TokenKeyRotated), (status = 401, body = Problem), (status = 403, body = Problem)
+))]
+pub(super) async fn rotate(
+    State(context): State<Arc<Context>>,
+    Extension(call): Extension<Call>,
+    Json(rotation): Json<RotateTokenKey>,
+) -> Result<Answer<TokenKeyRotated>, Refused> {
+    let rotation = if rotation.now { Rotation::Now } else { Rotation::AfterPublication };
+    let now = context.clock.now();
+    let rotated = context
+        .token_keys
+        .rotate(context.store.as_ref(), rotation, call.actor(), call.reference, now)
+        .await
+        .map_err(|error| Denial::new(error.reason()).note(error.to_string()))?;
+    context.caught_up(rotated.receipt.sequence).await;
+    Ok(Answer(TokenKeyRotated { key_id: rotated.key, signs_from: rotated.signs_from }))
+}

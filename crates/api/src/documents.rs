@@ -1,0 +1,44 @@
+//! `/pki/`: what anybody may fetch over plain HTTP, because it is signed: CRLs and the certificates of our CAs.
+
+use crate::Context;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::{Router, routing::get};
+use countersign_model::IssuerId;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderName, StatusCode};
+use std::sync::Arc;
+
+/// The router of the public documents.
+pub fn router() -> Router<Arc<Context>> {
+    Router::new().route("/pki/crl/{issuer}/{shard}", get(crl)).route("/pki/{certificate}", get(certificate))
+}
+
+/// RFC 5280 section 4.2.1.13: DER, as `application/pkix-crl` (RFC 2585).
+async fn crl(State(context): State<Arc<Context>>, Path((issuer, shard)): Path<(String, String)>) -> Response {
+    let shard = shard.strip_suffix(".crl").and_then(|shard| shard.parse::<u16>().ok());
+    let found =
+        issuer.parse::<IssuerId>().ok().zip(shard).and_then(|(issuer, shard)| context.ca.crl(&issuer, shard));
+    let Some(crl) = found else { return not_found() };
+    // A revocation publishes a new list at once: nobody may hold on to this one for long (rule R2).
+    document("application/pkix-crl", "public, max-age=60, must-revalidate", crl.der.clone())
+}
+
+/// RFC 5280 section 4.2.2.1: DER, as `application/pkix-cert` (RFC 2585).
+async fn certificate(State(context): State<Arc<Context>>, Path(name): Path<String>) -> Response {
+    let issuer = name.strip_suffix(".crt").and_then(|issuer| issuer.parse::<IssuerId>().ok());
+    let found = issuer.and_then(|issuer| context.ca.issuer_certificate(&issuer).map(<[u8]>::to_vec));
+    match found {
+        Some(der) => document("application/pkix-cert", "public, max-age=86400", der),
+        None => not_found(),
+    }
+}
+
+fn document(content_type: &'static str, caching: &'static str, der: Vec<u8>) -> Response {
+    let headers: [(HeaderName, &'static str); 2] = [(CONTENT_TYPE, content_type), (CACHE_CONTROL, caching)];
+    (headers, der).into_response()
+}
+
+fn not_found() -> Response {
+    (StatusCode::NOT_FOUND, "no such document\n").into_response()
+}

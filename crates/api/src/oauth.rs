@@ -1,0 +1,80 @@
+//! `/oauth2/`: the token endpoint and the keys that its tokens are verified with.
+
+use crate::Context;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::{any, get};
+use axum::{Extension, Router};
+use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
+use countersign_model::{ReasonCode, Reference};
+use countersign_oauth::metadata;
+use countersign_oauth::metadata::{JWKS_PATH, TOKEN_PATH};
+use countersign_oauth::request::MAX_BODY_BYTES;
+use countersign_policy::denial::{Surface, render};
+use countersign_policy::{Denial, Peer};
+use http::request::Parts;
+use http_body_util::BodyExt;
+use std::sync::Arc;
+
+/// The router of the OAuth endpoints.
+pub fn router() -> Router<Arc<Context>> {
+    // The endpoint itself refuses other methods, so that the refusal is an OAuth error with a reference, and recorded.
+    Router::new().route(TOKEN_PATH, any(token)).route(JWKS_PATH, get(jwks))
+}
+
+/// Answers a token request, and records what became of it.
+async fn token(
+    State(context): State<Arc<Context>>,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    // Half a form may ask for something else than the whole: nothing is read from a body that breaks off.
+    let Ok(body) = read(body).await else {
+        let denial = Denial::new(ReasonCode::RequestMalformed).note("the body broke off");
+        return render(&denial, &Surface::OAuth, broken_off(&context, &parts, &peer), &context.issuer)
+            .map(Body::from);
+    };
+    let outcome = context.tokens.handle(&parts, &body, &peer, context.clock.now()).await;
+    let reference = context.recorder.record(outcome.event);
+    match outcome.result {
+        Ok(token) => token.to_response().map(Body::from),
+        Err(denial) => render(&denial, &Surface::OAuth, reference, &context.issuer).map(Body::from),
+    }
+}
+
+fn broken_off(context: &Context, parts: &Parts, peer: &Peer) -> Reference {
+    let facts = Facts {
+        source: Some(peer.address().ip()),
+        path: Some(parts.uri.path().chars().take(256).collect()),
+        ..Facts::default()
+    };
+    let (action, reason) = (AuditAction::TokenRefused, ReasonCode::RequestMalformed);
+    let now = context.clock.now();
+    context.recorder.record(AuditEvent::refused(
+        context.reference(),
+        now,
+        action,
+        reason,
+        Actor::Anonymous,
+        facts,
+    ))
+}
+
+async fn jwks(State(context): State<Arc<Context>>) -> Response {
+    metadata::jwks(&context.token_keys.published()).map(Body::from)
+}
+
+/// The body, up to a little more than the limit, so that the endpoint sees that it was exceeded.
+async fn read(mut body: Body) -> Result<Vec<u8>, axum::Error> {
+    let mut read = Vec::new();
+    while read.len() <= MAX_BODY_BYTES
+        && let Some(frame) = body.frame().await
+    {
+        if let Ok(data) = frame?.into_data() {
+            read.extend_from_slice(&data);
+        }
+    }
+    Ok(read)
+}

@@ -1,0 +1,147 @@
+//! The local service: which router answers on which listener, and on which runtime.
+
+use crate::answer::Refused;
+use crate::{admin, documents, health, oauth, problems, well_known};
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::body::Body;
+use async_trait::async_trait;
+use countersign_audit::Recorder;
+use countersign_ca::CertificateAuthority;
+use countersign_gateway::local::{LocalFuture, LocalRequest, LocalService};
+use countersign_model::operator::Operator;
+use countersign_model::{ClientId, Clock, IssuerId, Reference, Rng, Serial};
+use countersign_oauth::{Metadata, TokenEndpoint, TokenKeyRing};
+use countersign_policy::client_auth::Pepper;
+use countersign_storage::views::Views;
+use countersign_storage::{Receipt, Store, Transaction};
+use http_body_util::BodyExt;
+use metrics_exporter_prometheus::PrometheusHandle;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tower::ServiceExt;
+
+/// How long an answer waits for this node's own views to hear of what was just committed. They are signalled in
+/// process, so it takes microseconds; a view that is stuck makes the node not ready instead (rule G16).
+const CATCH_UP: Duration = Duration::from_secs(2);
+
+/// What the handlers work with.
+pub struct Context {
+    /// Our issuer identifier.
+    pub issuer: String,
+    /// Where everything is kept.
+    pub store: Arc<dyn Store>,
+    /// What the data path knows.
+    pub views: Arc<Views>,
+    /// Signs and revokes certificates.
+    pub ca: Arc<CertificateAuthority>,
+    /// Issues access tokens.
+    pub tokens: Arc<TokenEndpoint>,
+    /// The documents that describe us; swapped by a reload.
+    pub metadata: ArcSwap<Metadata>,
+    /// The keys that sign them.
+    pub token_keys: Arc<TokenKeyRing>,
+    /// Open connections of the data path.
+    pub connections: Arc<dyn Connections>,
+    /// Who may administer; swapped when an operator changes.
+    pub operators: ArcSwap<Vec<Operator>>,
+    /// What secrets are compared under.
+    pub pepper: Arc<Pepper>,
+    /// Where outcomes are recorded.
+    pub recorder: Recorder,
+    /// Where the audit log's files are.
+    pub audit_directory: PathBuf,
+    /// The name of this node's audit chain.
+    pub audit_chain: String,
+    /// What Prometheus reads.
+    pub metrics: PrometheusHandle,
+    /// Tells the present.
+    pub clock: Arc<dyn Clock>,
+    /// References and secrets come from here.
+    pub rng: Arc<dyn Rng>,
+}
+
+/// Cuts open connections: the data path, as the admin API sees it.
+#[async_trait]
+pub trait Connections: Send + Sync {
+    /// Cuts the connections that present this certificate; returns how many.
+    async fn cut_certificate(&self, issuer: &IssuerId, serial: &Serial) -> usize;
+    /// Cuts the connections of this client; returns how many.
+    async fn cut_client(&self, client: &ClientId) -> usize;
+}
+
+impl Context {
+    pub(crate) fn reference(&self) -> Reference {
+        Reference::generate(self.clock.now(), self.rng.as_ref())
+    }
+
+    /// Commits, and waits until this node's views have applied it: what was acknowledged holds for the next request.
+    pub(crate) async fn commit(&self, transaction: Transaction) -> Result<Receipt, Refused> {
+        let receipt = self.store.commit(transaction).await.map_err(|error| Refused::storage(&error))?;
+        self.caught_up(receipt.sequence).await;
+        Ok(receipt)
+    }
+
+    pub(crate) async fn caught_up(&self, sequence: u64) {
+        if !self.views.applied(sequence, CATCH_UP).await {
+            tracing::error!(sequence, "the views have not applied a committed change");
+        }
+    }
+}
+
+/// Answers the reserved paths of the listeners, and everything on the admin listener.
+pub struct Service {
+    public: Router,
+    admin: Router,
+    admin_listener: String,
+    control: Handle,
+}
+
+impl Service {
+    /// The service whose administrative side answers on the listener named `admin_listener`. `control` is the runtime
+    /// for everything that may take long: signing certificates, storage, reading the audit log.
+    pub fn new(context: Arc<Context>, admin_listener: &str, control: Handle) -> Self {
+        let public = Router::new()
+            .merge(oauth::router())
+            .merge(well_known::router())
+            .merge(problems::router())
+            .merge(documents::router())
+            .with_state(context.clone());
+        let (admin, _) = admin::router(&context);
+        let admin = Router::new().merge(health::router().with_state(context)).merge(admin);
+        Self { public, admin, admin_listener: admin_listener.to_owned(), control }
+    }
+}
+
+impl LocalService for Service {
+    fn call(&self, local: LocalRequest) -> LocalFuture {
+        let LocalRequest { request, peer, listener } = local;
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(peer);
+        if *listener == *self.admin_listener {
+            // Nothing administrative runs on a worker of the data path.
+            let answer = self.control.spawn(self.admin.clone().oneshot(request));
+            return Box::pin(async move {
+                match answer.await {
+                    Ok(Ok(response)) => response.map(|body| body.map_err(Into::into).boxed_unsync()),
+                    Ok(Err(never)) => match never {},
+                    Err(error) => {
+                        tracing::error!(%error, "a handler of the admin API panicked");
+                        let mut response = http::Response::new(Body::empty());
+                        *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+                        response.map(|body| body.map_err(Into::into).boxed_unsync())
+                    }
+                }
+            });
+        }
+        let answer = self.public.clone().oneshot(request);
+        Box::pin(async move {
+            match answer.await {
+                Ok(response) => response.map(|body| body.map_err(Into::into).boxed_unsync()),
+                Err(never) => match never {},
+            }
+        })
+    }
+}

@@ -1,0 +1,113 @@
+//! An installation, opened: storage, custody of keys, the certificate authority and the token keys.
+
+use crate::config::Configuration;
+use crate::config::secret_ref::{ProcessEnvironment, SecretRef, SecretRefError};
+use countersign_ca::{CertificateAuthority, Refusal};
+use countersign_keys::{Custody, CustodyError, MasterKey, MasterKeyError};
+use countersign_model::audit::Actor;
+use countersign_model::{Clock, Reference, Rng};
+use countersign_oauth::{Rotation, TokenKeyError, TokenKeyRing};
+use countersign_policy::client_auth::Pepper;
+use countersign_storage::{StorageError, Store};
+use countersign_storage_sql::{Options, SqliteStore};
+use std::sync::Arc;
+
+/// The organisation in the subjects of the authorities of a new installation.
+const ORGANIZATION: &str = "Countersign";
+
+/// Everything that outlives a configuration.
+pub struct Installation {
+    /// Where everything is kept.
+    pub store: Arc<dyn Store>,
+    /// The database behind it, to be closed at the end.
+    pub database: Arc<SqliteStore>,
+    /// Opens keys.
+    pub custody: Arc<Custody>,
+    /// Signs certificates.
+    pub ca: Arc<CertificateAuthority>,
+    /// Signs tokens.
+    pub token_keys: Arc<TokenKeyRing>,
+    /// What secrets are compared under.
+    pub pepper: Pepper,
+    /// Tells the present.
+    pub clock: Arc<dyn Clock>,
+    /// Gives random bytes.
+    pub rng: Arc<dyn Rng>,
+}
+
+/// Why an installation does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The reference to the master key leads nowhere.
+    #[error("the master key: {0}")]
+    MasterReference(#[from] SecretRefError),
+    /// What it leads to is no master key, or others may read it.
+    #[error("the master key: {0}")]
+    MasterKey(#[from] MasterKeyError),
+    /// The database does not open.
+    #[error(transparent)]
+    Database(#[from] countersign_storage_sql::OpenError),
+    /// The database cannot be read or written.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The authorities cannot be made or opened.
+    #[error("the certificate authority: {0}")]
+    Authority(#[from] Refusal),
+    /// The token keys cannot be made or opened.
+    #[error("the token keys: {0}")]
+    TokenKeys(#[from] TokenKeyError),
+    /// A key does not open: most often the master key is another one than the database was made with.
+    #[error("a key does not open: {0}")]
+    Custody(#[from] CustodyError),
+}
+
+impl Installation {
+    /// Opens the installation, and makes what a new one lacks: the schema, the authorities, the first token key. What
+    /// was pending when the program stopped is given up, and lists that are due are published.
+    ///
+    /// # Errors
+    /// The first thing that does not open; whatever was made before it stays and is found the next time.
+    pub async fn open(
+        configuration: &Configuration,
+        environment: &dyn ProcessEnvironment,
+        clock: Arc<dyn Clock>,
+        rng: Arc<dyn Rng>,
+    ) -> Result<Self, OpenError> {
+        let master = master_key(&configuration.keys.master, environment)?;
+        let database = Arc::new(SqliteStore::open(&configuration.storage.database, Options::new(clock.clone())).await?);
+        let store: Arc<dyn Store> = database.clone();
+        let custody = Arc::new(Custody::new(master, rng.clone()));
+        let pepper = Pepper::new(&custody.pepper());
+
+        let settings = countersign_ca::Settings {
+            issuer: configuration.issuer.clone(),
+            documents: configuration.pki_url(),
+            organization: ORGANIZATION.to_owned(),
+        };
+        CertificateAuthority::initialize(&settings, &store, &custody, &clock, &rng).await?;
+        let ca = CertificateAuthority::open(settings, store.clone(), custody.clone(), clock.clone(), rng.clone());
+        let ca = Arc::new(ca.await?);
+        let abandoned = ca.recover().await?;
+        if abandoned > 0 {
+            tracing::warn!(abandoned, "certificates were pending when the program stopped: they are on the CRL now");
+            ca.publish_all_crls().await?;
+        }
+        ca.publish_due_crls().await?;
+
+        let now = clock.now();
+        let token_keys = Arc::new(TokenKeyRing::load(store.as_ref(), custody.clone(), now).await?);
+        if token_keys.signer(now).is_none() {
+            let reference = Reference::generate(now, rng.as_ref());
+            token_keys.rotate(store.as_ref(), Rotation::Now, Actor::System, reference, now).await?;
+        }
+        Ok(Self { store, database, custody, ca, token_keys, pepper, clock, rng })
+    }
+}
+
+fn master_key(reference: &SecretRef, environment: &dyn ProcessEnvironment) -> Result<MasterKey, OpenError> {
+    match reference.path(environment)? {
+        // Read by `keys`, which refuses a file that others may read.
+        Some(path) => Ok(MasterKey::read_file(&path)?),
+        None => Ok(MasterKey::from_text(reference.read(environment)?.expose())?),
+    }
+}

@@ -1,0 +1,20 @@
+//! Puts the parts together into one process: what the configuration says, over what storage holds.
+//!
+//! - [`installation`]: storage, keys and the authority, opened; what `init`, `quickstart` and `serve` share.
+//! - [`server`]: the whole server, started and stopped in order.
+//! - [`policy`]: from configuration to the snapshots that a reload swaps; [`tls`]: the listeners' certificates.
+//! - [`follow`], [`outbox`], [`timers`]: what runs beside the data path.
+
+pub mod installation;
+pub mod server;
+
+mod follow;
+mod metrics;
+mod outbox;
+mod policy;
+mod timers;
+mod tls;
+
+pub use installation::{Installation, OpenError};
+pub use server::{ReloadError, Server, StartError};
+

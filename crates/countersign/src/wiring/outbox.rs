@@ -1,0 +1,72 @@
+//! Between the database and the audit log: administrative events wait in the outbox of their transaction until they are
+//! appended, and the log's head is kept where a cut tail shows (design, decision 18).
+
+use async_trait::async_trait;
+use countersign_audit::{Head, HeadStore, HeadStoreError, Recorder};
+use countersign_storage::transaction::AuditHead;
+use countersign_storage::{Store, Transaction, Write};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How many events are appended at once.
+const BATCH: u32 = 500;
+
+/// The outbox is looked at this often even when nobody signals.
+const POLL: Duration = Duration::from_secs(1);
+
+/// Keeps heads in storage.
+pub(super) struct StoredHeads {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) chain: String,
+}
+
+#[async_trait]
+impl HeadStore for StoredHeads {
+    async fn save_head(&self, head: Head) -> Result<(), HeadStoreError> {
+        self.store.commit(Transaction::new().write(save(&self.chain, head))).await?;
+        Ok(())
+    }
+}
+
+/// Appends what waits in the outbox, again and again, until `stop`; then once more, so that an orderly stop leaves
+/// nothing behind.
+pub(super) async fn deliver(
+    store: Arc<dyn Store>,
+    recorder: Recorder,
+    chain: String,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut signal = store.subscribe();
+    loop {
+        let stopping = *stop.borrow_and_update();
+        while let Ok(true) = deliver_batch(store.as_ref(), &recorder, &chain).await.inspect_err(|error| {
+            tracing::error!(error, "the audit outbox is not delivered");
+        }) {}
+        if stopping {
+            return;
+        }
+        tokio::select! {
+            _ = signal.changed() => {}
+            () = tokio::time::sleep(POLL) => {}
+            _ = stop.changed() => {}
+        }
+    }
+}
+
+/// Appends, syncs, then deletes the rows and saves the head, in this order: a crash in between appends nothing twice,
+/// because the log knows the references of its last records.
+async fn deliver_batch(store: &dyn Store, recorder: &Recorder, chain: &str) -> Result<bool, String> {
+    let waiting = store.outbox(BATCH).await.map_err(|error| error.to_string())?;
+    let Some((through, _)) = waiting.last() else { return Ok(false) };
+    let through = *through;
+    let events = waiting.into_iter().map(|(_, event)| event).collect();
+    let head = recorder.append_durably(events).await.map_err(|error| error.to_string())?;
+    let settled = Transaction::new().write(Write::SettleOutbox { through }).write(save(chain, head));
+    store.commit(settled).await.map_err(|error| error.to_string())?;
+    Ok(true)
+}
+
+fn save(chain: &str, head: Head) -> Write {
+    Write::SaveAuditHead(AuditHead { chain: chain.to_owned(), sequence: head.sequence, hash: head.hash.0 })
+}

@@ -1,0 +1,96 @@
+//! From the configuration to what a reload swaps: the gateway's snapshot and the authorization server's settings.
+
+use crate::config::Configuration;
+use crate::config::sections::limits::Limits;
+use countersign_gateway::guard::GuardTimes;
+use countersign_gateway::guard::framing::FramingLimits;
+use countersign_gateway::settings::{Snapshot, Upstream};
+use countersign_oauth::{ProtectedResource, SettingsError};
+use countersign_policy::RouteTable;
+use countersign_policy::decision::{InternalHeaders, InternalHeadersError};
+use countersign_policy::route::{Duplicate, TokenPolicy};
+use std::sync::Arc;
+
+/// Why a checked configuration is refused all the same: the parts guard themselves too.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// Two routes are one.
+    #[error("two routes have the same {}", .0.key)]
+    Routes(Duplicate),
+    /// An upstream's address is none.
+    #[error("the address of the upstream {0}")]
+    Upstream(String),
+    /// The headers of the internal method.
+    #[error("[internal]: {0}")]
+    InternalHeaders(#[from] InternalHeadersError),
+    /// The authorization server refuses its settings.
+    #[error(transparent)]
+    Oauth(#[from] SettingsError),
+}
+
+/// What the gateway works by.
+pub(super) fn snapshot(configuration: &Configuration) -> Result<Snapshot, PolicyError> {
+    let routes = RouteTable::new(configuration.routes.clone())
+        .map_err(|mut duplicates| PolicyError::Routes(duplicates.remove(0)))?;
+    let upstreams = configuration.upstreams.iter().map(|upstream| {
+        let name = upstream.name.as_str();
+        let mut made = Upstream::new(name, &format!("http://{}", upstream.authority))
+            .map_err(|_| PolicyError::Upstream(name.to_owned()))?;
+        made.connect_timeout = upstream.connect_timeout;
+        made.response_timeout = upstream.response_timeout;
+        made.idle_timeout = upstream.idle_timeout;
+        made.max_idle = upstream.idle_connections;
+        Ok((name.to_owned(), Arc::new(made)))
+    });
+    Ok(Snapshot {
+        routes,
+        upstreams: upstreams.collect::<Result<_, PolicyError>>()?,
+        limits: limits(&configuration.limits),
+        internal_headers: InternalHeaders::new(
+            configuration.internal.client_id_header.clone(),
+            configuration.internal.client_secret_header.clone(),
+        )?,
+    })
+}
+
+/// What the authorization server works by.
+pub(super) fn oauth(configuration: &Configuration) -> Result<countersign_oauth::Settings, PolicyError> {
+    let resources = configuration.routes.iter().map(|route| ProtectedResource {
+        name: route.name().to_owned(),
+        api: route.api().name.clone(),
+        scopes: route.scopes().clone(),
+        bound: route.token() == TokenPolicy::Bound,
+    });
+    let lifetime = configuration.oauth.token_lifetime.as_secs();
+    Ok(countersign_oauth::Settings::new(
+        configuration.issuer.clone(),
+        configuration.apis.clone(),
+        resources.collect(),
+        u32::try_from(lifetime).unwrap_or(u32::MAX),
+        configuration.oauth.mtls_url.clone(),
+    )?)
+}
+
+fn limits(limits: &Limits) -> countersign_gateway::settings::Limits {
+    countersign_gateway::settings::Limits {
+        sizes: FramingLimits {
+            head_bytes: limits.header_bytes,
+            header_count: limits.header_count,
+            body_bytes: limits.body_bytes,
+            chunk_overhead_bytes: limits.chunk_overhead_bytes,
+        },
+        times: GuardTimes {
+            head: limits.header_timeout,
+            idle: limits.idle_timeout,
+            body_progress: limits.body_pause_timeout,
+            body: limits.body_timeout,
+            write_progress: limits.write_pause_timeout,
+        },
+        handshake: limits.handshake_timeout,
+        connections_per_address: limits.connections_per_address,
+        connections_per_client: limits.connections_per_client,
+        concurrent_streams: limits.concurrent_streams,
+        stream_resets: limits.stream_resets,
+        shutdown: limits.shutdown_timeout,
+    }
+}

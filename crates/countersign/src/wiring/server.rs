@@ -1,0 +1,400 @@
+//! The whole server: started in the order of its needs, stopped in the opposite one.
+
+use super::follow::{react, reload_operators};
+use super::outbox::{StoredHeads, deliver};
+use super::policy::{self, PolicyError};
+use super::timers::Upkeep;
+use super::tls::{CertificateError, Present};
+use super::{Installation, metrics};
+use crate::config::sections::listeners::{Listener, Serve};
+use crate::config::{Configuration, reload};
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use countersign_api::service::Connections;
+use countersign_api::{Context, Service};
+use countersign_audit::{AuditError, AuditLog, Head, LogSettings, RecordHash, Recorder, RecorderSettings};
+use countersign_gateway::settings::{
+    ClientCertificateRequest, ListenerSettings, LocalPaths, Settings, Snapshot,
+};
+use countersign_gateway::{Cut, Gateway, Running};
+use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
+use countersign_model::certificate::IssuerRole;
+use countersign_model::{ClientId, IssuerId, ReasonCode, Reference, Serial};
+use countersign_oauth::{Metadata, TokenEndpoint};
+use countersign_pki::TrustAnchors;
+use countersign_policy::route::TrustConfigurations;
+use countersign_policy::client_auth::throttle::{Patience, ThrottleTable};
+use countersign_storage::usage::Usage;
+use countersign_storage::views::{Views, follow};
+use countersign_storage::StorageError;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::runtime::Handle;
+use tokio::sync::{RwLock, mpsc, watch};
+use tokio::task::JoinHandle;
+
+/// The name of the admin listener, in metrics and logs.
+pub const ADMIN_LISTENER: &str = "admin";
+
+/// The audit chain of this node. Nodes of one installation will have names of their own.
+const AUDIT_CHAIN: &str = "node";
+
+/// How many callers with failed attempts are remembered.
+const THROTTLED_CALLERS: usize = 100_000;
+
+/// A running server.
+pub struct Server {
+    configuration: ArcSwap<Configuration>,
+    installation: Installation,
+    context: Arc<Context>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    connections: Arc<OpenConnections>,
+    upkeep: Arc<Upkeep>,
+    recorder: Recorder,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+    outbox: (watch::Sender<bool>, JoinHandle<()>),
+}
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Storage cannot be read.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The audit log does not open: without it nothing is served.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The audit log's writer does not start.
+    #[error("the audit log's writer does not start: {0}")]
+    Thread(#[from] std::io::Error),
+    /// The configuration is refused by a part.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// A listener has no certificate.
+    #[error("listener {listener}: {source}")]
+    Certificate {
+        /// Which listener.
+        listener: String,
+        /// Why.
+        source: CertificateError,
+    },
+    /// The authority's certificates cannot be read.
+    #[error("the certificate authority: {0}")]
+    Authority(#[from] countersign_ca::Refusal),
+    /// The data path does not start.
+    #[error(transparent)]
+    Gateway(#[from] countersign_gateway::StartError),
+}
+
+/// Why a reload is refused; the configuration from before keeps running.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// It changes what a running process cannot change.
+    #[error("a restart is needed for: {}", .0.join(", "))]
+    NeedsRestart(Vec<String>),
+    /// A part refuses it.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// A certificate file cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+}
+
+impl Server {
+    /// Starts everything that `configuration` asks for. Returns when every listener is bound and answers.
+    ///
+    /// # Errors
+    /// The first part that does not start.
+    pub async fn start(configuration: Configuration, installation: Installation) -> Result<Self, StartError> {
+        let Installation { store, custody, ca, token_keys, pepper, clock, rng, .. } = &installation;
+        let now = clock.now();
+        let exporter = metrics::exporter();
+        let recorder = start_recorder(&configuration, &installation).await?;
+        let views = Arc::new(Views::load(store.as_ref(), now).await?);
+        let usage = Arc::new(Usage::default());
+        let throttle = Arc::new(ThrottleTable::new(Patience::default(), THROTTLED_CALLERS));
+        let oauth = policy::oauth(&configuration)?;
+        let connections = Arc::new(OpenConnections { running: RwLock::default(), views: views.clone() });
+
+        let context = Arc::new(Context {
+            issuer: configuration.issuer.clone(),
+            store: store.clone(),
+            views: views.clone(),
+            ca: ca.clone(),
+            metadata: ArcSwap::from_pointee(Metadata::new(&oauth)),
+            tokens: Arc::new(TokenEndpoint {
+                settings: ArcSwap::from_pointee(oauth),
+                keys: token_keys.clone(),
+                views: views.clone(),
+                pepper: pepper.clone(),
+                throttle: throttle.clone(),
+                usage: usage.clone(),
+                rng: rng.clone(),
+            }),
+            token_keys: token_keys.clone(),
+            connections: connections.clone(),
+            operators: ArcSwap::default(),
+            pepper: pepper.clone().into(),
+            recorder: recorder.clone(),
+            audit_directory: configuration.audit.directory.clone(),
+            audit_chain: AUDIT_CHAIN.to_owned(),
+            metrics: exporter,
+            clock: clock.clone(),
+            rng: rng.clone(),
+        });
+        reload_operators(&context).await?;
+
+        let certificates = certificates(&configuration, &installation).await?;
+        let verification = Arc::new(ArcSwap::new(token_keys.published().verification().clone()));
+        let snapshot = Arc::new(ArcSwap::from_pointee(policy::snapshot(&configuration)?));
+        let running = Gateway::start(Settings {
+            listeners: listeners(&configuration, &certificates),
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            issuer: configuration.issuer.clone(),
+            snapshot: snapshot.clone(),
+            anchors: Arc::new(ArcSwap::from_pointee(TrustAnchors::new(ca.trusted(IssuerRole::Clients)?))),
+            token_keys: verification.clone(),
+            registry: views.clone(),
+            pepper: pepper.clone().into(),
+            throttle,
+            usage: usage.clone(),
+            recorder: recorder.clone(),
+            clock: clock.clone(),
+            rng: rng.clone(),
+            local: Arc::new(Service::new(context.clone(), ADMIN_LISTENER, Handle::current())),
+        })?;
+        *connections.running.write().await = Some(running);
+
+        let upkeep =
+            Arc::new(Upkeep { context: context.clone(), custody: custody.clone(), certificates, usage });
+        let (stop, stopped) = watch::channel(false);
+        let (changed, changes) = mpsc::unbounded_channel();
+        let tasks = vec![
+            tokio::spawn(follow(
+                views,
+                store.clone(),
+                clock.clone(),
+                move |change| drop(changed.send(change.clone())),
+                stopped.clone(),
+            )),
+            tokio::spawn(react(changes, context.clone(), connections.clone(), verification)),
+            tokio::spawn(upkeep.clone().run(stopped)),
+        ];
+        // The outbox has a signal of its own: it is delivered after everything else has stopped.
+        let (last, stopping) = watch::channel(false);
+        let delivery = tokio::spawn(deliver(store.clone(), recorder.clone(), AUDIT_CHAIN.to_owned(), stopping));
+        metrics::reloaded(true);
+
+        let server = Self {
+            configuration: ArcSwap::from_pointee(configuration),
+            context,
+            snapshot,
+            connections,
+            upkeep,
+            recorder,
+            stop,
+            tasks,
+            outbox: (last, delivery),
+            installation,
+        };
+        server.record(AuditAction::Started, None, None);
+        Ok(server)
+    }
+
+    /// Where a listener listens, the admin listener included; of use with port 0.
+    pub async fn local_addr(&self, listener: &str) -> Option<SocketAddr> {
+        self.connections.running.read().await.as_ref()?.local_addr(listener)
+    }
+
+    /// What the control endpoints work with: for tests, and for `quickstart`.
+    pub fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// Does what is due by the clock, now: for tests that move the clock.
+    pub async fn upkeep(&self) {
+        self.upkeep.once().await;
+    }
+
+    /// Takes over a new configuration without dropping a connection, or refuses it as a whole (design, decision 24).
+    ///
+    /// # Errors
+    /// When it needs a restart or a part refuses it; the configuration from before keeps running.
+    pub async fn reload(&self, new: Configuration) -> Result<(), ReloadError> {
+        let taken = self.take_over(new).await;
+        metrics::reloaded(taken.is_ok());
+        let detail = taken.as_ref().err().map(ToString::to_string);
+        let reason = detail.as_ref().map(|_| ReasonCode::ObjectConflict);
+        self.record(AuditAction::ConfigurationReloaded, reason, detail);
+        taken
+    }
+
+    async fn take_over(&self, new: Configuration) -> Result<(), ReloadError> {
+        let changes = reload::needs_restart(&self.configuration.load(), &new);
+        if !changes.is_empty() {
+            return Err(ReloadError::NeedsRestart(changes));
+        }
+        // Everything is made before anything is swapped.
+        let (snapshot, oauth) = (policy::snapshot(&new)?, policy::oauth(&new)?);
+        for (_, certificate) in &self.upkeep.certificates {
+            certificate.refresh(&self.installation.ca, &self.installation.custody).await?;
+        }
+        self.snapshot.store(Arc::new(snapshot));
+        self.context.metadata.store(Arc::new(Metadata::new(&oauth)));
+        self.context.tokens.settings.store(Arc::new(oauth));
+        self.configuration.store(Arc::new(new));
+        Ok(())
+    }
+
+    /// Says that a new configuration could not even be read; the one from before keeps running.
+    pub fn refuse_reload(&self, detail: String) {
+        metrics::reloaded(false);
+        self.record(AuditAction::ConfigurationReloaded, Some(ReasonCode::RequestMalformed), Some(detail));
+    }
+
+    /// Stops in order: no new connections, requests in flight to their end, what was gathered to disk, the log closed.
+    ///
+    /// # Errors
+    /// When the audit log or the database does not take what is left.
+    pub async fn shutdown(self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let running = self.connections.running.write().await.take();
+        if let Some(running) = running {
+            running.shutdown().await;
+        }
+        self.record(AuditAction::Stopped, None, None);
+        let _ = self.stop.send(true);
+        for task in self.tasks {
+            let _ = task.await; // one that panicked has said so
+        }
+        let (last, delivery) = self.outbox;
+        let _ = last.send(true);
+        let _ = delivery.await;
+        self.recorder.close().await?;
+        self.installation.database.close().await?;
+        Ok(())
+    }
+
+    fn record(&self, action: AuditAction, reason: Option<ReasonCode>, detail: Option<String>) {
+        let now = self.installation.clock.now();
+        let reference = Reference::generate(now, self.installation.rng.as_ref());
+        let facts = Facts { detail, ..Facts::default() };
+        self.recorder.record(AuditEvent { reference, at: now, action, reason, actor: Actor::System, facts });
+    }
+}
+
+async fn start_recorder(configuration: &Configuration, installation: &Installation) -> Result<Recorder, StartError> {
+    let Installation { store, clock, rng, .. } = installation;
+    let stored = store.audit_head(AUDIT_CHAIN).await?;
+    let stored = stored.map(|head| Head { sequence: head.sequence, hash: RecordHash(head.hash) });
+    let settings = LogSettings {
+        max_segment_bytes: configuration.audit.segment_bytes,
+        max_segment_age: configuration.audit.segment_age,
+    };
+    let log = AuditLog::open(&configuration.audit.directory, settings, stored, clock.now(), rng.as_ref())?;
+    let heads = Arc::new(StoredHeads { store: store.clone(), chain: AUDIT_CHAIN.to_owned() });
+    let settings = RecorderSettings::default();
+    Ok(Recorder::start(log, settings, heads, clock.clone(), rng.clone(), &Handle::current())?)
+}
+
+async fn certificates(
+    configuration: &Configuration,
+    installation: &Installation,
+) -> Result<Vec<(String, Arc<Present>)>, StartError> {
+    let mut certificates = Vec::new();
+    for listener in &configuration.listeners {
+        let Some(tls) = &listener.tls else { continue };
+        let present = Present::load(tls.certificate.clone(), &installation.ca, &installation.custody).await;
+        let listener = listener.name.to_string();
+        let present = present.map_err(|source| StartError::Certificate { listener: listener.clone(), source })?;
+        certificates.push((listener, Arc::new(present)));
+    }
+    Ok(certificates)
+}
+
+fn listeners(configuration: &Configuration, certificates: &[(String, Arc<Present>)]) -> Vec<ListenerSettings> {
+    let mut listeners: Vec<_> = configuration
+        .listeners
+        .iter()
+        .map(|listener| {
+            let certificate = certificates.iter().find(|(name, _)| name == listener.name.as_str());
+            ListenerSettings {
+                name: listener.name.to_string(),
+                address: listener.address,
+                certificate: certificate.map(|(_, certificate)| certificate.clone() as _),
+                client_certificate: listener
+                    .tls
+                    .as_ref()
+                    .map_or(ClientCertificateRequest::Off, |tls| tls.client_certificate),
+                routes: listener.serve.contains(&Serve::Routes),
+                local: local_paths(listener),
+                trust: trust(listener),
+            }
+        })
+        .collect();
+    listeners.push(ListenerSettings {
+        name: ADMIN_LISTENER.to_owned(),
+        address: configuration.admin.listen,
+        certificate: None, // on a loopback address only: the configuration sees to it (rule T1)
+        client_certificate: ClientCertificateRequest::Off,
+        routes: false,
+        local: LocalPaths::All,
+        trust: TrustConfigurations::default(),
+    });
+    listeners
+}
+
+/// Rule T5. Without `hosts` any name is answered: routes may have hosts of their own.
+fn trust(listener: &Listener) -> TrustConfigurations {
+    if listener.hosts.is_empty() {
+        TrustConfigurations::default()
+    } else {
+        TrustConfigurations::only(listener.hosts.iter().cloned())
+    }
+}
+
+fn local_paths(listener: &Listener) -> LocalPaths {
+    let mut prefixes = Vec::new();
+    let serves = |what| listener.serve.contains(&what);
+    if serves(Serve::Oauth2) {
+        prefixes.push("/oauth2/");
+    }
+    // Challenges lead to the metadata and the pages, so they are where the routes are.
+    if serves(Serve::Oauth2) || serves(Serve::Routes) {
+        prefixes.extend(["/.well-known/", "/problems/"]);
+    }
+    if serves(Serve::Pki) {
+        prefixes.push("/pki/");
+    }
+    LocalPaths::Prefixes(prefixes)
+}
+
+/// The data path's open connections, as the admin API and the change feed see them.
+pub(super) struct OpenConnections {
+    running: RwLock<Option<Running>>,
+    views: Arc<Views>,
+}
+
+impl OpenConnections {
+    /// Cuts connections and says how many; none while we stop.
+    pub(super) async fn cut(&self, cut: &Cut) -> usize {
+        match self.running.read().await.as_ref() {
+            Some(running) => running.cut(cut).await,
+            None => 0,
+        }
+    }
+}
+
+#[async_trait]
+impl Connections for OpenConnections {
+    async fn cut_certificate(&self, issuer: &IssuerId, serial: &Serial) -> usize {
+        match self.views.issuer_key_hash(issuer) {
+            Some(issuer_key_hash) => self.cut(&Cut::Certificate { issuer_key_hash, serial: *serial }).await,
+            None => 0,
+        }
+    }
+
+    async fn cut_client(&self, client: &ClientId) -> usize {
+        self.cut(&Cut::Client(client.clone())).await
+    }
+}
