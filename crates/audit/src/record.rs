@@ -231,6 +231,14 @@ impl Glance {
     }
 }
 
+/// The reference in a line, as text; for searching, where most lines are not the one.
+pub(crate) fn reference_in(line: &[u8]) -> Option<&[u8]> {
+    let rest = line.strip_prefix(br#"{"seq":"#)?;
+    let digits = rest.iter().position(|octet| !octet.is_ascii_digit())?;
+    let rest = rest[digits..].strip_prefix(br#","prev":""#)?.get(64..)?;
+    rest.strip_prefix(br#"","ref":""#)?.get(..26)
+}
+
 fn text(octets: &[u8]) -> Option<&str> {
     std::str::from_utf8(octets).ok()
 }

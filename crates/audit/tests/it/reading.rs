@@ -35,7 +35,7 @@ fn a_record_that_waited_for_the_disk_is_found_behind_younger_ones() {
     let settings = LogSettings { max_segment_bytes: 40_000, max_segment_age: Duration::MAX };
     let mut log = AuditLog::open(directory.path(), settings, None, T0, &RNG).unwrap();
     let late = event(T0.plus_s(5), "acme-pay");
-    for second in 0..1000 {
+    for second in 0..1000_i64 {
         if second == 700 {
             log.append(&mut [Entry::from(late.clone())].into(), T0.plus_s(second)).unwrap();
         }
