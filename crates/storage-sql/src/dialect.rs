@@ -1,12 +1,12 @@
 //! What differs between the engines, all of it: types of the driver, connection settings, error codes and the few
 //! statements that have no portable form.
 
+use crate::store::Options;
 use countersign_storage::StorageError;
 use sqlx::ConnectOptions;
 use sqlx::error::{DatabaseError, ErrorKind};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use std::path::Path;
-use std::time::Duration;
 
 pub(crate) type Database = sqlx::Sqlite;
 pub(crate) type Connection = sqlx::SqliteConnection;
@@ -24,14 +24,11 @@ pub(crate) const SYNCHRONOUS: &str = "PRAGMA synchronous";
 pub(crate) const FOREIGN_KEYS: &str = "PRAGMA foreign_keys";
 pub(crate) const MAX_PAGE_COUNT: &str = "PRAGMA max_page_count";
 
-/// How long a connection waits for a lock that a foreign program holds, such as a backup.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// The one connection that writes.
-pub(crate) fn writer(database: &Path, max_page_count: Option<u32>) -> SqliteConnectOptions {
-    let options = SqliteConnectOptions::new()
+pub(crate) fn writer(database: &Path, options: &Options) -> SqliteConnectOptions {
+    let connection = SqliteConnectOptions::new()
         .filename(database)
-        .busy_timeout(BUSY_TIMEOUT)
+        .busy_timeout(options.busy_timeout)
         // Readers go on while the writer writes.
         .journal_mode(SqliteJournalMode::Wal)
         // In WAL mode only FULL syncs the log at every commit: what was acknowledged survives a power cut.
@@ -43,17 +40,17 @@ pub(crate) fn writer(database: &Path, max_page_count: Option<u32>) -> SqliteConn
         .pragma("cache_size", "-16384")
         .thread_name(|_| "storage-writer".to_owned())
         .disable_statement_logging();
-    match max_page_count {
-        Some(pages) => options.pragma("max_page_count", pages.to_string()),
-        None => options,
+    match options.max_page_count {
+        Some(pages) => connection.pragma("max_page_count", pages.to_string()),
+        None => connection,
     }
 }
 
 /// The connections that read, and cannot do anything else.
-pub(crate) fn reader(database: &Path) -> SqliteConnectOptions {
+pub(crate) fn reader(database: &Path, options: &Options) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(database)
-        .busy_timeout(BUSY_TIMEOUT)
+        .busy_timeout(options.busy_timeout)
         .read_only(true)
         .thread_name(|n| format!("storage-reader-{n}"))
         .disable_statement_logging()

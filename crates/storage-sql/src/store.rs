@@ -13,6 +13,7 @@ use sqlx::ConnectOptions;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Connections that read: few, because a read takes microseconds and the data path reads views in memory.
@@ -26,12 +27,15 @@ pub struct Options {
     /// How many pages (of 4 KiB) the database may have; `None` is SQLite's own limit. What would make it grow beyond
     /// is refused with [`StorageError::Full`], and what is there is safe.
     pub max_page_count: Option<u32>,
+    /// How long to wait for a lock that a foreign program holds, such as a backup, before a commit or a read is
+    /// refused with [`StorageError::Unavailable`]. 5 seconds.
+    pub busy_timeout: Duration,
 }
 
 impl Options {
     /// The usual ones.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, max_page_count: None }
+        Self { clock, max_page_count: None, busy_timeout: Duration::from_secs(5) }
     }
 }
 
@@ -101,20 +105,20 @@ impl SqliteStore {
         options: Options,
         exclusive: Exclusive,
     ) -> Result<Self, StorageError> {
-        let connection = dialect::writer(path, options.max_page_count);
+        let connection = dialect::writer(path, &options);
         let mut connection = connection.connect().await.map_err(storage_error)?;
         migrate(&mut connection, options.clock.now()).await?;
         let counters = changes::counters(&mut connection).await?;
         let (signal, last_change) = watch::channel(counters.change);
         let mut writer =
-            Writer { connection, counters, last_change: signal, clock: options.clock, exclusive };
+            Writer { connection, counters, last_change: signal, clock: options.clock.clone(), exclusive };
         require_durable(&writer.settings().await?)?;
         let readers = PoolOptions::new()
             .max_connections(READERS)
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false)
-            .connect_with(dialect::reader(path))
+            .connect_with(dialect::reader(path, &options))
             .await
             .map_err(storage_error)?;
         Ok(Self { writer: writer.start(), readers, last_change })
@@ -146,7 +150,9 @@ impl SqliteStore {
     }
 
     pub(crate) fn follow(&self) -> watch::Receiver<u64> {
-        self.last_change.clone()
+        let mut follower = self.last_change.clone();
+        follower.mark_unchanged();
+        follower
     }
 }
 

@@ -1,14 +1,12 @@
 //! The suite of every backend.
 
+use crate::open;
 use countersign_storage::Store;
-use countersign_storage::conformance::fixtures::FixedClock;
-use countersign_storage_sql::{Options, SqliteStore};
 use std::sync::Arc;
 
 async fn with_store(case: impl AsyncFnOnce(Arc<dyn Store>)) {
     let directory = tempfile::tempdir().unwrap();
-    let options = Options::new(Arc::new(FixedClock));
-    let store = Arc::new(SqliteStore::open(&directory.path().join("test.db"), options).await.unwrap());
+    let store = Arc::new(open(&directory.path().join("test.db")).await.unwrap());
     case(store.clone()).await;
     store.close().await.unwrap();
 }
