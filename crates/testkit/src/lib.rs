@@ -1,1 +1,20 @@
-//! The whole server in process, for tests.
+//! The whole server in process, for tests: real sockets, real TLS, port 0, a clock that the test owns, seeded randomness
+//! and an upstream that tells what it received. No sleeps, no order, no network beyond loopback.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot set itself up must fail at once"
+)]
+
+pub mod client;
+pub mod clock;
+pub mod foreign;
+pub mod rng;
+pub mod server;
+pub mod upstream;
+
+pub use client::{Answer, Client, Identity};
+pub use clock::TestClock;
+pub use rng::SeededRng;
+pub use server::TestServer;
