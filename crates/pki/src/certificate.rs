@@ -172,7 +172,7 @@ impl CertificateTemplate {
         Ok(ToBeSigned::new(tbs.to_der()?))
     }
 
-    fn extensions(&self) -> Result<Vec<Extension>, BuildError> {
+    pub(crate) fn extensions(&self) -> Result<Vec<Extension>, BuildError> {
         let mut extensions = vec![authority_key_identifier(&self.issuer)?, self.subject_key_identifier()?];
         extensions.extend(self.basic_constraints()?);
         extensions.push(self.key_usage()?);

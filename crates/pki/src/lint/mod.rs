@@ -73,3 +73,6 @@ fn is_well_encoded(time: &x509_parser::time::ASN1Time) -> bool {
     const YEAR_2050: i64 = 2_524_608_000;
     time.is_generalizedtime() == (time.timestamp() >= YEAR_2050)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! Strict DER: x509-parser forgives wrong tag classes and the like, so the bytes are read once more by `der`, which forgives
 //! nothing, and must come out again as they went in (X.690 section 10: one value, one encoding).
 
-use crate::asn1::{Extension, TbsCertList, TbsCertificate};
+use crate::asn1::{Extension, RevokedCertificate, TbsCertList, TbsCertificate};
 use crate::crl::ISSUING_DISTRIBUTION_POINT;
 use der::asn1::OctetString;
 use der::oid::db::rfc5280::{
@@ -24,10 +24,13 @@ pub(super) fn is_strict_certificate(der: &[u8], subject: &[u8]) -> bool {
 
 pub(super) fn is_strict_list(der: &[u8]) -> bool {
     let Ok(list) = TbsCertList::from_der(der) else { return false };
-    let entries = list.revoked_certificates.iter().flatten();
-    let mut entry_extensions = entries.flat_map(|entry| entry.extensions.iter().flatten());
+    // RFC 5280 section 4.1: Extensions is SIZE (1..MAX).
+    let is_strict_entry = |entry: &RevokedCertificate<'_>| match &entry.extensions {
+        None => true,
+        Some(extensions) => !extensions.is_empty() && extensions.iter().all(is_strict_extension),
+    };
     round_trips::<TbsCertList<'_>>(der)
-        && entry_extensions.all(is_strict_extension)
+        && list.revoked_certificates.iter().flatten().all(is_strict_entry)
         && list.extensions.iter().all(is_strict_extension)
 }
 
