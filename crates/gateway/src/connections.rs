@@ -54,6 +54,8 @@ pub(crate) struct Connection {
     /// What guard and service tell each other.
     pub(crate) exchange: Rc<Exchange>,
     clients: RefCell<Vec<ClientId>>,
+    /// Since when resets are counted, and how many there were.
+    resets: Cell<Option<(Instant, u32)>>,
     order: Cell<Order>,
     cut_at: Cell<Option<Instant>>,
     waker: RefCell<Option<Waker>>,
@@ -84,6 +86,7 @@ impl Connection {
             over_limit: Cell::new(false),
             exchange: Rc::default(),
             clients: RefCell::default(),
+            resets: Cell::new(None),
             order: Cell::new(Order::None),
             cut_at: Cell::new(None),
             waker: RefCell::default(),
@@ -109,6 +112,20 @@ impl Connection {
     /// Whether answers should say that the connection ends.
     pub(crate) fn is_ending(&self) -> bool {
         self.order.get() != Order::None || self.cut_at.get().is_some()
+    }
+
+    /// The peer took a request back before it was answered (rule G15; CVE-2023-44487). More than `limit` of them within
+    /// a second cut the connection.
+    pub(crate) fn note_reset(&self, limit: u32) {
+        let now = Instant::now();
+        let (since, count) = match self.resets.get() {
+            Some((since, count)) if now - since < Duration::from_secs(1) => (since, count + 1),
+            _ => (now, 1),
+        };
+        self.resets.set(Some((since, count)));
+        if count > limit {
+            self.cut();
+        }
     }
 
     fn cut(&self) {
@@ -154,6 +171,11 @@ pub(crate) async fn run(http: impl Http, connection: &Connection, idle: Option<D
             connection.order.set(Order::Finishing);
             http.as_mut().begin_end();
         }
+        if let Some(at) = connection.cut_at.get()
+            && cut_timer.poll_until(at, cx).is_ready()
+        {
+            return Poll::Ready(());
+        }
         if http.as_mut().poll_http(cx).is_ready() {
             return Poll::Ready(());
         }
@@ -165,11 +187,6 @@ pub(crate) async fn run(http: impl Http, connection: &Connection, idle: Option<D
             if waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
                 *waker = Some(cx.waker().clone());
             }
-        }
-        if let Some(at) = connection.cut_at.get()
-            && cut_timer.poll_until(at, cx).is_ready()
-        {
-            return Poll::Ready(());
         }
         if let Some(idle) = idle {
             if connection.exchange.in_flight() > 0 {

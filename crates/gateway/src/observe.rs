@@ -90,6 +90,7 @@ pub(crate) fn method_label(method: &Method) -> &'static str {
 /// the end of the request, however that came about.
 pub(crate) struct Completion {
     connection: Rc<Connection>,
+    resets_per_second: u32,
     began: Instant,
     method: &'static str,
     status: Cell<u16>,
@@ -97,9 +98,10 @@ pub(crate) struct Completion {
 }
 
 impl Completion {
-    pub(crate) fn new(connection: Rc<Connection>, method: &Method) -> Self {
+    pub(crate) fn new(connection: Rc<Connection>, method: &Method, resets_per_second: u32) -> Self {
         Self {
             connection,
+            resets_per_second,
             began: Instant::now(),
             method: method_label(method),
             status: Cell::new(0),
@@ -122,8 +124,10 @@ impl Completion {
 impl Drop for Completion {
     fn drop(&mut self) {
         self.connection.exchange.answered();
-        if let Some(route) = self.route.borrow().as_ref() {
-            route.took(self.method, self.status.get(), self.began.elapsed().as_secs_f64());
+        match self.route.borrow().as_ref() {
+            Some(route) => route.took(self.method, self.status.get(), self.began.elapsed().as_secs_f64()),
+            None if self.connection.http2 => self.connection.note_reset(self.resets_per_second),
+            None => {}
         }
     }
 }

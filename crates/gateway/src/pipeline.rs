@@ -28,7 +28,8 @@ pub(crate) async fn serve(
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let ordinal = connection.exchange.call();
-    let completion = Completion::new(connection.clone(), request.method());
+    let snapshot = worker.settings.snapshot.load_full();
+    let completion = Completion::new(connection.clone(), request.method(), snapshot.limits.resets_per_second);
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let call = Call {
         worker: &worker,
@@ -38,7 +39,7 @@ pub(crate) async fn serve(
         now: worker.settings.clock.now(),
     };
     let mut place = Place::Unknown;
-    let answer = match call.answer(request, &completion, &mut place).await {
+    let answer = match call.answer(request, &snapshot, &completion, &mut place).await {
         Ok(response) => response,
         Err(denial) => {
             // A violation inside the body may have ended the request with another error; the guard knows better.
@@ -81,12 +82,11 @@ impl Call<'_> {
     async fn answer(
         &self,
         request: Request<Incoming>,
+        snapshot: &Snapshot,
         completion: &Completion,
         place: &mut Place,
     ) -> Result<Response<Source>, Denial> {
         let Call { worker, listener, connection, now, .. } = self;
-        let settings = &worker.settings;
-        let snapshot = settings.snapshot.load_full();
         let received =
             intake::receive(request, self.ordinal, connection, &listener.settings, &snapshot.limits)?;
         if connection.over_limit.get() {
@@ -101,7 +101,7 @@ impl Call<'_> {
         if !listener.settings.routes {
             return Err(ReasonCode::RouteNotFound.into());
         }
-        let policy = self.policy(&snapshot);
+        let policy = self.policy(snapshot);
         let parts = &received.parts;
         let matched = snapshot.routes.find(&received.host()?, &parts.method, parts.uri.path())?;
         *place = Place::Route(matched.route().clone());
@@ -114,7 +114,7 @@ impl Call<'_> {
         let interaction_id = self.interaction_id(&parts.headers);
         let Received { parts, body, authority, verdict } = received;
         let request = ValidatedRequest::new(parts, body, authority);
-        forward::forward(permit, admission, request, interaction_id, connection, &snapshot, &worker.pools)
+        forward::forward(permit, admission, request, interaction_id, connection, snapshot, &worker.pools)
             .await
             .map(|response| response.map(Source::Upstream))
             .map_err(|denial| found_in_body(verdict).unwrap_or(denial))

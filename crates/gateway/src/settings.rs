@@ -193,6 +193,9 @@ pub struct Limits {
     /// HTTP/2 streams that the peer may reset before we have begun them, and errors of its that we reset for (rapid
     /// reset, CVE-2023-44487). Default 20; more end the connection.
     pub stream_resets: usize,
+    /// HTTP/2 requests within one second that the peer may take back before they are answered. Default 100; more cut the
+    /// connection: each costs us a decision, and the peer nothing.
+    pub resets_per_second: u32,
     /// What requests in flight may take when we stop. Default 10 s.
     pub shutdown: Duration,
 }
@@ -207,6 +210,7 @@ impl Default for Limits {
             connections_per_client: 1024,
             concurrent_streams: 128,
             stream_resets: 20,
+            resets_per_second: 100,
             shutdown: Duration::from_secs(10),
         }
     }

@@ -171,9 +171,9 @@ async fn rule_g11_what_a_caller_controls_is_escaped_in_the_record() {
     let world = World::start().await;
     let mut raw = world.connect(None).await;
     let path = format!("/nowhere/%0a%1b[31m{}", "a".repeat(2000));
-    assert_eq!(raw.call(get(&path, "x")).await.code(), "route_not_found");
+    assert_eq!(raw.call(get(&path, "x")).await.code(), "request_malformed");
     let log = world.audit_log().await;
-    let line = log.lines().find(|line| line.contains("route_not_found")).unwrap();
+    let line = log.lines().find(|line| line.contains("request_malformed")).unwrap();
     assert!(line.len() < 1500 && !line.contains('\u{1b}'), "{line}");
 }
 

@@ -67,6 +67,16 @@ async fn connections_to_the_upstream_are_kept() {
 }
 
 #[tokio::test]
+async fn a_kept_connection_that_its_upstream_closed_is_not_used_again() {
+    let world = World::start().await;
+    let (mut raw, token) = world.acme().await;
+    for n in 0..20 {
+        let reply = raw.call(get("/closing/", &token)).await;
+        assert_eq!((reply.status, reply.text()), (200, "ok"), "{n}");
+    }
+}
+
+#[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {
     let world = World::start().await;
     let (mut raw, token) = world.acme().await;

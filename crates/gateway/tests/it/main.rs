@@ -17,4 +17,6 @@ mod forwarding;
 mod framing;
 mod http2;
 mod limits;
+mod observed;
+mod plain;
 mod tls;

@@ -196,6 +196,7 @@ impl World {
     }
 
     pub(crate) async fn start_with(options: Options) -> Self {
+        crate::observed::metrics(); // before any handle is taken
         let (clients_ca, servers_ca) = (Authority::new("clients"), Authority::new("servers"));
         let signer = TokenSigner::new();
         let clock = Arc::new(TestClock::default());
@@ -233,6 +234,7 @@ impl World {
                 upstream::canned(b"HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n")
                     .await,
             ),
+            ("closing", upstream::canned(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await),
             (
                 "early",
                 upstream::canned(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n").await,
@@ -263,15 +265,26 @@ impl World {
         .unwrap();
         let usage = Arc::new(Usage::default());
         let settings = Settings {
-            listeners: vec![ListenerSettings {
-                name: "public".into(),
-                address: "127.0.0.1:0".parse().unwrap(),
-                certificate: Some(Arc::new(OneCertificate::new(&servers_ca.server()))),
-                client_certificate: options.client_certificate,
-                routes: true,
-                local: LocalPaths::Prefixes(vec!["/oauth2/", "/problems/"]),
-                trust: options.trust,
-            }],
+            listeners: vec![
+                ListenerSettings {
+                    name: "public".into(),
+                    address: "127.0.0.1:0".parse().unwrap(),
+                    certificate: Some(Arc::new(OneCertificate::new(&servers_ca.server()))),
+                    client_certificate: options.client_certificate,
+                    routes: true,
+                    local: LocalPaths::Prefixes(vec!["/oauth2/", "/problems/"]),
+                    trust: options.trust,
+                },
+                ListenerSettings {
+                    name: "documents".into(),
+                    address: "127.0.0.1:0".parse().unwrap(),
+                    certificate: None,
+                    client_certificate: ClientCertificateRequest::Off,
+                    routes: false,
+                    local: LocalPaths::Prefixes(vec!["/pki/"]),
+                    trust: TrustConfigurations::default(),
+                },
+            ],
             workers: 2,
             issuer: ISSUER.into(),
             snapshot: snapshot.clone(),
@@ -315,6 +328,7 @@ impl World {
     /// Starts a second gateway on an address.
     pub(crate) fn start_another(&self, address: SocketAddr) -> Result<Running, StartError> {
         let mut settings = self.settings.clone();
+        settings.listeners.truncate(1);
         settings.listeners[0].address = address;
         Gateway::start(settings)
     }
