@@ -65,6 +65,15 @@ impl PeerCertificate {
         }
     }
 
+    /// A certificate that was read and not verified, for tests and fuzzing.
+    ///
+    /// # Errors
+    /// When it is unreadable.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn danger_unverified_der(der: &[u8], issuer_key_hash: [u8; 32]) -> Result<Self, ChainError> {
+        Self::from_verified(der, &crate::path::parse(der)?, issuer_key_hash)
+    }
+
     /// The certificate, DER: for `Client-Cert` (RFC 9440).
     pub fn der(&self) -> &[u8] {
         &self.der

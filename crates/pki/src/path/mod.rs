@@ -176,7 +176,7 @@ fn read_crl(der: &[u8]) -> Result<CertRevocationList<'_>, ChainError> {
     Ok(CertRevocationList::from(list))
 }
 
-fn parse(der: &[u8]) -> Result<X509Certificate<'_>, ChainError> {
+pub(crate) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, ChainError> {
     if der.len() > MAX_CERTIFICATE_BYTES {
         return Err(ChainError::Malformed("a certificate of more than 64 KiB"));
     }

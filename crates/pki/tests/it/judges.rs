@@ -42,6 +42,8 @@ impl Emitted {
         let full = sign_list(&clients, &list_of(&clients, 2, entries(&clients, &revoked)));
         emitted.write("empty.crl", &pem::encode(Label::Crl, &empty));
         emitted.write("full.crl", &pem::encode(Label::Crl, &full));
+        let of_root = sign_list(&root, &list_of(&root, 1, entries(&clients, &revoked)));
+        emitted.write("root.crl", &pem::encode(Label::Crl, &of_root));
         emitted
     }
 
@@ -163,11 +165,9 @@ fn rule_p6_pkilint_finds_no_error_but_the_listed_ones() {
         command.args(["lint", "-s", "ERROR", "-f", "JSON"]).arg(emitted.path(name));
         found.extend(findings(command, name));
     }
-    for name in ["empty.crl", "full.crl"] {
+    for (name, kind) in [("empty.crl", "CRL"), ("full.crl", "CRL"), ("root.crl", "ARL")] {
         let mut command = Command::new(&crl_linter);
-        command
-            .args(["lint", "-t", "CRL", "-p", "PKIX", "-s", "ERROR", "-f", "JSON"])
-            .arg(emitted.path(name));
+        command.args(["lint", "-t", kind, "-p", "PKIX", "-s", "ERROR", "-f", "JSON"]).arg(emitted.path(name));
         found.extend(findings(command, name));
     }
     let lines = PKILINT_ACCEPTED.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
