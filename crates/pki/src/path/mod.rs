@@ -1,5 +1,5 @@
 //! Path validation (RFC 5280 section 6, rules T7, T9): rustls-webpki finds the path and checks its signatures, dates,
-//! path lengths and name constraints; [`rules`] adds what it leaves open.
+//! path lengths and name constraints; `rules.rs` adds what it leaves open.
 //!
 //! webpki alone accepts a leaf without EKU, a 1024-bit root, a CA without keyCertSign and more: of the shared x509-limbo
 //! cases it agrees with 90 of 134. `tests/it/limbo.rs` runs all of them and lists where we differ, each with its reason.
