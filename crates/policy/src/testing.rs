@@ -20,7 +20,7 @@ use countersign_token::{
     AccessTokenClaims, Jwk, JwkSet, Limits, TokenEpoch, TokenError, VerificationKeys, VerifiedToken, assemble,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -76,7 +76,6 @@ pub(crate) fn settings(name: &str, environment: Environment) -> RouteSettings {
 pub(crate) struct Known {
     pub(crate) clients: HashMap<ClientId, ClientEntry>,
     pub(crate) revoked: HashMap<Serial, RevocationReason>,
-    pub(crate) ended_tokens: HashSet<String>,
 }
 
 impl Registry for Mutex<Known> {
@@ -100,10 +99,6 @@ impl Registry for Mutex<Known> {
     fn revocation(&self, issuer_key_hash: &[u8; 32], serial: &Serial) -> Option<RevocationReason> {
         assert_eq!(issuer_key_hash, &CA);
         self.lock().unwrap().revoked.get(serial).copied()
-    }
-
-    fn token_revoked(&self, token_id: &str) -> bool {
-        self.lock().unwrap().ended_tokens.contains(token_id)
     }
 }
 

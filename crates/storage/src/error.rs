@@ -21,7 +21,9 @@ pub enum StorageError {
     #[error("the storage holds what cannot be read: {0}")]
     Corrupt(String),
     /// The database was written by a newer version of the program.
-    #[error("the database has schema version {found}, this program knows up to {known}: use the newer program")]
+    #[error(
+        "the database has schema version {found}, this program knows up to {known}: use the newer program"
+    )]
     NewerSchema {
         /// The version in the database.
         found: i64,

@@ -8,11 +8,11 @@
 //!
 //! Backends: [`memory::MemoryStore`] here, SQLite in `storage-sql`; both pass [`conformance`].
 
-pub mod error;
-pub mod transaction;
-pub mod stores;
-pub mod memory;
 pub mod conformance;
+pub mod error;
+pub mod memory;
+pub mod stores;
+pub mod transaction;
 pub mod usage;
 pub mod views;
 

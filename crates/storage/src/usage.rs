@@ -49,11 +49,16 @@ impl Usage {
         let credentials: Vec<_> = self.credentials.iter().take(limit).map(|entry| *entry.key()).collect();
         for id in credentials {
             if let Some((credential, uses)) = self.credentials.remove(&id) {
-                transaction.writes.push(Write::CredentialUsed { credential, at: uses.last, uses: uses.count });
+                transaction.writes.push(Write::CredentialUsed {
+                    credential,
+                    at: uses.last,
+                    uses: uses.count,
+                });
             }
         }
         let room = limit.saturating_sub(transaction.writes.len());
-        let certificates: Vec<_> = self.certificates.iter().take(room).map(|entry| entry.key().clone()).collect();
+        let certificates: Vec<_> =
+            self.certificates.iter().take(room).map(|entry| entry.key().clone()).collect();
         for key in certificates {
             if let Some(((issuer, serial), uses)) = self.certificates.remove(&key) {
                 let write = Write::CertificateUsed { issuer, serial, at: uses.last, calls: uses.count };
@@ -80,7 +85,10 @@ mod tests {
         let first = usage.drain(3).unwrap();
         assert_eq!(first.writes.len(), 3);
         for write in &first.writes {
-            assert!(matches!(write, Write::CertificateUsed { at, calls: 2, .. } if at.unix_s() == 10), "{write:?}");
+            assert!(
+                matches!(write, Write::CertificateUsed { at, calls: 2, .. } if at.unix_s() == 10),
+                "{write:?}"
+            );
         }
         assert_eq!(usage.drain(100).unwrap().writes.len(), 2);
         assert!(usage.drain(100).is_none());

@@ -1,6 +1,6 @@
 //! What follows a change beside the views: open connections are cut, token keys, lists and operators are read anew.
 
-use super::server::OpenConnections;
+use super::connections::OpenConnections;
 use arc_swap::ArcSwap;
 use countersign_api::Context;
 use countersign_gateway::Cut;
@@ -39,7 +39,8 @@ async fn react_to(
             }
         }
         Changed::Client(client) => {
-            let disabled = |entry: &countersign_policy::ClientEntry| entry.client.state == ClientState::Disabled;
+            let disabled =
+                |entry: &countersign_policy::ClientEntry| entry.client.state == ClientState::Disabled;
             if context.views.client(client).is_none_or(|entry| disabled(&entry)) {
                 connections.cut(&Cut::Client(client.clone())).await;
             }

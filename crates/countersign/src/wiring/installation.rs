@@ -74,7 +74,8 @@ impl Installation {
         rng: Arc<dyn Rng>,
     ) -> Result<Self, OpenError> {
         let master = master_key(&configuration.keys.master, environment)?;
-        let database = Arc::new(SqliteStore::open(&configuration.storage.database, Options::new(clock.clone())).await?);
+        let database =
+            Arc::new(SqliteStore::open(&configuration.storage.database, Options::new(clock.clone())).await?);
         let store: Arc<dyn Store> = database.clone();
         let custody = Arc::new(Custody::new(master, rng.clone()));
         let pepper = Pepper::new(&custody.pepper());
@@ -85,11 +86,15 @@ impl Installation {
             organization: ORGANIZATION.to_owned(),
         };
         CertificateAuthority::initialize(&settings, &store, &custody, &clock, &rng).await?;
-        let ca = CertificateAuthority::open(settings, store.clone(), custody.clone(), clock.clone(), rng.clone());
+        let ca =
+            CertificateAuthority::open(settings, store.clone(), custody.clone(), clock.clone(), rng.clone());
         let ca = Arc::new(ca.await?);
         let abandoned = ca.recover().await?;
         if abandoned > 0 {
-            tracing::warn!(abandoned, "certificates were pending when the program stopped: they are on the CRL now");
+            tracing::warn!(
+                abandoned,
+                "certificates were pending when the program stopped: they are on the CRL now"
+            );
             ca.publish_all_crls().await?;
         }
         ca.publish_due_crls().await?;

@@ -91,6 +91,7 @@ fn limits(limits: &Limits) -> countersign_gateway::settings::Limits {
         connections_per_client: limits.connections_per_client,
         concurrent_streams: limits.concurrent_streams,
         stream_resets: limits.stream_resets,
+        resets_per_second: limits.resets_per_second,
         shutdown: limits.shutdown_timeout,
     }
 }

@@ -1,5 +1,6 @@
 //! The whole server: started in the order of its needs, stopped in the opposite one.
 
+use super::connections::OpenConnections;
 use super::follow::{react, reload_operators};
 use super::outbox::{StoredHeads, deliver};
 use super::policy::{self, PolicyError};
@@ -9,28 +10,26 @@ use super::{Installation, metrics};
 use crate::config::sections::listeners::{Listener, Serve};
 use crate::config::{Configuration, reload};
 use arc_swap::ArcSwap;
-use async_trait::async_trait;
-use countersign_api::service::Connections;
 use countersign_api::{Context, Service};
 use countersign_audit::{AuditError, AuditLog, Head, LogSettings, RecordHash, Recorder, RecorderSettings};
+use countersign_gateway::Gateway;
 use countersign_gateway::settings::{
     ClientCertificateRequest, ListenerSettings, LocalPaths, Settings, Snapshot,
 };
-use countersign_gateway::{Cut, Gateway, Running};
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
 use countersign_model::certificate::IssuerRole;
-use countersign_model::{ClientId, IssuerId, ReasonCode, Reference, Serial};
+use countersign_model::{ReasonCode, Reference};
 use countersign_oauth::{Metadata, TokenEndpoint};
 use countersign_pki::TrustAnchors;
-use countersign_policy::route::TrustConfigurations;
 use countersign_policy::client_auth::throttle::{Patience, ThrottleTable};
+use countersign_policy::route::TrustConfigurations;
+use countersign_storage::StorageError;
 use countersign_storage::usage::Usage;
 use countersign_storage::views::{Views, follow};
-use countersign_storage::StorageError;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::runtime::Handle;
-use tokio::sync::{RwLock, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// The name of the admin listener, in metrics and logs.
@@ -115,7 +114,7 @@ impl Server {
         let usage = Arc::new(Usage::default());
         let throttle = Arc::new(ThrottleTable::new(Patience::default(), THROTTLED_CALLERS));
         let oauth = policy::oauth(&configuration)?;
-        let connections = Arc::new(OpenConnections { running: RwLock::default(), views: views.clone() });
+        let connections = Arc::new(OpenConnections::new(views.clone()));
 
         let context = Arc::new(Context {
             issuer: configuration.issuer.clone(),
@@ -183,7 +182,8 @@ impl Server {
         ];
         // The outbox has a signal of its own: it is delivered after everything else has stopped.
         let (last, stopping) = watch::channel(false);
-        let delivery = tokio::spawn(deliver(store.clone(), recorder.clone(), AUDIT_CHAIN.to_owned(), stopping));
+        let delivery =
+            tokio::spawn(deliver(store.clone(), recorder.clone(), AUDIT_CHAIN.to_owned(), stopping));
         metrics::reloaded(true);
 
         let server = Self {
@@ -283,7 +283,10 @@ impl Server {
     }
 }
 
-async fn start_recorder(configuration: &Configuration, installation: &Installation) -> Result<Recorder, StartError> {
+async fn start_recorder(
+    configuration: &Configuration,
+    installation: &Installation,
+) -> Result<Recorder, StartError> {
     let Installation { store, clock, rng, .. } = installation;
     let stored = store.audit_head(AUDIT_CHAIN).await?;
     let stored = stored.map(|head| Head { sequence: head.sequence, hash: RecordHash(head.hash) });
@@ -306,13 +309,17 @@ async fn certificates(
         let Some(tls) = &listener.tls else { continue };
         let present = Present::load(tls.certificate.clone(), &installation.ca, &installation.custody).await;
         let listener = listener.name.to_string();
-        let present = present.map_err(|source| StartError::Certificate { listener: listener.clone(), source })?;
+        let present =
+            present.map_err(|source| StartError::Certificate { listener: listener.clone(), source })?;
         certificates.push((listener, Arc::new(present)));
     }
     Ok(certificates)
 }
 
-fn listeners(configuration: &Configuration, certificates: &[(String, Arc<Present>)]) -> Vec<ListenerSettings> {
+fn listeners(
+    configuration: &Configuration,
+    certificates: &[(String, Arc<Present>)],
+) -> Vec<ListenerSettings> {
     let mut listeners: Vec<_> = configuration
         .listeners
         .iter()
@@ -367,34 +374,4 @@ fn local_paths(listener: &Listener) -> LocalPaths {
         prefixes.push("/pki/");
     }
     LocalPaths::Prefixes(prefixes)
-}
-
-/// The data path's open connections, as the admin API and the change feed see them.
-pub(super) struct OpenConnections {
-    running: RwLock<Option<Running>>,
-    views: Arc<Views>,
-}
-
-impl OpenConnections {
-    /// Cuts connections and says how many; none while we stop.
-    pub(super) async fn cut(&self, cut: &Cut) -> usize {
-        match self.running.read().await.as_ref() {
-            Some(running) => running.cut(cut).await,
-            None => 0,
-        }
-    }
-}
-
-#[async_trait]
-impl Connections for OpenConnections {
-    async fn cut_certificate(&self, issuer: &IssuerId, serial: &Serial) -> usize {
-        match self.views.issuer_key_hash(issuer) {
-            Some(issuer_key_hash) => self.cut(&Cut::Certificate { issuer_key_hash, serial: *serial }).await,
-            None => 0,
-        }
-    }
-
-    async fn cut_client(&self, client: &ClientId) -> usize {
-        self.cut(&Cut::Client(client.clone())).await
-    }
 }

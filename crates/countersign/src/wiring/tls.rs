@@ -1,8 +1,8 @@
 //! The listeners' own certificates: issued by our CA or brought by the operator, swapped without dropping a connection
 //! (rule T10).
 
-use crate::config::sections::listeners::CertificateSource;
 use crate::config::secret_ref::SecretRef;
+use crate::config::sections::listeners::CertificateSource;
 use arc_swap::ArcSwap;
 use countersign_ca::{CertificateAuthority, Refusal};
 use countersign_keys::tls::{TlsKeyError, read_pem_file};
@@ -57,7 +57,11 @@ impl Present {
     }
 
     /// Loads it anew: a file that was replaced, or a certificate of ours that is due for renewal.
-    pub(super) async fn refresh(&self, ca: &CertificateAuthority, custody: &Custody) -> Result<(), CertificateError> {
+    pub(super) async fn refresh(
+        &self,
+        ca: &CertificateAuthority,
+        custody: &Custody,
+    ) -> Result<(), CertificateError> {
         self.certified.store(Arc::new(certified(&self.source, ca, custody).await?));
         Ok(())
     }
@@ -97,7 +101,9 @@ async fn certified(
             let chain = chain.into_iter().map(CertificateDer::from).collect();
             let certified = CertifiedKey::new(chain, read_pem_file(key)?);
             match certified.keys_match() {
-                Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
+                Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {
+                    Ok(certified)
+                }
                 Err(_) => Err(CertificateError::Mismatch(path.clone())),
             }
         }

@@ -106,10 +106,6 @@ impl Registry for Known {
     fn revocation(&self, _issuer_key_hash: &[u8; 32], serial: &Serial) -> Option<RevocationReason> {
         self.revoked.lock().unwrap().get(serial).copied()
     }
-
-    fn token_revoked(&self, _token_id: &str) -> bool {
-        false
-    }
 }
 
 #[derive(Default)]

@@ -176,7 +176,7 @@ reasons! {
     }
     ClientCertificateNotRegistered = "client_certificate_not_registered" 401 {
         title: "The client certificate is not registered",
-        detail: "The certificate is valid, but it is registered to no client, or to another client than the one that calls.",
+        detail: "The certificate is valid, but it is registered to no client, to another client than the one that calls, or to a client of the other environment.",
         action: "Use the certificate that was issued for this client_id. `openssl x509 -noout -ext subjectAltName -in client.crt` shows its name.",
         operator: "`countersign client show CLIENT` lists the registered certificates. Compare with the thumbprint in the record.",
         incident: false,
@@ -425,7 +425,7 @@ reasons! {
     ClientCredentialsRepeated = "client_credentials_repeated" 400 {
         title: "More than one way of client authentication",
         detail: "The request carries more than one credential, or a client_id that contradicts another one.",
-        action: "Use exactly one method: the Authorization field, or client_id and client_secret in the body, or the certificate with client_id alone.",
+        action: "Send exactly one credential: the Authorization field, or client_id and client_secret, or at the token endpoint the certificate with client_id alone.",
         operator: "Nothing to do.",
         incident: false,
         standard: "RFC 6749 section 2.3",
@@ -464,7 +464,7 @@ reasons! {
     }
     AudienceNotAllowed = "audience_not_allowed" 400 {
         title: "The requested API is not allowed",
-        detail: "The client may not obtain tokens for this API, the API is unknown, or the scopes belong to several APIs.",
+        detail: "The client may not obtain tokens for this API, or the API is unknown.",
         action: "Ask for scopes of one API that your client is registered for.",
         operator: "`countersign client show CLIENT` lists the audiences of the client.",
         incident: false,

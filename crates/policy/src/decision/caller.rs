@@ -4,7 +4,7 @@ use super::credential::{Credential, RequestCredentials};
 use super::{Permit, Policy};
 use crate::client_auth::{self, Presented};
 use crate::denial::Denial;
-use crate::peer::{ClientEntry, Peer, RegisteredCertificate, Registry, check_certificate};
+use crate::peer::{ClientEntry, Peer, RegisteredCertificate, check_certificate};
 use crate::route::{Matched, TokenPolicy};
 use countersign_model::client::CredentialState;
 use countersign_model::{CredentialId, ReasonCode, Thumbprint, Timestamp};
@@ -87,7 +87,7 @@ impl Policy<'_> {
             }
             _ => self.registry.client(token.client_id()),
         };
-        let client = not_revoked(&token, client, self.registry).map_err(of_client)?;
+        let client = not_revoked(&token, client).map_err(of_client)?;
         if client.client.environment != route.environment() {
             return Err(of_client(ReasonCode::TokenEnvironmentWrong.into()));
         }
@@ -135,12 +135,8 @@ impl Policy<'_> {
 fn not_revoked(
     token: &VerifiedToken,
     client: Option<Arc<ClientEntry>>,
-    registry: &dyn Registry,
 ) -> Result<Arc<ClientEntry>, Denial> {
     let revoked = |note| Denial::new(ReasonCode::TokenRevoked).note(note);
-    if registry.token_revoked(token.token_id()) {
-        return Err(revoked("the token itself was revoked"));
-    }
     let client = client.ok_or_else(|| revoked("its client does not exist"))?;
     let credential = client.credential(token.credential());
     let credential = credential.ok_or_else(|| revoked("its credential does not exist"))?;

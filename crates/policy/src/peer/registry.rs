@@ -34,7 +34,4 @@ pub trait Registry: Send + Sync {
 
     /// Why the certificate was revoked; `None` when it was not. By issuer key and serial, never by name (rule T7).
     fn revocation(&self, issuer_key_hash: &[u8; 32], serial: &Serial) -> Option<RevocationReason>;
-
-    /// Whether the access token with this `jti` was revoked by itself.
-    fn token_revoked(&self, token_id: &str) -> bool;
 }

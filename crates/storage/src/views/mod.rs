@@ -89,6 +89,11 @@ impl Views {
         self.issuers.load().name.get(key_hash).cloned()
     }
 
+    /// The key of an issuer of ours.
+    pub fn issuer_key_hash(&self, issuer: &IssuerId) -> Option<IssuerKeyHash> {
+        self.issuers.load().key_hash.get(issuer).copied()
+    }
+
     /// Waits until everything up to `sequence` is applied here, so that an acknowledged revocation is enforced by the
     /// very next request (rule G14). Returns false when that took longer than `patience`.
     pub async fn applied(&self, sequence: u64, patience: Duration) -> bool {
@@ -176,7 +181,7 @@ impl Views {
         issuer: &IssuerId,
         serial: &Serial,
     ) -> Result<(), StorageError> {
-        let Some(key_hash) = self.issuers.load().key_hash.get(issuer).copied() else {
+        let Some(key_hash) = self.issuer_key_hash(issuer) else {
             return Err(StorageError::Corrupt(format!("a certificate of the unknown issuer {issuer}")));
         };
         let Some(record) = store.certificate(issuer, serial).await? else { return Ok(()) };

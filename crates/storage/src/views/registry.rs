@@ -30,8 +30,4 @@ impl Registry for Views {
     fn revocation(&self, issuer_key_hash: &IssuerKeyHash, serial: &Serial) -> Option<RevocationReason> {
         self.revoked.get(&(*issuer_key_hash, *serial)).map(|revoked| revoked.reason)
     }
-
-    fn token_revoked(&self, _token_id: &str) -> bool {
-        false
-    }
 }
