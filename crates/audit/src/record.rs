@@ -4,7 +4,7 @@
 //! {"seq":7,"prev":"9f86d0…","ref":"01JZ8Q0M3T4V6X8Z0A2C4E6G8J","at":"2026-11-22T08:00:00Z","action":"token_issued",…}
 //! ```
 //! `prev` is SHA-256 over the octets of the previous line without its line end; 64 zeros in the first record. The
-//! order of the first three members is fixed: the readers find them without parsing the line.
+//! order of the first three members is fixed: the readers find them without parsing the line. A line is printable ASCII.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use countersign_model::audit::{AuditAction, AuditEvent};
@@ -201,10 +201,33 @@ impl Head {
             out.truncate(start);
             return Err(error);
         }
+        if out[start..].iter().any(|octet| !(b' '..=b'~').contains(octet)) {
+            let escaped = escape(&out[start..]);
+            out.truncate(start);
+            out.extend_from_slice(&escaped);
+        }
         let hash = RecordHash::of(&out[start..]);
         out.push(b'\n');
         Ok(Head { sequence, hash })
     }
+}
+
+/// A line is printable ASCII: what a caller chose cannot steer the terminal of who reads the file (rule G11). JSON's own
+/// escapes leave DEL, the C1 controls and the bidirectional overrides as they are. Outside of strings there is no other
+/// character to begin with, so an escape is always within one.
+fn escape(line: &[u8]) -> Vec<u8> {
+    let mut escaped = Vec::with_capacity(line.len() * 2);
+    for character in String::from_utf8_lossy(line).chars() {
+        match character {
+            ' '..='~' => escaped.push(character as u8),
+            _ => {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    escaped.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
+                }
+            }
+        }
+    }
+    escaped
 }
 
 /// The first three members of a line, read without parsing it.

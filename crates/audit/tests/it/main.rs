@@ -40,7 +40,7 @@ fn event(at: Timestamp, client: &str) -> AuditEvent {
         route: Some("data".into()),
         method: Some("GET".into()),
         path: Some("/data/accounts".into()),
-        detail: Some("a name with \"quotes\", a \\ and a line end\n".into()),
+        detail: Some("\"quotes\", \\, a line end\n, \u{1b}[2J, \u{7f}, \u{9b}31m, \u{202e}, ü and 🔑".into()),
         ..Facts::default()
     };
     let (reference, reason) = (Reference::generate(at, &RNG), ReasonCode::TokenCertificateMismatch);

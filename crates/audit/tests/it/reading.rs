@@ -78,13 +78,14 @@ fn records_are_listed_newest_first_and_filtered() {
 }
 
 #[test]
-fn what_a_record_says_comes_back_as_it_was() {
+fn rule_g11_what_a_caller_chose_forges_no_record_and_steers_no_terminal() {
     let directory = directory();
     let mut log = AuditLog::open(directory.path(), LogSettings::default(), None, T0, &RNG).unwrap();
     let event = event(T0, "acme-pay");
     log.append(&mut [Entry::from(event.clone())].into(), T0).unwrap();
     let line = std::fs::read_to_string(&segments(directory.path())[0]).unwrap();
-    assert_eq!(line.matches('\n').count(), 1, "a line end in a value is escaped");
+    let line = line.strip_suffix('\n').unwrap();
+    assert!(line.bytes().all(|octet| (b' '..=b'~').contains(&octet)), "{line:?}");
     assert_eq!(find(directory.path(), event.reference).unwrap()[0].event, event);
 }
 
