@@ -2,7 +2,7 @@
 
 use super::console::Console;
 use super::failure::{Exit, Failure};
-use crate::config::{self, ConfigError, Configuration};
+use crate::config::{self, Configuration};
 use crate::system::SystemEnvironment;
 use clap::Subcommand;
 use serde_json::json;
@@ -45,14 +45,7 @@ pub(crate) fn load(path: &Path, console: Console) -> Result<Configuration, Failu
     config::load(path, &SystemEnvironment).map_err(|error| {
         let mut failure = Failure::new(Exit::Refused, error.to_string());
         failure.shown = Some(error.render(console.error_colour()));
-        if let ConfigError::Mistakes { mistakes, source_text, .. } = &error {
-            let lines = mistakes.iter().map(|mistake| {
-                let line =
-                    source_text.get(..mistake.span.start).unwrap_or_default().matches('\n').count() + 1;
-                format!("line {line}: {}: {}", mistake.message, mistake.reason)
-            });
-            failure.why = Some(lines.collect::<Vec<_>>().join("; "));
-        }
+        failure.why = Some(error.lines().join("; "));
         failure
     })
 }

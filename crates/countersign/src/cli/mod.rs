@@ -14,11 +14,15 @@ mod console;
 mod explain;
 mod failure;
 mod human;
+mod init;
 mod man;
+mod quickstart;
+mod serve;
 mod token_key;
 
 pub use admin_client::DEFAULT_DIR;
 pub use console::Console;
+pub(crate) use failure::error_chain;
 pub use failure::{Exit, Failure};
 
 use clap::{Parser, Subcommand};
@@ -38,6 +42,12 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Make demo partners and a demo API, start everything, and print calls to paste
+    Quickstart(quickstart::Quickstart),
+    /// Make a directory with all that a server needs
+    Init(init::Init),
+    /// Run the server: gateway, authorization server, certificate authority
+    Serve(serve::Serve),
     /// Check the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -77,6 +87,9 @@ pub fn run() -> ExitCode {
 impl Command {
     fn run(self, console: Console) -> Result<(), Failure> {
         match self {
+            Self::Quickstart(quickstart) => quickstart.run(console),
+            Self::Init(init) => init.run(console),
+            Self::Serve(serve) => serve.run(console),
             Self::Config(command) => command.run(console),
             Self::Explain(explain) => explain.run(console),
             Self::Client(command) => command.run(console),

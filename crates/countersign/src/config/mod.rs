@@ -110,6 +110,20 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
+    /// One line for each mistake, for logs and programs.
+    pub fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Unreadable { .. } => vec![self.to_string()],
+            Self::Mistakes { source_text, mistakes, .. } => {
+                let line = |at: usize| source_text.get(..at).unwrap_or_default().matches('\n').count() + 1;
+                let one = |mistake: &Mistake| {
+                    format!("line {}: {}: {}", line(mistake.span.start), mistake.message, mistake.reason)
+                };
+                mistakes.iter().map(one).collect()
+            }
+        }
+    }
+
     /// The error as people read it: each mistake as a compiler would show it, and their number.
     pub fn render(&self, colour: Colour) -> String {
         match self {

@@ -39,6 +39,8 @@ section! {
         concurrent_streams: NonZeroU32 = Default("128");
         /// HTTP/2 streams that a caller may reset before they have begun (CVE-2023-44487); more end the connection.
         stream_resets: NonZeroU32 = Default("20");
+        /// HTTP/2 requests within one second that a caller may take back before they are answered; more cut the connection.
+        resets_per_second: NonZeroU32 = Default("100");
     }
 }
 
@@ -61,6 +63,7 @@ pub struct Limits {
     pub connections_per_client: usize,
     pub concurrent_streams: u32,
     pub stream_resets: usize,
+    pub resets_per_second: u32,
 }
 
 /// The largest head that is held in memory before anything is known about the caller.
@@ -90,6 +93,7 @@ impl LimitsSection {
             connections_per_client: count(*self.connections_per_client.value()?),
             concurrent_streams: self.concurrent_streams.value()?.get(),
             stream_resets: count(*self.stream_resets.value()?),
+            resets_per_second: self.resets_per_second.value()?.get(),
         })
     }
 }

@@ -4,12 +4,15 @@ use super::admin::Admin;
 use super::unique_names;
 use crate::config::Surroundings;
 use crate::config::mistake::{Mistake, Mistakes};
-use crate::config::reader::{At, Given, list, section};
+use crate::config::reader::{At, Given, Value, list, section};
 use crate::config::secret_ref::SecretRef;
-use crate::config::values::{FileRef, HostName, Name, Origin, words};
+use crate::config::values::{FileRef, HostName, Name, Origin, read_word, words};
+use countersign_gateway::settings::ClientCertificateRequest;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use toml::Spanned;
+use toml::de::DeValue;
 
 section! {
     /// An address with what is served there. A change of name or address needs a restart, the rest is live.
@@ -38,20 +41,18 @@ section! {
         ca: Vec<At<HostName>> = Optional;
         /// A PEM file with the certificate and its intermediates. Read again on reload.
         chain: FileRef = Optional;
-        /// The private key of `chain`: PKCS#8 in PEM, by reference.
+        /// The private key of `chain`, PKCS#8 in PEM: `file:PATH` or `cred:NAME`, readable by its owner only.
         key: SecretRef = Optional;
     }
 }
 
-words! {
-    /// What TLS asks of a caller.
-    ClientCertificateRequest {
-        /// Nothing.
-        Off = "off",
-        /// A certificate, and goes on without one.
-        Optional = "optional",
-        /// A certificate, and ends the handshake without one.
-        Required = "required",
+impl Value for ClientCertificateRequest {
+    fn kind() -> String {
+        "`off`, `optional`, `required`".to_owned()
+    }
+    fn read(value: &Spanned<DeValue<'_>>, out: &mut Mistakes) -> Option<Self> {
+        let words = [("off", Self::Off), ("optional", Self::Optional), ("required", Self::Required)];
+        read_word(value, &words, out)
     }
 }
 
@@ -276,7 +277,7 @@ impl CertificateSection {
             }
             (Given::Absent, Given::Is(chain), Given::Is(key)) => {
                 let chain = existing_file(chain, around, out);
-                let key = existing_secret(key, around, out);
+                let key = existing_key(key, around, out);
                 Some(CertificateSource::Files { chain: chain?, key: key? })
             }
             (Given::Broken, ..) | (_, Given::Broken, _) | (.., Given::Broken) => None,
@@ -305,17 +306,23 @@ fn existing_file(file: &At<FileRef>, around: &Surroundings<'_>, out: &mut Mistak
     None
 }
 
-fn existing_secret(
-    secret: &At<SecretRef>,
-    around: &Surroundings<'_>,
-    out: &mut Mistakes,
-) -> Option<SecretRef> {
-    let reference = secret.value.clone().relative_to(&around.base);
-    // Read once to see that it can be read; the value is dropped, and so wiped, at once.
-    match reference.read(around.environment) {
-        Ok(_) => Some(reference),
+fn existing_key(secret: &At<SecretRef>, around: &Surroundings<'_>, out: &mut Mistakes) -> Option<SecretRef> {
+    let refused = |reason: String| Mistake::new(secret.span.clone(), "the private key is not there", reason);
+    match secret.value.clone().relative_to(&around.base).path(around.environment) {
+        Ok(Some(path)) if path.is_file() => Some(SecretRef::File(path)),
+        Ok(Some(path)) => {
+            out.add(refused(format!("{} is no file", path.display())));
+            None
+        }
+        Ok(None) => {
+            let reason = "the environment of a process is read by others too easily";
+            let mistake =
+                Mistake::new(secret.span.clone(), "a private key in an environment variable", reason);
+            out.add(mistake.help("use file:PATH or cred:NAME"));
+            None
+        }
         Err(error) => {
-            out.add(Mistake::new(secret.span.clone(), "the private key is not there", error.to_string()));
+            out.add(refused(error.to_string()));
             None
         }
     }

@@ -1,10 +1,11 @@
 //! `[[routes]]`: what is protected, and how.
 
-use super::listeners::{ClientCertificateRequest, Listener, Serve};
+use super::listeners::{Listener, Serve};
 use super::{unique_names, unknown_name};
 use crate::config::mistake::{Mistake, Mistakes};
 use crate::config::reader::{At, Given, Value, list, section, similar};
 use crate::config::values::{Name, Period, read_word};
+use countersign_gateway::settings::ClientCertificateRequest;
 use countersign_model::{ClientId, Environment, Scope};
 use countersign_policy::Route;
 use countersign_policy::rate_limit::Limit;

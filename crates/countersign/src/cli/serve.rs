@@ -1,0 +1,156 @@
+//! `countersign serve`, and what `quickstart` shares with it: a server from its start to its orderly end.
+
+use super::config::load;
+use super::console::Console;
+use super::failure::{Exit, Failure, error_chain};
+use crate::config::{self, Configuration};
+use crate::logging::{self, LogHandle};
+use crate::setup::master_key;
+use crate::system::{SystemClock, SystemEnvironment};
+use crate::wiring::{Installation, Server};
+use clap::Args;
+use countersign_keys::SystemRng;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = "countersign.toml", env = "COUNTERSIGN_CONFIG")]
+    config: PathBuf,
+}
+
+impl Serve {
+    pub(crate) fn run(self, console: Console) -> Result<(), Failure> {
+        let configuration = load(&self.config, console)?;
+        let log = logging::init(&configuration.log);
+        runtime()?.block_on(async {
+            if let Some(path) = master_key::ensure(&configuration)? {
+                let path = path.display();
+                console.progress(&format!(
+                    "a new master key is in {path}: keep it apart from the data and its backups"
+                ));
+            }
+            let signals = Signals::new()?;
+            let installation = open(&configuration).await?;
+            let ready = json!({
+                "issuer": configuration.issuer,
+                "admin": format!("http://{}", configuration.admin.listen),
+                "listeners": configuration.listeners.iter().map(|listener| json!({
+                    "name": listener.name.as_str(), "address": listener.address,
+                })).collect::<Vec<_>>(),
+            });
+            let issuer = configuration.issuer.clone();
+            let server = start(configuration, installation).await?;
+            if console.is_json() {
+                console.answer(&ready, String::new)?;
+            } else {
+                console.progress(&format!("ready: {issuer}"));
+            }
+            until_stopped(server, signals, &self.config, &log, console).await
+        })
+    }
+}
+
+/// The runtime of everything but the data path, which has its own (design, decision 2).
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
+    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    built.map_err(|error| Failure::new(Exit::Refused, "no runtime").why(config::in_words(&error)))
+}
+
+/// Opens database, keys and authority.
+pub(crate) async fn open(configuration: &Configuration) -> Result<Installation, Failure> {
+    let (clock, rng) = (Arc::new(SystemClock), Arc::new(SystemRng));
+    let opened = Installation::open(configuration, &SystemEnvironment, clock, rng).await;
+    opened.map_err(|error| {
+        Failure::new(Exit::Refused, "the installation does not open").why(error_chain(&error))
+    })
+}
+
+/// Starts the server; every listener is bound when this returns.
+pub(crate) async fn start(
+    configuration: Configuration,
+    installation: Installation,
+) -> Result<Server, Failure> {
+    let started = Server::start(configuration, installation).await;
+    started.map_err(|error| Failure::new(Exit::Refused, "the server does not start").why(error_chain(&error)))
+}
+
+/// The signals of a server, listened to before it starts: none may end it half-way.
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    pub(crate) fn new() -> Result<Self, Failure> {
+        let listen = |kind| {
+            signal(kind)
+                .map_err(|error| Failure::new(Exit::Refused, "no signals").why(config::in_words(&error)))
+        };
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// Serves until Ctrl-C or SIGTERM, reloads on SIGHUP, and ends in order. A second signal ends at once.
+pub(crate) async fn until_stopped(
+    server: Server,
+    mut signals: Signals,
+    config: &Path,
+    log: &LogHandle,
+    console: Console,
+) -> Result<(), Failure> {
+    loop {
+        tokio::select! {
+            _ = signals.interrupt.recv() => break,
+            _ = signals.terminate.recv() => break,
+            _ = signals.hangup.recv() => reload(&server, config, log).await,
+        }
+    }
+    console.progress("stopping: requests in flight end first; once more stops at once");
+    tokio::select! {
+        stopped = server.shutdown() => stopped.map_err(|error| {
+            Failure::new(Exit::Refused, "the server did not end in order").why(error_chain(error.as_ref()))
+        }),
+        _ = signals.interrupt.recv() => Err(ended_at_once()),
+        _ = signals.terminate.recv() => Err(ended_at_once()),
+    }
+}
+
+fn ended_at_once() -> Failure {
+    Failure::new(Exit::Refused, "ended at once").why("it was asked to twice; requests in flight were cut")
+}
+
+/// Takes over the file, or keeps what runs and says why (design, decision 24).
+async fn reload(server: &Server, path: &Path, log: &LogHandle) {
+    match config::load(path, &SystemEnvironment) {
+        Ok(configuration) => {
+            let level = configuration.log.level;
+            match server.reload(configuration).await {
+                Ok(()) => {
+                    log.set_level(level);
+                    tracing::info!(file = %path.display(), "the configuration was reloaded");
+                }
+                Err(error) => {
+                    tracing::error!(
+                        error = error_chain(&error),
+                        "the configuration was refused; the one from before keeps running"
+                    );
+                }
+            }
+        }
+        Err(error) => {
+            server.refuse_reload(error.to_string());
+            let mistakes = error.lines().join("; ");
+            tracing::error!(%error, mistakes, "the configuration was refused; the one from before keeps running");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The operational log, on standard error: one line for people on a terminal, JSON lines with OpenTelemetry field names
+//! otherwise. Audit is its own stream (`audit`); what is lost here is lost.
+
+use crate::config::sections::log::{Log, LogFormat, LogLevel};
+use crate::system::SystemClock;
+use countersign_model::Clock;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::IsTerminal;
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, reload};
+
+/// Changes the level of the running log.
+#[derive(Debug, Clone)]
+pub struct LogHandle(reload::Handle<LevelFilter, Registry>);
+
+impl LogHandle {
+    /// Sets the level, as a reload of the configuration does.
+    pub fn set_level(&self, level: LogLevel) {
+        // It fails only when the log itself is gone.
+        let _ = self.0.modify(|filter| *filter = filter_of(level));
+    }
+}
+
+/// Starts the log of this process. A second start changes nothing.
+pub fn init(log: &Log) -> LogHandle {
+    let (filter, handle) = reload::Layer::new(filter_of(log.level));
+    let human = match log.format {
+        LogFormat::Human => true,
+        LogFormat::Json => false,
+        LogFormat::Auto => std::io::stderr().is_terminal(),
+    };
+    let to_stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(filter);
+    // The only failure is that there is a log already.
+    let _ = if human {
+        registry.with(to_stderr.event_format(Human)).try_init()
+    } else {
+        registry
+            .with(to_stderr.json().flatten_event(true).with_current_span(false).with_span_list(false))
+            .try_init()
+    };
+    LogHandle(handle)
+}
+
+fn filter_of(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+    }
+}
+
+/// `12:04:11 DENY  GET /data/accounts  401 token_certificate_mismatch  client=acme-pay cert=77d0…18aa  ref=01JZ…`
+struct Human;
+
+impl<S, N> FormatEvent<S, N> for Human
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let now = SystemClock.now().to_string();
+        let time = now.get(11..19).unwrap_or(&now);
+        writeln!(out, "{time} {}", line(*event.metadata().level(), fields))
+    }
+}
+
+/// One event as people read it. Control characters are spaces: nothing in a log moves the cursor (rule G11).
+fn line(level: Level, fields: Fields) -> String {
+    let text = if fields.message == "DENY" { denial(fields) } else { other(level, fields) };
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+fn denial(mut fields: Fields) -> String {
+    let mut take = |name: &str| fields.named.remove(name).unwrap_or_default();
+    let request = format!("{} {}", take("http.request.method"), take("url.path"));
+    let outcome = format!("{} {}", take("http.response.status_code"), take("countersign.reason"));
+    let mut who = Vec::new();
+    for (label, field) in [("client", "countersign.client.id"), ("cert", "countersign.certificate")] {
+        let value = take(field);
+        if !value.is_empty() {
+            who.push(format!("{label}={value}"));
+        }
+    }
+    let parts = [
+        "DENY".to_owned(),
+        request.trim().to_owned(),
+        outcome,
+        who.join(" "),
+        format!("ref={}", take("countersign.ref")),
+    ];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")
+}
+
+fn other(level: Level, fields: Fields) -> String {
+    let named = fields.named.iter().map(|(name, value)| format!("  {name}={value}"));
+    format!("{level:<5} {}{}", fields.message, named.collect::<String>())
+}
+
+#[derive(Debug, Default)]
+struct Fields {
+    message: String,
+    named: BTreeMap<&'static str, String>,
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.keep(field, value.to_owned());
+    }
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.keep(field, format!("{value:?}"));
+    }
+}
+
+impl Fields {
+    fn keep(&mut self, field: &Field, value: String) {
+        if field.name() == "message" {
+            self.message = value;
+        } else {
+            self.named.insert(field.name(), value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(message: &str, named: &[(&'static str, &str)]) -> Fields {
+        let named = named.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        Fields { message: message.to_owned(), named }
+    }
+
+    #[test]
+    fn a_denial_is_one_line() {
+        let fields = fields(
+            "DENY",
+            &[
+                ("http.request.method", "GET"),
+                ("url.path", "/data/accounts"),
+                ("http.response.status_code", "401"),
+                ("countersign.reason", "token_certificate_mismatch"),
+                ("countersign.client.id", "acme-pay"),
+                ("countersign.certificate", "77d0…18aa"),
+                ("countersign.ref", "01JZ8Q0M3T4V6X8Z0A2C4E6G8J"),
+            ],
+        );
+        assert_eq!(
+            line(Level::INFO, fields),
+            "DENY  GET /data/accounts  401 token_certificate_mismatch  client=acme-pay cert=77d0…18aa  ref=01JZ8Q0M3T4V6X8Z0A2C4E6G8J"
+        );
+    }
+
+    #[test]
+    fn rule_g11_other_lines_carry_their_fields_and_no_control_characters() {
+        let fields = fields("accept failed", &[("error", "a\u{1b}[2Jb"), ("listener", "public")]);
+        assert_eq!(line(Level::WARN, fields), "WARN  accept failed  error=a [2Jb  listener=public");
+    }
+}

@@ -1,0 +1,342 @@
+//! The directory of an installation: private, locked while it is used, and removable without a trace of it or a scratch
+//! on anything else.
+
+use crate::cli::{Exit, Failure};
+use serde::{Deserialize, Serialize};
+use std::fs::{DirBuilder, File, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// The file that says what was made.
+const MADE: &str = "made.json";
+/// The database's lock (`storage-sql`): whoever serves from the directory holds it.
+const DATABASE_LOCK: &str = "countersign.db.lock";
+/// Directories, each with the beginning and the end of the names of the files that we make in it.
+const DIRECTORIES: [(&str, &str, &str); 1] = [("audit", "audit-", ".jsonl")];
+
+/// A directory that is ours alone while this value lives.
+#[derive(Debug)]
+pub struct Directory {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// What was made, and for which port: written before anything else, so that also a start that was cut short is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Made {
+    /// The command that made it: `quickstart` or `init`.
+    pub command: String,
+    /// The gateway's port. Issuer, certificates and CRL addresses carry it, so it never changes.
+    pub port: u16,
+    /// Names of files in the directory.
+    pub files: Vec<String>,
+    /// Names of directories in it; of their content only what bears the names that we give is removed.
+    pub directories: Vec<String>,
+    /// The master key, which is kept apart from the data.
+    pub master_key: PathBuf,
+}
+
+/// Files that `init` makes, and the database with what belongs to it.
+pub const FILES: [&str; 8] = [
+    "countersign.toml",
+    "admin.token",
+    "ca.crt",
+    "countersign.db",
+    "countersign.db-wal",
+    "countersign.db-shm",
+    "countersign.db-journal",
+    DATABASE_LOCK,
+];
+
+impl Directory {
+    /// Makes the directory with mode 0700 unless it is there, and locks it.
+    ///
+    /// # Errors
+    /// When somebody else uses it, when it holds things that we did not make, or when the system refuses.
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        let path = std::path::absolute(path).map_err(|error| Failure::file("used", path, &error))?;
+        if !path.is_dir() {
+            let made = DirBuilder::new().mode(0o700).recursive(true).create(&path);
+            made.map_err(|error| Failure::file("made", &path, &error))?;
+        }
+        let directory = Self { _lock: lock(&path)?, path };
+        if directory.made()?.is_none() && !directory.is_empty()? {
+            let failure = Failure::new(Exit::Refused, format!("{} is not empty", directory.path.display()));
+            return Err(failure
+                .why("it was not made by countersign, and nothing of others is touched")
+                .action("choose another directory with --dir"));
+        }
+        directory.restrict()?;
+        Ok(directory)
+    }
+
+    /// Its absolute path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The absolute path of the file `name` in it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Where its master key is: beside it, so that a copy of the directory alone opens nothing.
+    pub fn master_key(&self) -> PathBuf {
+        let mut name = self.path.as_os_str().to_owned();
+        name.push("-master.key");
+        name.into()
+    }
+
+    /// What was made in it, if anything was.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read.
+    pub fn made(&self) -> Result<Option<Made>, Failure> {
+        let path = self.file(MADE);
+        match std::fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| {
+                Failure::new(Exit::Refused, format!("{} is not understood", path.display()))
+                    .why(error.to_string())
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Failure::file("read", &path, &error)),
+        }
+    }
+
+    /// Says what is about to be made. Before the first file: otherwise a cut start would leave what nobody may remove.
+    ///
+    /// # Errors
+    /// When the file cannot be written, or a master key is there that belongs to something else.
+    pub fn announce(&self, command: &str, port: u16, more_files: &[String]) -> Result<Made, Failure> {
+        if let Some(made) = self.made()? {
+            return Ok(made);
+        }
+        let master_key = self.master_key();
+        if master_key.symlink_metadata().is_ok() {
+            let failure = Failure::new(Exit::Refused, format!("{} exists already", master_key.display()));
+            return Err(failure
+                .why("it may be the only key to other data, and is not overwritten")
+                .action("move it away, or choose another directory with --dir"));
+        }
+        let files = FILES.iter().map(|name| (*name).to_owned()).chain(more_files.iter().cloned()).collect();
+        let directories = DIRECTORIES.iter().map(|(name, ..)| (*name).to_owned()).collect();
+        let made = Made { command: command.to_owned(), port, files, directories, master_key };
+        let path = self.file(MADE);
+        let text = serde_json::to_vec_pretty(&made).map_err(|error| {
+            Failure::new(Exit::Refused, "made.json cannot be written").why(error.to_string())
+        })?;
+        write_new(&path, &text)?;
+        Ok(made)
+    }
+
+    /// Removes what was made, and nothing else; the directory too when nothing else is in it. Returns what stays.
+    ///
+    /// # Errors
+    /// When a process uses it, or when something cannot be removed.
+    pub fn clean(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+        let nothing =
+            || Failure::new(Exit::NotFound, format!("there is nothing of countersign in {}", path.display()));
+        if !path.is_dir() {
+            return Err(nothing());
+        }
+        let path = std::path::absolute(path).map_err(|error| Failure::file("used", path, &error))?;
+        let directory = Self { _lock: lock(&path)?, path: path.clone() };
+        let made = directory.made()?.ok_or_else(nothing)?;
+        // A `serve` on the configuration in the directory holds the database's lock, not the directory's.
+        let database_lock = lock_if_there(&directory.file(DATABASE_LOCK), &path)?;
+        for name in &made.directories {
+            directory.clean_subdirectory(name)?;
+        }
+        for name in made.files.iter().filter(|name| is_plain_name(name)) {
+            remove_file(&directory.file(name))?;
+        }
+        // Only the one that this directory's name gives: a changed made.json must not lead anywhere else.
+        if made.master_key == directory.master_key() {
+            remove_file(&made.master_key)?;
+        }
+        remove_file(&directory.file(MADE))?;
+        drop(database_lock);
+        let left = directory.entries()?;
+        if left.is_empty() {
+            std::fs::remove_dir(&path).map_err(|error| Failure::file("removed", &path, &error))?;
+        }
+        Ok(left)
+    }
+
+    fn clean_subdirectory(&self, name: &str) -> Result<(), Failure> {
+        let Some((name, begin, end)) = DIRECTORIES.into_iter().find(|(known, ..)| *known == name) else {
+            return Ok(());
+        };
+        let path = self.file(name);
+        let entries = match std::fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(Failure::file("read", &path, &error)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(|error| Failure::file("read", &path, &error))?;
+            let ours =
+                entry.file_name().to_str().is_some_and(|name| name.starts_with(begin) && name.ends_with(end));
+            if ours {
+                remove_file(&entry.path())?;
+            }
+        }
+        match std::fs::remove_dir(&path) {
+            Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => {
+                Err(Failure::file("removed", &path, &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn entries(&self) -> Result<Vec<PathBuf>, Failure> {
+        let read = std::fs::read_dir(&self.path)
+            .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>());
+        read.map_err(|error| Failure::file("read", &self.path, &error))
+    }
+
+    fn is_empty(&self) -> Result<bool, Failure> {
+        Ok(self.entries()?.is_empty())
+    }
+
+    /// Keys and secrets lie in it.
+    fn restrict(&self) -> Result<(), Failure> {
+        let restricted = std::fs::set_permissions(&self.path, std::fs::Permissions::from_mode(0o700));
+        restricted.map_err(|error| Failure::file("made private", &self.path, &error))
+    }
+}
+
+/// Writes a file that must not be there yet.
+///
+/// # Errors
+/// When it is, or the system refuses.
+pub fn write_new(path: &Path, content: &[u8]) -> Result<(), Failure> {
+    use std::io::Write;
+    let written = File::create_new(path).and_then(|mut file| {
+        file.write_all(content)?;
+        file.sync_all()
+    });
+    written.map_err(|error| Failure::file("written", path, &error))
+}
+
+/// The lock is on the directory itself: it needs no file, and goes with the process however that ends.
+fn lock(path: &Path) -> Result<File, Failure> {
+    let file = File::open(path).map_err(|error| Failure::file("used", path, &error))?;
+    try_lock(&file, path)?;
+    Ok(file)
+}
+
+fn lock_if_there(lock: &Path, directory: &Path) -> Result<Option<File>, Failure> {
+    match File::open(lock) {
+        Ok(file) => try_lock(&file, directory).map(|()| Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::file("used", lock, &error)),
+    }
+}
+
+fn try_lock(file: &File, directory: &Path) -> Result<(), Failure> {
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => {
+            let failure = Failure::new(Exit::Refused, format!("{} is in use", directory.display()));
+            failure
+                .why("another countersign runs on it")
+                .action("stop it, or choose another directory with --dir")
+        }
+        TryLockError::Error(error) => Failure::file("locked", directory, &error),
+    })
+}
+
+fn remove_file(path: &Path) -> Result<(), Failure> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Failure::file("removed", path, &error)),
+        _ => Ok(()),
+    }
+}
+
+fn is_plain_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains('/') && name != "." && name != ".."
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fill(directory: &Directory) {
+        directory.announce("quickstart", 8443, &["a.key".to_owned()]).unwrap();
+        for name in ["countersign.toml", "a.key"] {
+            std::fs::write(directory.file(name), "x").unwrap();
+        }
+        std::fs::write(directory.master_key(), "x").unwrap();
+        std::fs::create_dir(directory.file("audit")).unwrap();
+        std::fs::write(directory.file("audit").join("audit-1-2.jsonl"), "x").unwrap();
+    }
+
+    #[test]
+    fn the_directory_is_private_and_one_process_at_a_time_uses_it() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("data");
+        let directory = Directory::open(&path).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        assert!(Directory::open(&path).unwrap_err().what.ends_with("is in use"));
+        assert!(Directory::clean(&path).unwrap_err().what.ends_with("is in use"));
+        drop(directory);
+        Directory::open(&path).unwrap();
+    }
+
+    #[test]
+    fn cleaning_removes_what_was_made_and_nothing_else() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("data");
+        let directory = Directory::open(&path).unwrap();
+        fill(&directory);
+        let others = [directory.file("notes.txt"), directory.file("audit").join("notes.txt")];
+        others.iter().for_each(|other| std::fs::write(other, "mine").unwrap());
+        drop(directory);
+
+        let left = Directory::clean(&path).unwrap();
+        assert_eq!(left.len(), 2, "{left:?}");
+        assert!(others.iter().all(|other| other.exists()));
+        assert!(!parent.path().join("data-master.key").exists());
+
+        others.iter().for_each(|other| std::fs::remove_file(other).unwrap());
+        std::fs::remove_dir(path.join("audit")).unwrap();
+        let directory = Directory::open(&path).unwrap();
+        fill(&directory);
+        drop(directory);
+        assert_eq!(Directory::clean(&path).unwrap(), [""; 0].map(PathBuf::from));
+        assert!(!path.exists());
+        assert_eq!(Directory::clean(&path).unwrap_err().exit, Exit::NotFound);
+    }
+
+    #[test]
+    fn a_changed_list_does_not_lead_cleaning_astray() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("data");
+        let (outside, inside) = (parent.path().join("precious"), "../precious".to_owned());
+        std::fs::write(&outside, "x").unwrap();
+        let directory = Directory::open(&path).unwrap();
+        let mut made = directory.announce("quickstart", 8443, &[]).unwrap();
+        made.files.push(inside);
+        made.directories.push("..".to_owned());
+        made.master_key = outside.clone();
+        std::fs::write(directory.file(MADE), serde_json::to_vec(&made).unwrap()).unwrap();
+        drop(directory);
+        Directory::clean(&path).unwrap();
+        assert!(outside.exists());
+    }
+
+    #[test]
+    fn a_directory_of_others_and_a_key_of_others_are_left_alone() {
+        let parent = tempfile::tempdir().unwrap();
+        std::fs::write(parent.path().join("notes.txt"), "mine").unwrap();
+        assert!(Directory::open(parent.path()).unwrap_err().what.ends_with("is not empty"));
+        assert_eq!(Directory::clean(parent.path()).unwrap_err().exit, Exit::NotFound);
+
+        let path = parent.path().join("data");
+        std::fs::write(parent.path().join("data-master.key"), "x").unwrap();
+        let directory = Directory::open(&path).unwrap();
+        assert!(directory.announce("init", 8443, &[]).unwrap_err().what.ends_with("exists already"));
+    }
+}
