@@ -17,8 +17,11 @@ pub(crate) struct Admission(());
 #[derive(Debug, Default)]
 pub(crate) struct RateLimits {
     arrivals: DashMap<Key, AtomicU64>,
+    swept_ns: AtomicU64,
     epoch: OnceLock<Instant>,
 }
+
+const SWEEP_INTERVAL_NS: u64 = 60_000_000_000;
 
 /// A client on a route. The route's name is the operator's own word, so its plain hash stands for it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -63,9 +66,16 @@ impl RateLimits {
         }
     }
 
-    /// Forgets who has not called for so long that nothing is left of it.
+    /// Forgets who has not called for so long that nothing is left of it. Every worker asks; one of them does it, at
+    /// most once a minute.
     pub(crate) fn sweep(&self) {
         let now_ns = self.nanoseconds(Instant::now());
+        let swept_ns = self.swept_ns.load(Ordering::Relaxed);
+        if now_ns < swept_ns.saturating_add(SWEEP_INTERVAL_NS)
+            || self.swept_ns.compare_exchange(swept_ns, now_ns, Ordering::Relaxed, Ordering::Relaxed).is_err()
+        {
+            return;
+        }
         self.arrivals.retain(|_, arrival| arrival.load(Ordering::Relaxed) > now_ns);
     }
 
@@ -104,7 +114,7 @@ mod tests {
         let denial = count(&a, "data").unwrap_err();
         assert_eq!(denial, Denial::new(ReasonCode::RateLimited).retry_after_s(10).client(Some(a.clone())));
         assert!(count(&b, "data").is_ok() && count(&a, "pay").is_ok());
-        tokio::time::advance(Duration::from_secs(10)).await;
+        tokio::time::advance(Duration::from_secs(70)).await;
         limits.sweep();
         assert!(limits.arrivals.is_empty());
         assert!(count(&a, "data").is_ok());

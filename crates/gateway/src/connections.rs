@@ -4,6 +4,7 @@
 //! is answered with 401. Then its task is dropped, running streams included: hyper's graceful shutdown alone would let a
 //! streaming answer go on for ever (measured).
 
+use crate::forward::Forwarded;
 use crate::guard::Exchange;
 use crate::guard::timer::Timer;
 use countersign_model::{ClientId, IssuerId, Serial};
@@ -54,6 +55,7 @@ pub(crate) struct Connection {
     /// What guard and service tell each other.
     pub(crate) exchange: Rc<Exchange>,
     clients: RefCell<Vec<ClientId>>,
+    forwarded: RefCell<Option<Rc<Forwarded>>>,
     /// Since when resets are counted, and how many there were.
     resets: Cell<Option<(Instant, u32)>>,
     order: Cell<Order>,
@@ -86,6 +88,7 @@ impl Connection {
             over_limit: Cell::new(false),
             exchange: Rc::default(),
             clients: RefCell::default(),
+            forwarded: RefCell::default(),
             resets: Cell::new(None),
             order: Cell::new(Order::None),
             cut_at: Cell::new(None),
@@ -98,6 +101,15 @@ impl Connection {
         let mut clients = self.clients.borrow_mut();
         if clients.len() < MAX_CLIENTS_NOTED && !clients.contains(client) {
             clients.push(client.clone());
+        }
+    }
+
+    /// What upstreams are told of this connection.
+    pub(crate) fn forwarded(&self, host: &str) -> Rc<Forwarded> {
+        let mut kept = self.forwarded.borrow_mut();
+        match kept.as_ref() {
+            Some(forwarded) if forwarded.is_for(host) => forwarded.clone(),
+            _ => kept.insert(Rc::new(Forwarded::new(&self.peer, self.tls, host))).clone(),
         }
     }
 

@@ -82,12 +82,11 @@ fn check_http2(parts: &Parts, limits: &Limits) -> Result<String, Denial> {
         return Err(malformed("the scheme is not https"));
     }
     let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
-    if !target.starts_with('/') && !(target == "*" && parts.method == Method::OPTIONS)
-        || !head::is_target(target)
-    {
+    let is_path = target.starts_with('/') || (target == "*" && parts.method == Method::OPTIONS);
+    if !is_path || !head::is_target(target) {
         return Err(malformed("the path is none"));
     }
-    // RFC 9110 section 6.5 of HPACK's accounting is not wanted here: what counts is what the upstream will read.
+    // As HTTP/1.1 would write it, so that one limit means the same on both.
     let bytes: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if bytes + target.len() > limits.sizes.head_bytes || parts.headers.len() > limits.sizes.header_count {
         return Err(ReasonCode::RequestHeaderTooLarge.into());

@@ -22,6 +22,7 @@ mod admission;
 mod forward;
 pub mod guard;
 mod intake;
+mod interaction_id;
 pub mod local;
 mod refusal;
 mod token_cache;

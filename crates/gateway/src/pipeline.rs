@@ -11,7 +11,7 @@ use crate::observe::Completion;
 use crate::refusal;
 use crate::settings::Snapshot;
 use crate::worker::{Listener, Worker};
-use countersign_model::{ReasonCode, Timestamp, rng};
+use countersign_model::{ReasonCode, Timestamp};
 use countersign_policy::decision::RequestCredentials;
 use countersign_policy::{Denial, Permit, Policy, Route};
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -160,7 +160,7 @@ impl Call<'_> {
         self.connection.note_client(permit.client_id());
     }
 
-    /// Rule G8: a received `x-fapi-interaction-id` is echoed, and made where there was none: a UUID of version 4.
+    /// Rule G8: a received `x-fapi-interaction-id` is echoed, and made where there was none.
     fn interaction_id(&self, headers: &HeaderMap) -> HeaderValue {
         let mut received = headers.get_all(INTERACTION_ID).iter();
         if let (Some(id), None) = (received.next(), received.next())
@@ -169,39 +169,10 @@ impl Call<'_> {
         {
             return id.clone();
         }
-        let mut octets: [u8; 16] = rng::random(self.worker.settings.rng.as_ref());
-        octets[6] = octets[6] & 0x0f | 0x40;
-        octets[8] = octets[8] & 0x3f | 0x80;
-        uuid(&octets)
+        self.worker.interaction_ids.next(self.worker.settings.rng.as_ref())
     }
 }
 
 fn found_in_body(verdict: Option<Verdict>) -> Option<Denial> {
     verdict.and_then(|verdict| verdict.get().copied()).map(Denial::from)
-}
-
-fn uuid(octets: &[u8; 16]) -> HeaderValue {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = [b'-'; 36];
-    let mut at = 0;
-    for (i, octet) in octets.iter().enumerate() {
-        if matches!(i, 4 | 6 | 8 | 10) {
-            at += 1; // the dash that is there already
-        }
-        text[at] = DIGITS[usize::from(octet >> 4)];
-        text[at + 1] = DIGITS[usize::from(octet & 15)];
-        at += 2;
-    }
-    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(""))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_uuid_is_written_as_rfc_9562_says() {
-        let octets = std::array::from_fn(|i| i as u8 * 17);
-        assert_eq!(uuid(&octets), "00112233-4455-6677-8899-aabbccddeeff");
-    }
 }

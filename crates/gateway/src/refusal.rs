@@ -25,7 +25,7 @@ pub(crate) async fn refuse(
 ) -> Response<Source> {
     let settings = &call.worker.settings;
     // Of a refused head nothing was read: what the service sees is the guard's substitute.
-    let request = call.connection.exchange.refusal(call.ordinal).is_none().then_some((method, uri));
+    let request = (!call.connection.exchange.is_substituted(call.ordinal)).then_some((method, uri));
     let event = event(call, denial, place, request);
     let reference = match settings.recorder.record_before_answer(event).await {
         Ok(reference) => reference,

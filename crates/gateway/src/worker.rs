@@ -6,6 +6,7 @@ use crate::connections::{self, Connection, Cut, Http, Register};
 use crate::forward::Pools;
 use crate::guard::Guard;
 use crate::handshake::{self, Addresses};
+use crate::interaction_id::InteractionIds;
 use crate::observe::{ListenerMetrics, Metrics};
 use crate::pipeline;
 use crate::settings::{ListenerSettings, Settings};
@@ -35,6 +36,7 @@ pub(crate) struct Worker {
     pub(crate) pools: Pools,
     pub(crate) tokens: TokenCache,
     pub(crate) metrics: Metrics,
+    pub(crate) interaction_ids: InteractionIds,
     register: Rc<Register>,
 }
 
@@ -105,6 +107,7 @@ impl Worker {
             shared,
             pools: Pools::default(),
             metrics: Metrics::default(),
+            interaction_ids: InteractionIds::default(),
             register: Rc::default(),
         }
     }

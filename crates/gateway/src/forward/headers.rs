@@ -62,7 +62,7 @@ pub(super) fn for_upstream(
     for (name, value) in identity_headers(permit, &connection.peer) {
         headers.insert(name, value);
     }
-    set_forwarded(headers, &connection.peer, connection.tls, host);
+    connection.forwarded(host).set(headers);
 }
 
 /// Makes an upstream's header fields the client's.
@@ -134,24 +134,43 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// RFC 7239, and its widespread ancestors. Inbound ones are gone: whoever is in front of us proved nothing.
-fn set_forwarded(headers: &mut HeaderMap, peer: &Peer, tls: bool, host: &str) {
-    let address = peer.address().ip().to_canonical();
-    let proto = if tls { "https" } else { "http" };
-    let (plain, node) = match address {
-        IpAddr::V4(address) => (address.to_string(), address.to_string()),
-        IpAddr::V6(address) => (address.to_string(), format!("\"[{address}]\"")),
-    };
-    let forwarded = format!("for={node};proto={proto};host=\"{host}\"");
-    // The host was checked to be one: neither quotes nor controls.
-    for (name, value) in
-        [(header::FORWARDED, forwarded), (X_FORWARDED_FOR, plain), (X_FORWARDED_HOST, host.to_owned())]
-    {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(name, value);
+/// RFC 7239, and its widespread ancestors, as they are for one connection and host. Inbound ones are gone: whoever is in
+/// front of us proved nothing. Kept with the connection, which mostly has one host.
+pub(crate) struct Forwarded {
+    host: String,
+    fields: [(HeaderName, HeaderValue); 4],
+}
+
+impl Forwarded {
+    pub(crate) fn new(peer: &Peer, tls: bool, host: &str) -> Self {
+        let address = peer.address().ip().to_canonical();
+        let proto = if tls { "https" } else { "http" };
+        let node = match address {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("\"[{address}]\""),
+        };
+        // The host was checked to be one: neither quotes nor controls.
+        let value = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
+        Self {
+            host: host.to_owned(),
+            fields: [
+                (header::FORWARDED, value(format!("for={node};proto={proto};host=\"{host}\""))),
+                (X_FORWARDED_FOR, value(address.to_string())),
+                (X_FORWARDED_HOST, value(host.to_owned())),
+                (X_FORWARDED_PROTO, HeaderValue::from_static(proto)),
+            ],
         }
     }
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
+
+    pub(crate) fn is_for(&self, host: &str) -> bool {
+        self.host == host
+    }
+
+    fn set(&self, headers: &mut HeaderMap) {
+        for (name, value) in &self.fields {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ mod headers;
 mod pool;
 mod upload;
 
-pub(crate) use headers::INTERACTION_ID;
+pub(crate) use headers::{Forwarded, INTERACTION_ID};
 pub(crate) use pool::Pools;
 
 use crate::admission::Admission;
@@ -103,7 +103,7 @@ async fn send(
     pool: &Pool,
     mut request: Request<Upload>,
     progress: Option<&Progress>,
-) -> Result<(Link, Response<Incoming>), Denial> {
+) -> Result<(Box<Link>, Response<Incoming>), Denial> {
     while let Some(link) = pool.take() {
         match exchange(link, request, progress, pool.upstream().response_timeout).await {
             Ok(done) => return Ok(done),
@@ -128,11 +128,11 @@ enum Failed {
 }
 
 async fn exchange(
-    mut link: Link,
+    mut link: Box<Link>,
     request: Request<Upload>,
     progress: Option<&Progress>,
     patience: Duration,
-) -> Result<(Link, Response<Incoming>), Failed> {
+) -> Result<(Box<Link>, Response<Incoming>), Failed> {
     let began = Instant::now();
     let mut answer = pin!(link.sender.try_send_request(request));
     let result = poll_fn(|cx| {
@@ -177,7 +177,7 @@ fn denial_of(error: &hyper::Error, progress: Option<&Progress>) -> Denial {
 /// The body of an upstream's answer. It moves its connection on, and puts it away when the answer is complete.
 pub(crate) struct UpstreamBody {
     incoming: Incoming,
-    link: Option<Link>,
+    link: Option<Box<Link>>,
     pool: Rc<Pool>,
     progress: Option<Rc<Progress>>,
     since: Option<Instant>,
@@ -193,7 +193,7 @@ pub(crate) enum UpstreamBodyError {
 }
 
 impl UpstreamBody {
-    fn new(incoming: Incoming, link: Link, pool: Rc<Pool>, progress: Option<Rc<Progress>>) -> Self {
+    fn new(incoming: Incoming, link: Box<Link>, pool: Rc<Pool>, progress: Option<Rc<Progress>>) -> Self {
         Self { incoming, link: Some(link), pool, progress, since: None }
     }
 

@@ -31,11 +31,11 @@ pub(crate) struct Pool {
 }
 
 struct Idle {
-    link: Link,
+    link: Box<Link>,
     since: Instant,
 }
 
-/// One connection: what sends on it, and what moves it.
+/// One connection: what sends on it, and what moves it. Boxed from the start: it moves with every request.
 pub(super) struct Link {
     pub(super) sender: SendRequest<Upload>,
     connection: Connection<TokioIo<TcpStream>, Upload>,
@@ -73,7 +73,7 @@ impl Pool {
     }
 
     /// A connection that was used before and is still open.
-    pub(super) fn take(&self) -> Option<Link> {
+    pub(super) fn take(&self) -> Option<Box<Link>> {
         // The one put away last: the others may then grow old and go.
         while let Some(mut idle) = self.idle.borrow_mut().pop_back() {
             if idle.since.elapsed() < self.upstream.idle_timeout && idle.link.is_usable() {
@@ -84,7 +84,7 @@ impl Pool {
     }
 
     /// Keeps a connection whose answer is complete; drops one that is not fit for another request.
-    pub(super) fn put(&self, mut link: Link) {
+    pub(super) fn put(&self, mut link: Box<Link>) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < self.upstream.max_idle && link.is_usable() {
             idle.push_back(Idle { link, since: Instant::now() });
@@ -92,7 +92,7 @@ impl Pool {
     }
 
     /// Opens a connection.
-    pub(super) async fn connect(&self) -> Result<Link, ConnectError> {
+    pub(super) async fn connect(&self) -> Result<Box<Link>, ConnectError> {
         let authority = self.upstream.authority();
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         let connecting = TcpStream::connect((host, authority.port_u16().unwrap_or(80)));
@@ -106,7 +106,7 @@ impl Pool {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(ConnectError::Http)?;
-        Ok(Link { sender, connection, timer: Timer::default(), ended: false })
+        Ok(Box::new(Link { sender, connection, timer: Timer::default(), ended: false }))
     }
 }
 

@@ -88,27 +88,22 @@ fn check_fields<'a>(
     let mut length = None;
     let mut chunked = false;
     for field in fields {
-        match field.name.len() {
-            4 if field.name.eq_ignore_ascii_case("host") => {
-                if host.replace(field.value).is_some() {
-                    return Err(ReasonCode::RequestFramingAmbiguous);
-                }
+        if field.name.eq_ignore_ascii_case("host") {
+            if host.replace(field.value).is_some() {
+                return Err(ReasonCode::RequestFramingAmbiguous);
             }
-            14 if field.name.eq_ignore_ascii_case("content-length") => {
-                // Repeated ones are refused even when equal: whoever sends them is confused or worse.
-                let value = content_length(field.value).ok_or(ReasonCode::RequestFramingAmbiguous)?;
-                if length.replace(value).is_some() {
-                    return Err(ReasonCode::RequestFramingAmbiguous);
-                }
+        } else if field.name.eq_ignore_ascii_case("content-length") {
+            // Repeated ones are refused even when equal: whoever sends them is confused or worse.
+            let value = content_length(field.value).ok_or(ReasonCode::RequestFramingAmbiguous)?;
+            if length.replace(value).is_some() {
+                return Err(ReasonCode::RequestFramingAmbiguous);
             }
-            17 if field.name.eq_ignore_ascii_case("transfer-encoding") => {
-                // RFC 9112 section 6.1: `chunked` once and last; no other coding is implemented.
-                if chunked || !field.value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(ReasonCode::RequestFramingAmbiguous);
-                }
-                chunked = true;
+        } else if field.name.eq_ignore_ascii_case("transfer-encoding") {
+            // RFC 9112 section 6.1: `chunked` once and last; no other coding is implemented.
+            if chunked || !field.value.eq_ignore_ascii_case(b"chunked") {
+                return Err(ReasonCode::RequestFramingAmbiguous);
             }
-            _ => {}
+            chunked = true;
         }
     }
     // RFC 9112 section 3.2: a request without Host, or with an invalid one, is answered with 400.

@@ -66,6 +66,7 @@ pub(crate) struct Exchange {
 struct Refused {
     ordinal: u64,
     reason: ReasonCode,
+    in_head: bool,
 }
 
 impl Exchange {
@@ -83,6 +84,11 @@ impl Exchange {
     /// Why the message with this ordinal was refused, in its head or (so far) in its body.
     pub(crate) fn refusal(&self, ordinal: u64) -> Option<ReasonCode> {
         self.refused.get().filter(|refused| refused.ordinal == ordinal).map(|refused| refused.reason)
+    }
+
+    /// Whether the service sees the substitute in the place of the message with this ordinal.
+    pub(crate) fn is_substituted(&self, ordinal: u64) -> bool {
+        self.refused.get().is_some_and(|refused| refused.ordinal == ordinal && refused.in_head)
     }
 
     /// How many messages are being answered.
@@ -220,7 +226,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     fn refuse(&mut self, reason: ReasonCode) {
         let in_head = self.framing.between_messages();
         let ordinal = self.framing.heads() + u64::from(in_head);
-        self.exchange.refused.set(Some(Refused { ordinal, reason }));
+        self.exchange.refused.set(Some(Refused { ordinal, reason, in_head }));
         self.held.truncate(self.released);
         if in_head {
             self.held.extend_from_slice(SUBSTITUTE);

@@ -153,3 +153,31 @@ async fn rule_g15_an_idle_http2_connection_is_closed() {
     assert_eq!(sender.send_request(request("/data/", &token, "")).await.unwrap().status(), 200);
     let _ = task.await;
 }
+
+#[tokio::test]
+async fn rule_g15_taking_requests_back_for_ever_cuts_the_connection() {
+    let limits = Limits { resets_per_second: 5, ..Limits::default() };
+    let world = World::start_with(Options { limits, ..Options::default() }).await;
+    let (mut sender, task) = connect(&world, Some(&world.acme)).await;
+    let token = world.token("acme-pay", Some(&world.acme));
+    // The upstream is silent, so that each is in flight when it is taken back.
+    while !task.is_finished() {
+        if sender.ready().await.is_err() {
+            break;
+        }
+        let answer = sender.send_request(request("/silent/", &token, ""));
+        let _ = tokio::time::timeout(Duration::from_millis(5), answer).await;
+    }
+    let _ = task.await;
+}
+
+#[tokio::test]
+async fn bodies_stream_both_ways_on_http2() {
+    let world = World::start().await;
+    let (mut sender, _task) = connect(&world, Some(&world.acme)).await;
+    let token = world.token("acme-pay", Some(&world.acme));
+    let long: &'static str = "0123456789".repeat(200_000).leak();
+    let echoed = sender.send_request(request("/data/", &token, long)).await.unwrap();
+    assert_eq!(echoed.version(), http::Version::HTTP_2);
+    assert!(text(echoed).await.ends_with(long));
+}
