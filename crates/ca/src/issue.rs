@@ -61,6 +61,18 @@ impl CertificateAuthority {
         actor: Actor,
         reference: Reference,
     ) -> Result<IssuedCertificate, Refusal> {
+        let issued = self.issue_from_csr(client, csr, actor, reference).await;
+        count(IssuerRole::Clients, Profile::Client, issued.is_ok());
+        issued
+    }
+
+    async fn issue_from_csr(
+        &self,
+        client: &ClientId,
+        csr: &[u8],
+        actor: Actor,
+        reference: Reference,
+    ) -> Result<IssuedCertificate, Refusal> {
         let csr = Csr::parse(csr)?;
         let (client, _) = self.store.client(client).await?.ok_or(Refusal::NotFound("client"))?;
         if client.state != ClientState::Active {
@@ -205,4 +217,15 @@ impl CertificateAuthority {
         let own = self.issuers.iter().any(|issuer| issuer.identity.public_key() == key);
         if own { Err(Refusal::OwnKey) } else { Ok(()) }
     }
+}
+
+/// Counts what became of a wish for a leaf. The issuer of a role is named after it, so that what was refused before an
+/// issuer was chosen is counted in the same place.
+pub(crate) fn count(role: IssuerRole, profile: Profile, issued: bool) {
+    let result = if issued { "issued" } else { "refused" };
+    metrics::counter!(
+        "countersign_certificates_issued_total",
+        "issuer" => role.as_str(), "profile" => profile.as_str(), "result" => result
+    )
+    .increment(1);
 }

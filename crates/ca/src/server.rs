@@ -1,6 +1,6 @@
 //! Certificates of our own listeners: issued, found again at the next start, and renewed in time.
 
-use crate::issue::Wanted;
+use crate::issue::{Wanted, count};
 use crate::{CertificateAuthority, Refusal};
 use countersign_model::audit::Actor;
 use countersign_model::certificate::{CertificateRecord, CertificateState, IssuerRole, Profile};
@@ -47,7 +47,9 @@ impl CertificateAuthority {
             renews: None,
         };
         let reference = Reference::generate(now, self.rng.as_ref());
-        let issued = self.issue(wanted, None, Actor::System, reference).await?;
+        let issued = self.issue(wanted, None, Actor::System, reference).await;
+        count(IssuerRole::Servers, Profile::Server, issued.is_ok());
+        let issued = issued?;
         Ok(ServerCertificate { chain: self.chain(issued.der)?, key, not_after: issued.not_after })
     }
 

@@ -1,0 +1,65 @@
+//! The authorities of a new installation, however often its first start is cut short (rules P2, P7).
+
+use crate::support::{Installation, authority, id, request, served};
+use countersign_model::certificate::{CertificateState, IssuerRole};
+use countersign_storage::stores::{CertificateFilter, CertificateStore};
+use std::collections::HashSet;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
+
+#[tokio::test]
+async fn rule_p2_separate_issuing_authorities_under_one_root() {
+    let (_, ca) = Installation::with_client().await;
+    let root = authority(&ca, IssuerRole::Root);
+    let (_, root) = X509Certificate::from_der(&root).unwrap();
+    assert_eq!(root.subject().as_raw(), root.issuer().as_raw());
+    let mut keys = HashSet::new();
+    for (role, path_length) in [(IssuerRole::Root, 1), (IssuerRole::Clients, 0), (IssuerRole::Servers, 0)] {
+        let der = authority(&ca, role);
+        let (_, certificate) = X509Certificate::from_der(&der).unwrap();
+        assert_eq!(certificate.issuer().as_raw(), root.subject().as_raw());
+        let constraints = certificate.basic_constraints().unwrap().unwrap();
+        assert!(constraints.critical && constraints.value.ca);
+        assert_eq!(constraints.value.path_len_constraint, Some(path_length), "{role:?}");
+        let usage = certificate.key_usage().unwrap().unwrap();
+        assert!(usage.critical && usage.value.key_cert_sign() && usage.value.crl_sign());
+        assert!(certificate.extended_key_usage().unwrap().is_none(), "none that a leaf could contradict");
+        assert!(keys.insert(certificate.public_key().raw.to_vec()), "each has a key of its own");
+    }
+}
+
+#[tokio::test]
+async fn a_second_start_makes_nothing_new() {
+    let installation = Installation::empty();
+    installation.initialize().await.unwrap();
+    installation.store.committed();
+    installation.initialize().await.unwrap();
+    assert!(installation.store.committed().is_empty());
+}
+
+/// Each authority takes two commits. Whichever one does not come to its end, the next start completes what is missing,
+/// gives up what was half made, and puts it on a list.
+#[tokio::test]
+async fn a_first_start_that_is_cut_short_is_completed_by_the_next() {
+    for nth in 1..=6 {
+        let installation = Installation::empty();
+        installation.store.fail(nth);
+        installation.initialize().await.expect_err("the commit fails");
+        installation.initialize().await.unwrap();
+        let ca = installation.open().await;
+        let half_made = usize::from(nth % 2 == 0);
+        assert_eq!(ca.recover().await.unwrap(), half_made, "cut at commit {nth}");
+        ca.publish_all_crls().await.unwrap();
+
+        let rows = installation.store.certificates(&CertificateFilter::default(), 100).await.unwrap();
+        assert_eq!(rows.len(), 3 + half_made);
+        let abandoned = rows.iter().filter(|row| matches!(row.state, CertificateState::Abandoned { .. }));
+        for row in abandoned {
+            assert_eq!(row.issuer, id("root"));
+            assert!(served(&ca, "root").revocation(&row.serial).is_some(), "cut at commit {nth}");
+        }
+        installation.add_client("acme-pay").await;
+        installation.issue(&ca, request("acme-pay").as_bytes()).await.unwrap();
+        ca.server_certificate(&["localhost".to_owned()]).await.unwrap();
+    }
+}

@@ -1,0 +1,227 @@
+//! What is issued, and what is refused before anything is signed (rules P3, P4, P5, P9).
+
+use crate::support::{BEGIN, DAY_S, Installation, authority, client, request};
+use countersign_ca::Refusal;
+use countersign_model::audit::{Actor, AuditAction};
+use countersign_model::certificate::{CertificateState, IssuerRole, Profile};
+use countersign_model::client::{ClientState, CredentialKind};
+use countersign_model::key::KeyPurpose;
+use countersign_model::{Clock, ReasonCode};
+use countersign_pki::{TrustAnchors, assemble_csr, csr_info_to_sign, pem, validate_client};
+use countersign_storage::stores::{AuditOutbox, ClientStore, KeyStore};
+use countersign_storage::{Write, views::CRL_SHARDS};
+use std::collections::HashSet;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::prelude::FromDer;
+
+#[tokio::test]
+async fn rule_p3_a_client_certificate_is_built_from_the_registered_client() {
+    let (installation, ca) = Installation::with_client().await;
+    let issued = installation.issue(&ca, request("whatever I like").as_bytes()).await.unwrap();
+
+    let (_, leaf) = X509Certificate::from_der(&issued.der).unwrap();
+    let (clients, root) = (authority(&ca, IssuerRole::Clients), authority(&ca, IssuerRole::Root));
+    let (_, issuer) = X509Certificate::from_der(&clients).unwrap();
+    assert_eq!(leaf.subject().to_string(), "O=acme-pay Ltd, CN=acme-pay");
+    assert_eq!(leaf.issuer().as_raw(), issuer.subject().as_raw(), "rule P1: identical bytes");
+    assert_eq!(leaf.raw_serial().len(), issued.serial.octets().len());
+    assert!((9..=20).contains(&leaf.raw_serial().len()), "rule P1: more than 64 bits, at most 20 octets");
+    let names = leaf.subject_alternative_name().unwrap().unwrap();
+    assert!(!names.critical);
+    assert_eq!(names.value.general_names, [GeneralName::URI("https://localhost:8443/clients/acme-pay")]);
+    let purposes = leaf.extended_key_usage().unwrap().unwrap().value;
+    assert!(purposes.client_auth && !purposes.server_auth && !purposes.any);
+    let usage = leaf.key_usage().unwrap().unwrap();
+    assert!(usage.critical && usage.value.flags == 1, "digitalSignature only");
+    assert!(!leaf.is_ca());
+    let text = String::from_utf8_lossy(&issued.der);
+    assert!(
+        text.contains("http://127.0.0.1:8445/pki/crl/clients/0.crl"),
+        "the CDP names the shard's address"
+    );
+    assert!(text.contains("http://127.0.0.1:8445/pki/clients.crt"), "the AIA names the issuer's address");
+    for extension in leaf.extensions() {
+        let critical = matches!(
+            extension.parsed_extension(),
+            ParsedExtension::KeyUsage(_) | ParsedExtension::BasicConstraints(_)
+        );
+        assert_eq!(extension.critical, critical, "{:?}", extension.parsed_extension());
+    }
+
+    let chain = pem::decode_all(pem::Label::Certificate, issued.chain_pem.as_bytes()).unwrap();
+    assert_eq!(chain, [issued.der.clone(), clients.clone()]);
+    let anchors = TrustAnchors::new(ca.trusted(IssuerRole::Clients).unwrap());
+    let peer = validate_client(&issued.der, &[&clients], &anchors, installation.clock.now()).unwrap();
+    assert_eq!((*peer.serial(), *peer.thumbprint()), (issued.serial, issued.thumbprint));
+    let anchors = TrustAnchors::new(ca.trusted(IssuerRole::Servers).unwrap());
+    assert!(validate_client(&issued.der, &[&clients, &root], &anchors, installation.clock.now()).is_err());
+}
+
+#[tokio::test]
+async fn rule_p9_lifetimes_are_those_of_the_profile() {
+    let (installation, ca) = Installation::with_client().await;
+    let issued = installation.issue(&ca, request("acme-pay").as_bytes()).await.unwrap();
+    assert_eq!(issued.not_after, BEGIN.plus_days(30));
+    assert!(BEGIN.since(issued.not_before).as_secs() <= 3600, "rule P3");
+    let server = ca.server_certificate(&["localhost".to_owned()]).await.unwrap();
+    assert_eq!(server.not_after, BEGIN.plus_days(45));
+    for (role, days) in [(IssuerRole::Root, 5479), (IssuerRole::Clients, 1096), (IssuerRole::Servers, 1096)] {
+        let certificate = authority(&ca, role);
+        assert_eq!(countersign_pki::not_after(&certificate), Some(BEGIN.plus_days(days)), "{role:?}");
+    }
+}
+
+#[tokio::test]
+async fn rule_p9_a_leaf_never_outlives_its_issuer() {
+    let (installation, ca) = Installation::with_client().await;
+    let end = BEGIN.plus_days(1096);
+    installation.clock.advance_s(1090 * DAY_S);
+    let issued = installation.issue(&ca, request("acme-pay").as_bytes()).await.unwrap();
+    assert_eq!(issued.not_after, end, "cut from 30 days to 6");
+    installation.clock.advance_s(7 * DAY_S);
+    installation.store.committed();
+    let refused = installation.issue(&ca, request("acme-pay").as_bytes()).await.unwrap_err();
+    assert!(matches!(refused, Refusal::Conflict(_)), "{refused:?}");
+    assert!(installation.store.committed().is_empty(), "an expired issuer leaves no row");
+}
+
+/// Every one of these asks for more than its client is registered for, or is no request at all.
+#[tokio::test]
+async fn rule_p5_what_a_request_may_not_ask_for_is_refused_and_leaves_nothing() {
+    let (installation, ca) = Installation::with_client().await;
+    installation.store.committed();
+    let broken = request("acme-pay").replacen("CERTIFICATE REQUEST", "CERTIFICATE", 2);
+    let mut forged = pem::decode(pem::Label::CertificateRequest, request("acme-pay").as_bytes()).unwrap();
+    let last = forged.len() - 1;
+    forged[last] ^= 1;
+    let cases: [(&str, &[u8], ReasonCode); 9] = [
+        ("nothing", b"", ReasonCode::CsrMalformed),
+        ("another PEM label", broken.as_bytes(), ReasonCode::CsrMalformed),
+        ("too large", &[b'A'; 70_000], ReasonCode::CsrMalformed),
+        ("a broken signature", &forged, ReasonCode::CsrSignatureInvalid),
+        (
+            "RSA 1024",
+            include_bytes!("../../../pki/tests/it/fixtures/rsa-1024.csr"),
+            ReasonCode::CsrKeyRefused,
+        ),
+        (
+            "secp256k1",
+            include_bytes!("../../../pki/tests/it/fixtures/secp256k1.csr"),
+            ReasonCode::CsrKeyRefused,
+        ),
+        (
+            "foreign names",
+            include_bytes!("../../../pki/tests/it/fixtures/foreign-names.csr"),
+            ReasonCode::CsrNameRefused,
+        ),
+        ("CA:TRUE", include_bytes!("../../../pki/tests/it/fixtures/ca-true.csr"), ReasonCode::CsrNameRefused),
+        (
+            "keyCertSign",
+            include_bytes!("../../../pki/tests/it/fixtures/key-cert-sign.csr"),
+            ReasonCode::CsrNameRefused,
+        ),
+    ];
+    for (what, csr, expected) in cases {
+        let refused = installation.issue(&ca, csr).await.expect_err(what);
+        assert_eq!(refused.reason(), expected, "{what}: {refused}");
+    }
+    assert!(installation.store.committed().is_empty());
+}
+
+#[tokio::test]
+async fn rule_p5_a_request_may_ask_for_the_names_of_its_own_client() {
+    let (installation, ca) = Installation::with_client().await;
+    let csr = include_bytes!("../../../pki/tests/it/fixtures/own-name.csr");
+    let issued = installation.issue(&ca, csr).await.unwrap();
+    let row = installation.row("clients", &issued.serial).await;
+    assert_eq!(row.names, ["uri:https://localhost:8443/clients/acme-pay"]);
+    installation.add_client("other-bank").await;
+    let actor = Actor::Operator("tester".to_owned());
+    let refused =
+        ca.issue_client(&client("other-bank"), csr, actor, installation.reference()).await.unwrap_err();
+    assert_eq!(refused.reason(), ReasonCode::CsrNameRefused, "acme-pay's name for other-bank");
+}
+
+#[tokio::test]
+async fn rule_p4_a_key_of_our_own_authorities_is_refused() {
+    let (installation, ca) = Installation::with_client().await;
+    let keys = installation.store.keys(KeyPurpose::CertificateAuthority).await.unwrap();
+    assert_eq!(keys.len(), 3);
+    for key in keys {
+        let info = csr_info_to_sign("acme-pay", &key.public_key).unwrap();
+        let signature = installation.custody.signer(&key).unwrap().sign(&info).await.unwrap();
+        let csr = assemble_csr(&info, signature.as_slice().try_into().unwrap()).unwrap();
+        let refused = installation.issue(&ca, csr.as_bytes()).await.unwrap_err();
+        assert!(matches!(refused, Refusal::OwnKey));
+        assert_eq!(refused.reason(), ReasonCode::CsrKeyRefused);
+    }
+}
+
+#[tokio::test]
+async fn a_disabled_or_unknown_client_gets_no_certificate() {
+    let (installation, ca) = Installation::with_client().await;
+    let actor = Actor::Operator("tester".to_owned());
+    let unknown = client("nobody");
+    let csr = request("acme-pay");
+    let refused =
+        ca.issue_client(&unknown, csr.as_bytes(), actor, installation.reference()).await.unwrap_err();
+    assert_eq!(refused.reason(), ReasonCode::ObjectNotFound);
+    let state = ClientState::Disabled;
+    let disable = Write::SetClientState { client: client("acme-pay"), state, at: installation.clock.now() };
+    installation.commit(disable).await;
+    let refused = installation.issue(&ca, csr.as_bytes()).await.unwrap_err();
+    assert_eq!(refused.reason(), ReasonCode::ObjectConflict);
+}
+
+#[tokio::test]
+async fn issuing_registers_the_name_once_and_records_each_certificate() {
+    let (installation, ca) = Installation::with_client().await;
+    let mut serials = HashSet::new();
+    for _ in 0..3 {
+        serials.insert(installation.issue(&ca, request("acme-pay").as_bytes()).await.unwrap().serial);
+    }
+    assert_eq!(serials.len(), 3, "rule P1: serial numbers are unique");
+    let (_, credentials) = installation.store.client(&client("acme-pay")).await.unwrap().unwrap();
+    assert_eq!(credentials.len(), 1);
+    assert!(matches!(credentials[0].kind, CredentialKind::Certificate(_)));
+    let events = installation.store.outbox(100).await.unwrap();
+    let of_client: Vec<_> = events
+        .iter()
+        .filter(|(_, event)| event.facts.client.is_some() && event.action == AuditAction::CertificateIssued)
+        .collect();
+    assert_eq!(of_client.len(), 3);
+    for (_, event) in of_client {
+        assert_eq!(event.actor, Actor::Operator("tester".to_owned()));
+        let certificate = event.facts.certificate.as_ref().unwrap();
+        let row = installation.row("clients", &certificate.serial.unwrap()).await;
+        assert_eq!((row.state, row.profile), (CertificateState::Issued, Profile::Client));
+        assert_eq!(row.thumbprint, certificate.thumbprint);
+        assert!(row.crl_shard < CRL_SHARDS);
+    }
+}
+
+/// The label sets are closed: whatever a request says, none of it becomes a label.
+#[test]
+fn issued_and_refused_certificates_are_counted() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    metrics::with_local_recorder(&recorder, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (installation, ca) = Installation::with_client().await;
+            installation.issue(&ca, request("acme-pay").as_bytes()).await.unwrap();
+            installation.issue(&ca, b"nonsense").await.unwrap_err();
+            ca.server_certificate(&["localhost".to_owned()]).await.unwrap();
+        });
+    });
+    let text = handle.render();
+    let name = "countersign_certificates_issued_total";
+    for labels in [
+        r#"{issuer="clients",profile="client",result="issued"} 1"#,
+        r#"{issuer="clients",profile="client",result="refused"} 1"#,
+        r#"{issuer="servers",profile="server",result="issued"} 1"#,
+    ] {
+        assert!(text.contains(&format!("{name}{labels}")), "{text}");
+    }
+}

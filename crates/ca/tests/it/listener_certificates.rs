@@ -1,0 +1,69 @@
+//! Certificates of our own listeners: kept over a restart, renewed in time (rule P9).
+
+use crate::support::{BEGIN, DAY_S, Installation, authority};
+use countersign_ca::server::ServerCertificate;
+use countersign_model::Clock;
+use countersign_model::certificate::IssuerRole;
+use countersign_pki::{PathOptions, Purpose, TrustAnchors, validate_path};
+use rustls_pki_types::ServerName;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
+
+fn names() -> Vec<String> {
+    ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec()
+}
+
+fn common_name(certificate: &ServerCertificate) -> String {
+    let (_, leaf) = X509Certificate::from_der(&certificate.chain[0]).unwrap();
+    leaf.subject().iter_common_name().next().unwrap().as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn rule_p3_the_common_name_of_a_server_is_one_of_its_alternative_names() {
+    let (installation, ca) = Installation::with_client().await;
+    let certificate = ca.server_certificate(&names()).await.unwrap();
+    assert_eq!(common_name(&certificate), "localhost");
+    let servers = authority(&ca, IssuerRole::Servers);
+    assert_eq!(certificate.chain[1], servers);
+    let anchors = TrustAnchors::new(ca.trusted(IssuerRole::Root).unwrap());
+    for name in ["localhost", "127.0.0.1", "::1"] {
+        let name = ServerName::try_from(name).unwrap();
+        let now = installation.clock.now();
+        let options =
+            PathOptions { purpose: Purpose::Server(&name), now, max_intermediates: None, crls: &[] };
+        validate_path(&certificate.chain[0], &[&servers], &anchors, &options).unwrap();
+    }
+    let actual = X509Certificate::from_der(&certificate.chain[0]).unwrap().1;
+    assert_eq!(actual.public_key().raw, certificate.key.public_key);
+}
+
+#[tokio::test]
+async fn rule_p9_a_server_certificate_is_kept_for_two_thirds_of_its_life_and_then_renewed() {
+    let (installation, ca) = Installation::with_client().await;
+    let first = ca.server_certificate(&names()).await.unwrap();
+    assert_eq!(first.not_after, BEGIN.plus_days(45));
+    let restarted = installation.open().await;
+    assert_eq!(restarted.server_certificate(&names()).await.unwrap().chain, first.chain, "found again");
+    let others = restarted.server_certificate(&names()[..1]).await.unwrap();
+    assert_ne!(others.chain, first.chain, "other names are another certificate");
+    installation.clock.advance_s(29 * DAY_S);
+    assert_eq!(ca.server_certificate(&names()).await.unwrap().chain, first.chain);
+    installation.clock.advance_s(DAY_S);
+    let renewed = ca.server_certificate(&names()).await.unwrap();
+    assert_ne!(renewed.chain, first.chain);
+    assert_ne!(renewed.key.public_key, first.key.public_key, "with a key of its own");
+    assert_eq!(renewed.not_after, BEGIN.plus_days(75));
+}
+
+#[tokio::test]
+async fn a_server_certificate_that_was_cut_short_is_made_anew() {
+    let (installation, ca) = Installation::with_client().await;
+    for nth in 1..=3 {
+        installation.store.fail(nth); // The key, the row, the certificate.
+        ca.server_certificate(&names()).await.expect_err("the commit fails");
+    }
+    let restarted = installation.open().await;
+    assert_eq!(restarted.recover().await.unwrap(), 1);
+    let certificate = restarted.server_certificate(&names()).await.unwrap();
+    assert_eq!(certificate.chain.len(), 2);
+}

@@ -1,0 +1,137 @@
+//! What is published, and when (rules R1, R2).
+
+use crate::support::{BEGIN, DAY_S, Installation, id, request, served};
+use countersign_ca::CertificateAuthority;
+use countersign_model::audit::Actor;
+use countersign_model::certificate::RevocationReason;
+use countersign_model::{ReasonCode, Serial};
+use countersign_storage::Write;
+use countersign_storage::stores::{CertificateStore, ChangeFeed};
+use std::sync::Arc;
+
+async fn issue_and_revoke(installation: &Installation, ca: &CertificateAuthority) -> Serial {
+    let issued = installation.issue(ca, request("acme-pay").as_bytes()).await.unwrap();
+    let row = installation.row("clients", &issued.serial).await;
+    let reference = installation.reference();
+    ca.revoke(&row, RevocationReason::Superseded, Actor::System, reference).await.unwrap();
+    issued.serial
+}
+
+#[tokio::test]
+async fn rule_r2_every_authority_has_a_list_from_the_first_start_and_a_new_one_when_it_is_due() {
+    let (installation, ca) = Installation::with_client().await;
+    assert!(ca.crl(&id("clients"), 0).is_none());
+    assert_eq!(ca.publish_due_crls().await.unwrap(), 3);
+    assert_eq!(ca.publish_due_crls().await.unwrap(), 0, "nothing is due");
+    for (issuer, valid_days) in [("root", 360), ("clients", 7), ("servers", 7)] {
+        let list = served(&ca, issuer);
+        assert_eq!((list.number, list.entries.len()), (1, 0), "{issuer}");
+        assert_eq!((list.this_update, list.next_update), (BEGIN, BEGIN.plus_days(valid_days)), "{issuer}");
+        let address = format!("http://127.0.0.1:8445/pki/crl/{issuer}/0.crl");
+        assert_eq!(list.distribution_point_url.as_deref(), Some(address.as_str()));
+    }
+    installation.clock.advance_s(DAY_S - 1);
+    assert_eq!(ca.publish_due_crls().await.unwrap(), 0);
+    installation.clock.advance_s(1);
+    assert_eq!(ca.publish_due_crls().await.unwrap(), 2, "daily, but for the root's");
+    assert_eq!((served(&ca, "clients").number, served(&ca, "root").number), (2, 1));
+    installation.clock.advance_s(29 * DAY_S);
+    assert_eq!(ca.publish_due_crls().await.unwrap(), 3, "the root's monthly");
+}
+
+#[tokio::test]
+async fn rule_r1_the_number_goes_on_after_a_restart() {
+    let (installation, ca) = Installation::with_client().await;
+    ca.publish_due_crls().await.unwrap();
+    issue_and_revoke(&installation, &ca).await;
+    ca.publish_crl(&id("clients"), 0).await.unwrap();
+    let before = served(&ca, "clients");
+    let restarted = installation.open().await;
+    assert_eq!(served(&restarted, "clients"), before, "served at once, without a signature");
+    issue_and_revoke(&installation, &restarted).await;
+    assert_eq!(restarted.publish_crl(&id("clients"), 0).await.unwrap().number, before.number + 1);
+}
+
+#[tokio::test]
+async fn rule_r1_numbers_strictly_increase_however_many_publish_at_once() {
+    let (installation, ca) = Installation::with_client().await;
+    installation.store.committed();
+    let installation = Arc::new(installation);
+    let callers: Vec<_> = (0..16)
+        .map(|_| {
+            let (installation, ca) = (installation.clone(), ca.clone());
+            tokio::spawn(async move {
+                let serial = issue_and_revoke(&installation, &ca).await;
+                let asked_at = installation.store.last_change().await.unwrap();
+                let crl = ca.publish_crl(&id("clients"), 0).await.unwrap();
+                // Rule R2: whatever list answers this call, it has what was acknowledged before it.
+                let list = countersign_pki::RevocationList::parse(&crl.der).unwrap();
+                assert!(
+                    list.revocation(&serial).is_some(),
+                    "acknowledged at {asked_at}, list {}",
+                    crl.number
+                );
+            })
+        })
+        .collect();
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    let numbers: Vec<u64> = installation
+        .store
+        .committed()
+        .into_iter()
+        .filter_map(|write| match write {
+            Write::PutCrl(crl) => Some(crl.number),
+            _ => None,
+        })
+        .collect();
+    assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
+    let list = served(&ca, "clients");
+    assert_eq!(list.entries.len(), 16);
+    assert_eq!(Some(&list.number), numbers.last());
+}
+
+#[tokio::test]
+async fn rule_r2_revocations_that_wait_share_one_list() {
+    let (installation, ca) = Installation::with_client().await;
+    for _ in 0..8 {
+        issue_and_revoke(&installation, &ca).await;
+    }
+    installation.store.committed();
+    let clients = id("clients");
+    let (a, b, c) =
+        tokio::join!(ca.publish_crl(&clients, 0), ca.publish_crl(&clients, 0), ca.publish_crl(&clients, 0));
+    assert_eq!([a.unwrap().number, b.unwrap().number, c.unwrap().number], [1, 1, 1]);
+    assert_eq!(installation.store.committed().len(), 1, "one signature, one commit");
+}
+
+#[tokio::test]
+async fn rule_r1_an_entry_stays_until_it_was_on_one_list_after_its_expiry() {
+    let (installation, ca) = Installation::with_client().await;
+    let serial = issue_and_revoke(&installation, &ca).await; // Expires after 30 days.
+    ca.publish_crl(&id("clients"), 0).await.unwrap();
+    installation.clock.advance_s(29 * DAY_S);
+    ca.publish_due_crls().await.unwrap();
+    assert!(served(&ca, "clients").revocation(&serial).is_some());
+    installation.clock.advance_s(3 * DAY_S); // It has expired, and no list was made since.
+    ca.publish_due_crls().await.unwrap();
+    assert!(served(&ca, "clients").revocation(&serial).is_some(), "the first list after its expiry");
+    installation.clock.advance_s(DAY_S);
+    ca.publish_due_crls().await.unwrap();
+    assert!(served(&ca, "clients").revocation(&serial).is_none(), "the second one");
+}
+
+#[tokio::test]
+async fn rule_r2_a_list_that_cannot_be_stored_is_not_served() {
+    let (installation, ca) = Installation::with_client().await;
+    ca.publish_due_crls().await.unwrap();
+    issue_and_revoke(&installation, &ca).await;
+    installation.store.fail(1);
+    let refused = ca.publish_crl(&id("clients"), 0).await.unwrap_err();
+    assert_eq!(refused.reason(), ReasonCode::StorageUnavailable);
+    assert_eq!(served(&ca, "clients").number, 1);
+    assert_eq!(installation.store.crl(&id("clients"), 0).await.unwrap().unwrap().number, 1);
+    assert_eq!(ca.publish_crl(&id("clients"), 0).await.unwrap().number, 2);
+    assert_eq!(ca.publish_crl(&id("nobody"), 0).await.unwrap_err().reason(), ReasonCode::ObjectNotFound);
+}

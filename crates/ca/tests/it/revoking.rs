@@ -1,0 +1,88 @@
+//! Revocation (rules R2, R5; R6 is for later).
+
+use crate::support::{Installation, client, request, served};
+use countersign_model::audit::{Actor, AuditAction};
+use countersign_model::certificate::{CertificateState, IssuerRole, RevocationReason};
+use countersign_model::{Clock, ReasonCode, Serial};
+use countersign_policy::Registry;
+use countersign_storage::stores::AuditOutbox;
+use countersign_storage::views::Views;
+use std::collections::HashSet;
+
+fn tester() -> Actor {
+    Actor::Operator("tester".to_owned())
+}
+
+#[tokio::test]
+async fn rule_r5_revoking_twice_keeps_the_first_time_and_reason() {
+    let (installation, ca) = Installation::with_client().await;
+    let issued = installation.issue(&ca, request("acme-pay").as_bytes()).await.unwrap();
+    let first = installation.clock.now();
+    let row = installation.row("clients", &issued.serial).await;
+    let revocation =
+        ca.revoke(&row, RevocationReason::KeyCompromise, tester(), installation.reference()).await.unwrap();
+    assert_eq!((revocation.revoked.len(), revocation.already_revoked.len()), (1, 0));
+
+    installation.clock.advance_s(3600);
+    let row = installation.row("clients", &issued.serial).await;
+    let again =
+        ca.revoke(&row, RevocationReason::Superseded, tester(), installation.reference()).await.unwrap();
+    assert_eq!((again.revoked.len(), again.already_revoked.len()), (0, 1));
+    let row = installation.row("clients", &issued.serial).await;
+    let reason = RevocationReason::KeyCompromise;
+    assert_eq!(row.state, CertificateState::Revoked { at: first, reason });
+
+    ca.publish_crl(&issued.issuer, 0).await.unwrap();
+    let entry = *served(&ca, "clients").revocation(&issued.serial).unwrap();
+    assert_eq!((entry.revoked_at, entry.reason), (first.whole_second(), reason));
+    let events = installation.store.outbox(100).await.unwrap();
+    let revoked: Vec<_> =
+        events.iter().filter(|(_, event)| event.action == AuditAction::CertificateRevoked).collect();
+    assert_eq!(revoked.len(), 1, "the second call changed nothing, and says nothing");
+    assert_eq!(revoked[0].1.facts.detail.as_deref(), Some("keyCompromise"));
+}
+
+#[tokio::test]
+async fn rule_r5_revoking_a_client_revokes_each_of_its_certificates_with_a_record_of_its_own() {
+    let (installation, ca) = Installation::with_client().await;
+    let mut serials: HashSet<Serial> = HashSet::new();
+    for _ in 0..3 {
+        serials.insert(installation.issue(&ca, request("acme-pay").as_bytes()).await.unwrap().serial);
+    }
+    let reference = installation.reference();
+    let reason = RevocationReason::CessationOfOperation;
+    let revocation = ca.revoke_client(&client("acme-pay"), reason, tester(), reference).await.unwrap();
+    assert_eq!(revocation.revoked.iter().map(|(_, serial)| *serial).collect::<HashSet<_>>(), serials);
+
+    let views = Views::load(installation.store.as_ref(), installation.clock.now()).await.unwrap();
+    let issuer = ca.trusted(IssuerRole::Clients).unwrap().remove(0);
+    for serial in &serials {
+        assert_eq!(views.revocation(&issuer.key_hash, serial), Some(reason));
+    }
+    let events = installation.store.outbox(100).await.unwrap();
+    let references: HashSet<_> = events
+        .iter()
+        .filter(|(_, event)| event.action == AuditAction::CertificateRevoked)
+        .map(|(_, event)| event.reference)
+        .collect();
+    assert_eq!(references.len(), 3, "the log tells deliveries of one event by its reference");
+    assert!(references.contains(&reference), "the call's own reference finds it");
+
+    let unknown = ca.revoke_client(&client("nobody"), reason, tester(), installation.reference()).await;
+    assert_eq!(unknown.unwrap_err().reason(), ReasonCode::ObjectNotFound);
+    let again =
+        ca.revoke_client(&client("acme-pay"), reason, tester(), installation.reference()).await.unwrap();
+    assert!(again.revoked.is_empty());
+}
+
+#[tokio::test]
+async fn a_revocation_that_is_not_stored_is_not_acknowledged() {
+    let (installation, ca) = Installation::with_client().await;
+    let issued = installation.issue(&ca, request("acme-pay").as_bytes()).await.unwrap();
+    let row = installation.row("clients", &issued.serial).await;
+    installation.store.fail(1);
+    let reason = RevocationReason::KeyCompromise;
+    let refused = ca.revoke(&row, reason, tester(), installation.reference()).await.unwrap_err();
+    assert_eq!(refused.reason(), ReasonCode::StorageUnavailable);
+    assert_eq!(installation.row("clients", &issued.serial).await.state, CertificateState::Issued);
+}
