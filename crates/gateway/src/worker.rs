@@ -236,11 +236,15 @@ pub(crate) async fn serve_stream<S>(
         connections::run(http, &connection, Some(limits.times.idle)).await;
     } else {
         let guard = Guard::new(stream, limits.sizes, limits.times, connection.exchange.clone());
-        let http = hyper::server::conn::http1::Builder::new()
-            .max_headers(limits.sizes.header_count + 1)
+        let mut builder = hyper::server::conn::http1::Builder::new();
+        builder
             .max_buf_size(limits.sizes.head_bytes.saturating_mul(2).max(64 * 1024))
-            .header_read_timeout(None) // the guard's is tighter, and answers
-            .serve_connection(TokioIo::new(guard), service);
+            .header_read_timeout(None); // the guard's is tighter, and answers
+        // hyper's own limit is 100 fields, for which it allocates nothing; any other costs an allocation a request.
+        if limits.sizes.header_count > 100 {
+            builder.max_headers(limits.sizes.header_count);
+        }
+        let http = builder.serve_connection(TokioIo::new(guard), service);
         connections::run(http, &connection, None).await;
     }
 }

@@ -102,7 +102,6 @@ impl Pool {
             .map_err(ConnectError::Io)?;
         stream.set_nodelay(true).map_err(ConnectError::Io)?;
         let (sender, connection) = hyper::client::conn::http1::Builder::new()
-            .max_headers(128)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(ConnectError::Http)?;

@@ -52,6 +52,8 @@ pub struct Framing {
     state: State,
     heads: u64,
     empty_line_seen: bool,
+    /// How much of an incomplete head was looked at.
+    seen: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +80,7 @@ enum ChunkAt {
 impl Framing {
     /// A connection that has sent nothing yet.
     pub fn new(limits: FramingLimits) -> Self {
-        Self { limits, state: State::Head, heads: 0, empty_line_seen: false }
+        Self { limits, state: State::Head, heads: 0, empty_line_seen: false, seen: 0 }
     }
 
     /// How many heads were passed.
@@ -116,9 +118,17 @@ impl Framing {
                 Some(_) => Judgement::Refused(ReasonCode::RequestMalformed),
             };
         }
+        // Without a new line end there is nothing new to judge. A head that drips in is so read once for each of its
+        // lines, not once for each of its bytes.
+        let new = bytes.get(self.seen..).unwrap_or(bytes);
+        if !new.contains(&b'\n') && bytes.len() < self.limits.head_bytes {
+            self.seen = bytes.len();
+            return Judgement::Incomplete;
+        }
         match head::read(bytes, &self.limits) {
             Ok(Some((length, body))) => {
                 self.heads += 1;
+                self.seen = 0;
                 self.empty_line_seen = false;
                 match body {
                     BodyLength::Fixed(remaining) => self.body_or_next(remaining),
@@ -129,7 +139,10 @@ impl Framing {
                 }
                 Judgement::Pass(length)
             }
-            Ok(None) => Judgement::Incomplete,
+            Ok(None) => {
+                self.seen = bytes.len();
+                Judgement::Incomplete
+            }
             Err(reason) => Judgement::Refused(reason),
         }
     }
