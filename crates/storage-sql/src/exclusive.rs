@@ -9,7 +9,15 @@ use std::path::{Path, PathBuf};
 /// Held as long as the database is in use; the operating system lets go of it when the process ends, however it ends.
 #[derive(Debug)]
 pub(crate) struct Exclusive {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Exclusive {
+    fn drop(&mut self) {
+        // Closing is not enough: a child process that is between fork and exec has the descriptor too, and with it the
+        // lock. That it is closed next makes an error here harmless.
+        let _ = self.file.unlock();
+    }
 }
 
 /// Why there is no exclusive use.
@@ -31,7 +39,7 @@ impl Exclusive {
             Err(error) => return Err(Refusal::File(path, error)),
         };
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(TryLockError::WouldBlock) => Err(Refusal::InUse(path)),
             Err(TryLockError::Error(error)) => Err(Refusal::File(path, error)),
         }
