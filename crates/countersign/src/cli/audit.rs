@@ -26,7 +26,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         target: AdminTarget,
     },
-    /// Show the record behind a reference (the Countersign-Ref of an answer)
+    /// Show what is behind a reference (the Countersign-Ref of an answer)
     Show {
         /// The reference
         reference: Reference,
@@ -52,8 +52,9 @@ impl Command {
             }
             Self::Show { reference, target } => {
                 let path = format!("/audit/{}", segment(&reference.to_string())?);
-                let record: AuditRecordView = AdminClient::new(&target)?.get(&path)?;
-                console.answer(&record, || record_text(&record))
+                let list: AuditList = AdminClient::new(&target)?.get(&path)?;
+                let records = || list.records.iter().map(record_text).collect::<Vec<_>>().join("\n");
+                console.answer(&list, records)
             }
             Self::Verify { target } => {
                 let report: AuditVerification = AdminClient::new(&target)?.get("/audit/verification")?;

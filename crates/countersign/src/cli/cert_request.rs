@@ -15,15 +15,16 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Request {
     /// The client_id that the operator registered
     client: ClientId,
-    /// The directory for CLIENT.key and CLIENT.csr
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    out_dir: PathBuf,
+    /// The directory for CLIENT.key and CLIENT.csr; default: the present one
+    #[arg(long, value_name = "DIR")]
+    out_dir: Option<PathBuf>,
 }
 
 impl Request {
     pub(crate) fn run(self, console: Console) -> Result<(), Failure> {
-        let key_file = self.out_dir.join(format!("{}.key", self.client));
-        let csr_file = self.out_dir.join(format!("{}.csr", self.client));
+        let out_dir = self.out_dir.unwrap_or_default();
+        let key_file = out_dir.join(format!("{}.key", self.client));
+        let csr_file = out_dir.join(format!("{}.csr", self.client));
         make(&self.client, &key_file, &csr_file)?;
         console.answer(&json!({ "client_id": self.client, "key_file": key_file, "csr_file": csr_file }), || {
             format!(

@@ -2,6 +2,7 @@
 
 use super::console::Console;
 use super::failure::{Exit, Failure};
+use super::human::counted;
 use crate::config::{self, Configuration};
 use crate::system::SystemEnvironment;
 use clap::Subcommand;
@@ -27,14 +28,15 @@ impl Command {
             "file": path, "valid": true, "issuer": issuer, "listeners": listeners.len(),
             "upstreams": upstreams.len(), "apis": apis.len(), "routes": routes.len(),
         });
+        let of = |number: usize, what| counted(u64::try_from(number).unwrap_or(u64::MAX), what);
         console.answer(&counts, || {
             format!(
-                "{} is right: {} listeners, {} upstreams, {} APIs, {} routes\n",
+                "{} is right: {}, {}, {}, {}\n",
                 path.display(),
-                listeners.len(),
-                upstreams.len(),
-                apis.len(),
-                routes.len()
+                of(listeners.len(), "listener"),
+                of(upstreams.len(), "upstream"),
+                of(apis.len(), "API"),
+                of(routes.len(), "route")
             )
         })
     }

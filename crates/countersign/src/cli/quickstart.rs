@@ -118,7 +118,7 @@ async fn serve_demo_api(ports: Ports) -> Result<(), Failure> {
 }
 
 fn clean(path: &Path, console: Console) -> Result<(), Failure> {
-    let left = Directory::clean(path)?;
+    let left = Directory::clean(path, "quickstart")?;
     console.answer(&json!({ "dir": path, "left": left }), || {
         if left.is_empty() {
             format!("{} and its master key are removed\n", path.display())

@@ -132,7 +132,7 @@ impl Printed<'_> {
         let secret = quoted(&SHOP.secret_file(directory));
         let internal = format!("-H 'client_id: {}' -H \"client_secret: $(sed q {secret})\"", SHOP.id);
         let payment = r#"{"from":"acc-1","to":"DE02120300000000202051","amount":"12.34","currency":"EUR"}"#;
-        let with_both = format!("curl -si --cacert {ca} {acme} {bearer} {data}");
+        let with_both = format!("curl -si -w '\\n' --cacert {ca} {acme} {bearer} {data}");
         vec![
             Call {
                 title: "a token over mTLS: bound to acme-pay's certificate, worthless without it",
@@ -147,33 +147,33 @@ impl Printed<'_> {
                 title: "pay",
                 shows: Some("201"),
                 command: format!(
-                    "curl -si --cacert {ca} {acme} {bearer} -H 'Content-Type: application/json' -d '{payment}' {gateway}/pay/payments"
+                    "curl -si -w '\\n' --cacert {ca} {acme} {bearer} -H 'Content-Type: application/json' -d '{payment}' {gateway}/pay/payments"
                 ),
             },
             Call {
                 title: "no token",
                 shows: Some("401 token_missing"),
-                command: format!("curl -si --cacert {ca} {acme} {data}"),
+                command: format!("curl -si -w '\\n' --cacert {ca} {acme} {data}"),
             },
             Call {
                 title: "the same token, stolen: no certificate",
                 shows: Some("401 token_certificate_missing"),
-                command: format!("curl -si --cacert {ca} {bearer} {data}"),
+                command: format!("curl -si -w '\\n' --cacert {ca} {bearer} {data}"),
             },
             Call {
                 title: "the same token with other-bank's certificate",
                 shows: Some("401 token_certificate_mismatch"),
-                command: format!("curl -si --cacert {ca} {other} {bearer} {data}"),
+                command: format!("curl -si -w '\\n' --cacert {ca} {other} {bearer} {data}"),
             },
             Call {
                 title: "sandbox: client_id and client_secret with each call",
                 shows: Some("200"),
-                command: format!("curl -si --cacert {ca} {internal} {gateway}/test/data/accounts"),
+                command: format!("curl -si -w '\\n' --cacert {ca} {internal} {gateway}/test/data/accounts"),
             },
             Call {
                 title: "the same on a production route",
                 shows: Some("401 internal_method_refused"),
-                command: format!("curl -si --cacert {ca} {internal} {data}"),
+                command: format!("curl -si -w '\\n' --cacert {ca} {internal} {data}"),
             },
             Call {
                 title: "revoke the certificate, then call again as in 2",

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 const MADE: &str = "made.json";
 /// The database's lock (`storage-sql`): whoever serves from the directory holds it.
 const DATABASE_LOCK: &str = "countersign.db.lock";
-/// Directories, each with the beginning and the end of the names of the files that we make in it.
-const DIRECTORIES: [(&str, &str, &str); 1] = [("audit", "audit-", ".jsonl")];
+/// Directories that we make files in.
+const DIRECTORIES: [&str; 1] = ["audit"];
 
 /// A directory that is ours alone while this value lives.
 #[derive(Debug)]
@@ -121,7 +121,7 @@ impl Directory {
                 .action("move it away, or choose another directory with --dir"));
         }
         let files = FILES.iter().map(|name| (*name).to_owned()).chain(more_files.iter().cloned()).collect();
-        let directories = DIRECTORIES.iter().map(|(name, ..)| (*name).to_owned()).collect();
+        let directories = DIRECTORIES.iter().map(|name| (*name).to_owned()).collect();
         let made = Made { command: command.to_owned(), port, files, directories, master_key };
         let path = self.file(MADE);
         let text = serde_json::to_vec_pretty(&made).map_err(|error| {
@@ -131,11 +131,11 @@ impl Directory {
         Ok(made)
     }
 
-    /// Removes what was made, and nothing else; the directory too when nothing else is in it. Returns what stays.
+    /// Removes what `command` made, and nothing else; the directory too when nothing else is in it. Returns what stays.
     ///
     /// # Errors
-    /// When a process uses it, or when something cannot be removed.
-    pub fn clean(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+    /// When a process uses it, when another command made it, or when something cannot be removed.
+    pub fn clean(path: &Path, command: &str) -> Result<Vec<PathBuf>, Failure> {
         let nothing =
             || Failure::new(Exit::NotFound, format!("there is nothing of countersign in {}", path.display()));
         if !path.is_dir() {
@@ -144,6 +144,11 @@ impl Directory {
         let path = std::path::absolute(path).map_err(|error| Failure::file("used", path, &error))?;
         let directory = Self { _lock: lock(&path)?, path: path.clone() };
         let made = directory.made()?.ok_or_else(nothing)?;
+        if made.command != command {
+            let failure =
+                Failure::new(Exit::Refused, format!("{} was not made by {command}", path.display()));
+            return Err(failure.why(format!("`{}` made it, and it may be in earnest", made.command)));
+        }
         // A `serve` on the configuration in the directory holds the database's lock, not the directory's.
         let database_lock = lock_if_there(&directory.file(DATABASE_LOCK), &path)?;
         for name in &made.directories {
@@ -166,9 +171,7 @@ impl Directory {
     }
 
     fn clean_subdirectory(&self, name: &str) -> Result<(), Failure> {
-        let Some((name, begin, end)) = DIRECTORIES.into_iter().find(|(known, ..)| *known == name) else {
-            return Ok(());
-        };
+        let Some(name) = DIRECTORIES.into_iter().find(|known| *known == name) else { return Ok(()) };
         let path = self.file(name);
         let entries = match std::fs::read_dir(&path) {
             Ok(entries) => entries,
@@ -177,8 +180,7 @@ impl Directory {
         };
         for entry in entries {
             let entry = entry.map_err(|error| Failure::file("read", &path, &error))?;
-            let ours =
-                entry.file_name().to_str().is_some_and(|name| name.starts_with(begin) && name.ends_with(end));
+            let ours = entry.file_name().to_str().is_some_and(is_audit_file);
             if ours {
                 remove_file(&entry.path())?;
             }
@@ -255,6 +257,11 @@ fn remove_file(path: &Path) -> Result<(), Failure> {
     }
 }
 
+/// The segments of the audit log and its lock; the names are `audit`'s.
+fn is_audit_file(name: &str) -> bool {
+    name == "lock" || (name.starts_with("audit-") && name.ends_with(".jsonl"))
+}
+
 fn is_plain_name(name: &str) -> bool {
     !name.is_empty() && !name.contains('/') && name != "." && name != ".."
 }
@@ -270,7 +277,9 @@ mod tests {
         }
         std::fs::write(directory.master_key(), "x").unwrap();
         std::fs::create_dir(directory.file("audit")).unwrap();
-        std::fs::write(directory.file("audit").join("audit-1-2.jsonl"), "x").unwrap();
+        for name in ["audit-1-2.jsonl", "lock"] {
+            std::fs::write(directory.file("audit").join(name), "x").unwrap();
+        }
     }
 
     #[test]
@@ -280,7 +289,7 @@ mod tests {
         let directory = Directory::open(&path).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o700);
         assert!(Directory::open(&path).unwrap_err().what.ends_with("is in use"));
-        assert!(Directory::clean(&path).unwrap_err().what.ends_with("is in use"));
+        assert!(Directory::clean(&path, "quickstart").unwrap_err().what.ends_with("is in use"));
         drop(directory);
         Directory::open(&path).unwrap();
     }
@@ -295,7 +304,7 @@ mod tests {
         others.iter().for_each(|other| std::fs::write(other, "mine").unwrap());
         drop(directory);
 
-        let left = Directory::clean(&path).unwrap();
+        let left = Directory::clean(&path, "quickstart").unwrap();
         assert_eq!(left.len(), 2, "{left:?}");
         assert!(others.iter().all(|other| other.exists()));
         assert!(!parent.path().join("data-master.key").exists());
@@ -305,9 +314,9 @@ mod tests {
         let directory = Directory::open(&path).unwrap();
         fill(&directory);
         drop(directory);
-        assert_eq!(Directory::clean(&path).unwrap(), [""; 0].map(PathBuf::from));
+        assert_eq!(Directory::clean(&path, "quickstart").unwrap(), [""; 0].map(PathBuf::from));
         assert!(!path.exists());
-        assert_eq!(Directory::clean(&path).unwrap_err().exit, Exit::NotFound);
+        assert_eq!(Directory::clean(&path, "quickstart").unwrap_err().exit, Exit::NotFound);
     }
 
     #[test]
@@ -323,8 +332,19 @@ mod tests {
         made.master_key = outside.clone();
         std::fs::write(directory.file(MADE), serde_json::to_vec(&made).unwrap()).unwrap();
         drop(directory);
-        Directory::clean(&path).unwrap();
+        Directory::clean(&path, "quickstart").unwrap();
         assert!(outside.exists());
+    }
+
+    #[test]
+    fn what_init_made_is_not_cleaned_as_a_demo() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("data");
+        Directory::open(&path).unwrap().announce("init", 8443, &[]).unwrap();
+        assert!(
+            Directory::clean(&path, "quickstart").unwrap_err().what.ends_with("was not made by quickstart")
+        );
+        assert!(path.join(MADE).exists());
     }
 
     #[test]
@@ -332,7 +352,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         std::fs::write(parent.path().join("notes.txt"), "mine").unwrap();
         assert!(Directory::open(parent.path()).unwrap_err().what.ends_with("is not empty"));
-        assert_eq!(Directory::clean(parent.path()).unwrap_err().exit, Exit::NotFound);
+        assert_eq!(Directory::clean(parent.path(), "quickstart").unwrap_err().exit, Exit::NotFound);
 
         let path = parent.path().join("data");
         std::fs::write(parent.path().join("data-master.key"), "x").unwrap();
