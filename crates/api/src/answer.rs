@@ -7,9 +7,12 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
 use countersign_model::{ReasonCode, Reference};
-use countersign_policy::denial::{Surface, render};
+use countersign_oauth::Order;
+use countersign_policy::denial::{REFERENCE_HEADER, Surface, render};
 use countersign_policy::{Denial, Peer};
 use countersign_storage::StorageError;
+use http::header::ALLOW;
+use http::{Method, StatusCode};
 use std::sync::{Arc, OnceLock};
 
 /// A call of a control endpoint: its reference, and who turned out to make it.
@@ -18,11 +21,12 @@ pub struct Call {
     /// Finds its records.
     pub reference: Reference,
     actor: Arc<OnceLock<Actor>>,
+    refusal: Arc<OnceLock<AuditAction>>,
 }
 
 impl Call {
     fn new(reference: Reference) -> Self {
-        Self { reference, actor: Arc::default() }
+        Self { reference, actor: Arc::default(), refusal: Arc::default() }
     }
 
     /// Who makes it.
@@ -30,9 +34,19 @@ impl Call {
         self.actor.get().cloned().unwrap_or(Actor::Anonymous)
     }
 
+    /// What the caller orders, for the record.
+    pub(crate) fn order(&self, context: &Context) -> Order {
+        Order { actor: self.actor(), reference: self.reference, at: context.clock.now() }
+    }
+
     /// Says who makes it; the first word stays.
     pub fn identify(&self, actor: Actor) {
         let _ = self.actor.set(actor);
+    }
+
+    /// Says what a refusal of this call is recorded as, where that is not a refusal of the admin API as such.
+    pub fn refusal_is(&self, action: AuditAction) {
+        let _ = self.refusal.set(action);
     }
 }
 
@@ -69,36 +83,86 @@ pub async fn render_refusals(
 ) -> Response {
     let call = Call::new(context.reference());
     request.extensions_mut().insert(call.clone());
-    let method = request.method().clone();
-    let path: String = request.uri().path().chars().take(256).collect();
-    let source = request.extensions().get::<Peer>().map(|peer| peer.address().ip());
+    let facts = facts(&request);
     let mut response = next.run(request).await;
+    let Some(Refused(denial)) = refusal(&mut response, ReasonCode::ObjectNotFound) else { return response };
+    let action = call.refusal.get().copied().unwrap_or(AuditAction::AdminRefused);
+    let reference = record(&context, call.reference, action, &denial, call.actor(), facts);
+    render(&denial, &Surface::Admin, reference, &context.issuer).map(Into::into)
+}
 
-    // axum's own refusals (no such path, no such method) take the same way as ours.
-    let refused =
-        response.extensions_mut().remove::<Refused>().or_else(|| match response.status().as_u16() {
-            404 => Some(Denial::new(ReasonCode::ObjectNotFound).note("no such path").into()),
-            405 => Some(Denial::new(ReasonCode::MethodNotAllowed).into()),
-            _ => None,
-        });
-    let Some(Refused(denial)) = refused else { return response };
+/// Outermost layer of the public routers: what they do not know is refused as the gateway refuses.
+pub async fn render_public_refusals(
+    State(context): State<Arc<Context>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let facts = facts(&request);
+    let mut response = next.run(request).await;
+    let Some(Refused(denial)) = refusal(&mut response, ReasonCode::RouteNotFound) else { return response };
+    let (reference, action) = (context.reference(), AuditAction::RequestRefused);
+    let reference = record(&context, reference, action, &denial, Actor::Anonymous, facts);
+    let surface = Surface::Gateway { realm: "countersign", resource_metadata: None };
+    render(&denial, &surface, reference, &context.issuer).map(Into::into)
+}
+
+/// A call whose handler panicked: the caller learns that much and the reference.
+pub(crate) fn panicked(context: &Context) -> Response {
+    let denial = Denial::new(ReasonCode::InternalError).note("a handler panicked");
+    let action = AuditAction::AdminRefused;
+    let reference = record(context, context.reference(), action, &denial, Actor::Anonymous, Facts::default());
+    render(&denial, &Surface::Admin, reference, &context.issuer).map(Into::into)
+}
+
+/// What a handler refused. axum's own refusals (no such path, no such method, a path that is no text) take the same
+/// way as ours.
+fn refusal(response: &mut Response, not_found: ReasonCode) -> Option<Refused> {
+    if let Some(refused) = response.extensions_mut().remove::<Refused>() {
+        return Some(refused);
+    }
+    // A response that a use case has rendered itself, such as an OAuth error, has its reference already.
+    if response.headers().contains_key(REFERENCE_HEADER) {
+        return None;
+    }
+    match response.status() {
+        StatusCode::NOT_FOUND => Some(not_found.into()),
+        StatusCode::BAD_REQUEST => Some(ReasonCode::RequestMalformed.into()),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            let allowed = response.headers().get(ALLOW).and_then(|allow| allow.to_str().ok());
+            let allowed: Vec<Method> = allowed
+                .unwrap_or_default()
+                .split(',')
+                .filter_map(|method| method.trim().parse().ok())
+                .collect();
+            Some(Denial::new(ReasonCode::MethodNotAllowed).allow(&allowed).into())
+        }
+        _ => None,
+    }
+}
+
+fn facts(request: &Request) -> Facts {
+    let peer = request.extensions().get::<Peer>();
+    Facts {
+        source: peer.map(|peer| peer.address().ip().to_canonical()),
+        method: Some(request.method().as_str().chars().take(32).collect()),
+        path: Some(request.uri().path().chars().take(256).collect()),
+        ..Facts::default()
+    }
+}
+
+fn record(
+    context: &Context,
+    reference: Reference,
+    action: AuditAction,
+    denial: &Denial,
+    actor: Actor,
+    facts: Facts,
+) -> Reference {
     let facts = Facts {
         client: denial.known_client().cloned(),
-        source,
-        method: Some(method.to_string()),
-        path: Some(path),
         detail: denial.operator_note().map(str::to_owned),
-        ..Facts::default()
+        ..facts
     };
     let now = context.clock.now();
-    let event = AuditEvent::refused(
-        call.reference,
-        now,
-        AuditAction::AdminRefused,
-        denial.reason(),
-        call.actor(),
-        facts,
-    );
-    let reference = context.recorder.record(event);
-    render(&denial, &Surface::Admin, reference, &context.issuer).map(Into::into)
+    context.recorder.record(AuditEvent::refused(reference, now, action, denial.reason(), actor, facts))
 }

@@ -1,12 +1,14 @@
 //! `/pki/`: what anybody may fetch over plain HTTP, because it is signed: CRLs and the certificates of our CAs.
 
 use crate::Context;
+use crate::answer::Refused;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing::get};
-use countersign_model::IssuerId;
+use countersign_model::{IssuerId, ReasonCode};
+use countersign_policy::Denial;
+use http::HeaderName;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderName, StatusCode};
 use std::sync::Arc;
 
 /// The router of the public documents.
@@ -40,5 +42,5 @@ fn document(content_type: &'static str, caching: &'static str, der: Vec<u8>) -> 
 }
 
 fn not_found() -> Response {
-    (StatusCode::NOT_FOUND, "no such document\n").into_response()
+    Refused(Denial::new(ReasonCode::RouteNotFound).note("no such document")).into_response()
 }

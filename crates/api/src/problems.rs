@@ -1,12 +1,13 @@
 //! `/problems/{code}`: the pages that the `type` of a problem document leads to. They answer without a certificate.
 
 use crate::Context;
+use crate::answer::Refused;
 use axum::extract::Path;
 use axum::response::{Html, IntoResponse, Response};
 use axum::{Router, routing::get};
 use countersign_model::ReasonCode;
+use countersign_policy::Denial;
 use countersign_policy::denial::problem_page;
-use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
 use std::sync::Arc;
 
@@ -28,6 +29,6 @@ async fn page(Path(code): Path<String>) -> Response {
             ];
             (headers, Html(problem_page(code))).into_response()
         }
-        Err(_) => (StatusCode::NOT_FOUND, "no such reason code\n").into_response(),
+        Err(_) => Refused(Denial::new(ReasonCode::RouteNotFound).note("no such reason code")).into_response(),
     }
 }

@@ -1,20 +1,21 @@
 //! The local service: which router answers on which listener, and on which runtime.
 
-use crate::answer::Refused;
+use crate::answer::{Refused, panicked, render_public_refusals};
 use crate::{admin, documents, health, oauth, problems, well_known};
 use arc_swap::ArcSwap;
+use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
-use async_trait::async_trait;
+use axum::middleware::from_fn_with_state;
 use countersign_audit::Recorder;
 use countersign_ca::CertificateAuthority;
 use countersign_gateway::local::{LocalFuture, LocalRequest, LocalService};
 use countersign_model::operator::Operator;
-use countersign_model::{ClientId, Clock, IssuerId, Reference, Rng, Serial};
-use countersign_oauth::{Metadata, TokenEndpoint, TokenKeyRing};
+use countersign_model::{ClientId, Clock, IssuerId, ReasonCode, Reference, Rng, Serial};
+use countersign_oauth::{Metadata, Registrar, TokenEndpoint, TokenKeyRing};
 use countersign_policy::client_auth::Pepper;
+use countersign_storage::Store;
 use countersign_storage::views::Views;
-use countersign_storage::{Receipt, Store, Transaction};
 use http_body_util::BodyExt;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::path::PathBuf;
@@ -51,6 +52,8 @@ pub struct Context {
     pub pepper: Arc<Pepper>,
     /// Where outcomes are recorded.
     pub recorder: Recorder,
+    /// What waits to be recorded, because it was committed with what it tells of.
+    pub outbox: Arc<dyn Outbox>,
     /// Where the audit log's files are.
     pub audit_directory: PathBuf,
     /// The name of this node's audit chain.
@@ -61,6 +64,16 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     /// References and secrets come from here.
     pub rng: Arc<dyn Rng>,
+}
+
+/// Audit events that were committed, on their way to the log.
+#[async_trait]
+pub trait Outbox: Send + Sync {
+    /// Returns when everything that was committed before is in the log.
+    ///
+    /// # Errors
+    /// Why it is not; it is tried again by itself.
+    async fn deliver(&self) -> Result<(), String>;
 }
 
 /// Cuts open connections: the data path, as the admin API sees it.
@@ -77,13 +90,12 @@ impl Context {
         Reference::generate(self.clock.now(), self.rng.as_ref())
     }
 
-    /// Commits, and waits until this node's views have applied it: what was acknowledged holds for the next request.
-    pub(crate) async fn commit(&self, transaction: Transaction) -> Result<Receipt, Refused> {
-        let receipt = self.store.commit(transaction).await.map_err(|error| Refused::storage(&error))?;
-        self.caught_up(receipt.sequence).await;
-        Ok(receipt)
+    pub(crate) fn registrar(&self) -> Registrar<'_> {
+        Registrar { store: self.store.as_ref(), pepper: &self.pepper, rng: self.rng.as_ref() }
     }
 
+    /// Waits until this node's views have applied what was just committed: what was acknowledged holds for the next
+    /// request.
     pub(crate) async fn caught_up(&self, sequence: u64) {
         if !self.views.applied(sequence, CATCH_UP).await {
             tracing::error!(sequence, "the views have not applied a committed change");
@@ -93,6 +105,7 @@ impl Context {
 
 /// Answers the reserved paths of the listeners, and everything on the admin listener.
 pub struct Service {
+    context: Arc<Context>,
     public: Router,
     admin: Router,
     admin_listener: String,
@@ -108,10 +121,12 @@ impl Service {
             .merge(well_known::router())
             .merge(problems::router())
             .merge(documents::router())
-            .with_state(context.clone());
+            .fallback(|| async { Refused::from(ReasonCode::RouteNotFound) })
+            .with_state(context.clone())
+            .layer(from_fn_with_state(context.clone(), render_public_refusals));
         let (admin, _) = admin::router(&context);
-        let admin = Router::new().merge(health::router().with_state(context)).merge(admin);
-        Self { public, admin, admin_listener: admin_listener.to_owned(), control }
+        let admin = Router::new().merge(health::router().with_state(context.clone())).merge(admin);
+        Self { context, public, admin, admin_listener: admin_listener.to_owned(), control }
     }
 }
 
@@ -123,15 +138,14 @@ impl LocalService for Service {
         if *listener == *self.admin_listener {
             // Nothing administrative runs on a worker of the data path.
             let answer = self.control.spawn(self.admin.clone().oneshot(request));
+            let context = self.context.clone();
             return Box::pin(async move {
                 match answer.await {
                     Ok(Ok(response)) => response.map(|body| body.map_err(Into::into).boxed_unsync()),
                     Ok(Err(never)) => match never {},
                     Err(error) => {
                         tracing::error!(%error, "a handler of the admin API panicked");
-                        let mut response = http::Response::new(Body::empty());
-                        *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
-                        response.map(|body| body.map_err(Into::into).boxed_unsync())
+                        panicked(&context).map(|body| body.map_err(Into::into).boxed_unsync())
                     }
                 }
             });

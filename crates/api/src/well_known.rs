@@ -1,13 +1,15 @@
 //! `/.well-known/`: the metadata of the authorization server (RFC 8414) and of each route (RFC 9728).
 
 use crate::Context;
+use crate::answer::Refused;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use countersign_model::ReasonCode;
 use countersign_oauth::metadata::{AUTHORIZATION_SERVER_PATH, PROTECTED_RESOURCE_PATH};
-use http::StatusCode;
+use countersign_policy::Denial;
 use std::sync::Arc;
 
 /// The router of the metadata.
@@ -24,6 +26,8 @@ async fn authorization_server(State(context): State<Arc<Context>>) -> Response {
 async fn protected_resource(State(context): State<Arc<Context>>, Path(route): Path<String>) -> Response {
     match context.metadata.load().protected_resource(&route) {
         Some(response) => response.map(Body::from),
-        None => (StatusCode::NOT_FOUND, "no such protected resource\n").into_response(),
+        None => {
+            Refused(Denial::new(ReasonCode::RouteNotFound).note("no such protected resource")).into_response()
+        }
     }
 }

@@ -6,9 +6,7 @@
 use crate::{CertificateAuthority, Refusal};
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, CertificateRef, Facts};
 use countersign_model::certificate::{CertificateRecord, CertificateState, IssuerRole, Profile};
-use countersign_model::client::{
-    CertificateMatcher, Client, ClientState, Credential, CredentialKind, CredentialState,
-};
+use countersign_model::client::{CertificateMatcher, Client, ClientState, Credential, CredentialKind};
 use countersign_model::{ClientId, CredentialId, IssuerId, Reference, Serial, Thumbprint, Timestamp};
 use countersign_pki::{
     CertificatePolicy, CertificateTemplate, Csr, PublicKey, Subject, SubjectAltName, Validity,
@@ -197,19 +195,9 @@ impl CertificateAuthority {
     /// The credential by which the certificate will stand for its client (design, decision 22).
     fn matcher(&self, client: &Client, uri: String) -> Credential {
         let now = self.clock.now();
-        Credential {
-            id: CredentialId::generate(now, self.rng.as_ref()),
-            client: client.id.clone(),
-            name: "certificate".to_owned(),
-            kind: CredentialKind::Certificate(CertificateMatcher::SanUri(uri)),
-            state: CredentialState::Active,
-            epoch: 0,
-            not_before: now,
-            expires_at: None,
-            created_at: now,
-            last_used_at: None,
-            uses: 0,
-        }
+        let id = CredentialId::generate(now, self.rng.as_ref());
+        let kind = CredentialKind::Certificate(CertificateMatcher::SanUri(uri));
+        Credential::new(id, client.id.clone(), "certificate".to_owned(), kind, now)
     }
 
     /// Rule P4: a leaf with a CA's key would be a CA.

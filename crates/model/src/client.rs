@@ -127,6 +127,29 @@ pub struct Credential {
 }
 
 impl Credential {
+    /// A new one, accepted from `now` on without end.
+    pub const fn new(
+        id: CredentialId,
+        client: ClientId,
+        name: String,
+        kind: CredentialKind,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            client,
+            name,
+            kind,
+            state: CredentialState::Active,
+            epoch: 0,
+            not_before: now,
+            expires_at: None,
+            created_at: now,
+            last_used_at: None,
+            uses: 0,
+        }
+    }
+
     /// Whether it is active and `now` is within its validity.
     pub fn accepted_at(&self, now: Timestamp) -> bool {
         self.state == CredentialState::Active

@@ -4,7 +4,7 @@
 //! rendering of refusals (that is `policy::denial`). Issued tokens leave no row (design, decision 4).
 //!
 //! Read in this order: [`token_endpoint`] (the whole way of a request, downwards), [`request`] (what is parsed),
-//! [`grant`] (what may be asked for), [`token_keys`] (what signs, and when), [`metadata`].
+//! [`grant`] (what may be asked for), [`token_keys`] (what signs, and when), [`metadata`]; [`registration`] is how clients come into being.
 
 pub mod token_endpoint;
 
@@ -14,9 +14,11 @@ pub mod request;
 pub mod token_keys;
 
 pub mod metadata;
+pub mod registration;
 pub mod settings;
 
 pub use metadata::Metadata;
+pub use registration::{NewClient, Order, Registrar, RegistrationError};
 pub use settings::{ProtectedResource, Settings, SettingsError};
 pub use token_endpoint::{Outcome, TokenEndpoint, TokenResponse};
 pub use token_keys::{PublishedKeys, Rotation, TokenKeyError, TokenKeyRing};

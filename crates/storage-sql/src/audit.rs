@@ -17,7 +17,8 @@ const INSERT_EVENT: &str = "INSERT INTO audit_outbox (id, event) VALUES ($1, $2)
 const SETTLE_OUTBOX: &str = "DELETE FROM audit_outbox WHERE id <= $1";
 const AUDIT_HEAD: &str = "SELECT chain, sequence, hash FROM audit_heads WHERE chain = $1";
 const SAVE_AUDIT_HEAD: &str = "INSERT INTO audit_heads (chain, sequence, hash) VALUES ($1, $2, $3) \
-     ON CONFLICT (chain) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash";
+     ON CONFLICT (chain) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash \
+     WHERE excluded.sequence >= audit_heads.sequence";
 
 #[async_trait]
 impl AuditOutbox for SqliteStore {

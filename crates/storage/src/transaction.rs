@@ -162,7 +162,8 @@ pub enum Write {
         /// The last row that was appended.
         through: u64,
     },
-    /// Saves the head of an audit chain, so that a cut tail shows. No change.
+    /// Saves the head of an audit chain, so that a cut tail shows. Never goes back: a head of a smaller sequence than the
+    /// saved one is ignored, because saves may overtake one another. No change.
     SaveAuditHead(AuditHead),
     /// Deletes changes up to and including `through`: every follower has them. No change.
     ForgetChanges {

@@ -71,7 +71,10 @@ async fn read<T: Send + 'static>(
     context: &Context,
     reading: impl FnOnce(&FilePath) -> io::Result<T> + Send + 'static,
 ) -> Result<T, Refused> {
-    // What was recorded a moment ago is looked for first: it is made visible before the files are read.
+    // What happened a moment ago is looked for first: it is made visible before the files are read.
+    if let Err(error) = context.outbox.deliver().await {
+        tracing::warn!(error, "the audit log is read without what was committed last");
+    }
     if let Err(error) = context.recorder.flush().await {
         tracing::warn!(%error, "the audit log is read without its newest records");
     }

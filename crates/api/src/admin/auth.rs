@@ -15,7 +15,11 @@ use http::header::AUTHORIZATION;
 use std::sync::Arc;
 
 /// Authenticates the caller by its bearer token (RFC 6750 section 2.1), and names him to the call.
-pub(super) async fn authenticate(State(context): State<Arc<Context>>, mut request: Request, next: Next) -> Response {
+pub(super) async fn authenticate(
+    State(context): State<Arc<Context>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     match operator(&context, request.headers()) {
         Some(operator) => {
             if let Some(call) = request.extensions().get::<Call>() {

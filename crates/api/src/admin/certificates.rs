@@ -12,6 +12,7 @@ use axum::response::IntoResponse;
 use axum::{Extension, Json as Answer};
 use countersign_ca::Refusal;
 use countersign_ca::revoke::Revocation;
+use countersign_model::audit::AuditAction;
 use countersign_model::certificate::{CertificateRecord, CertificateState, Profile};
 use countersign_model::{IssuerId, ReasonCode, Thumbprint, Timestamp};
 use countersign_pki::pem;
@@ -35,10 +36,11 @@ pub(super) async fn sign(
     Extension(call): Extension<Call>,
     Json(new): Json<NewCertificate>,
 ) -> Result<impl IntoResponse, Refused> {
+    call.refusal_is(AuditAction::CertificateRefused);
     if new.profile.is_some_and(|profile| profile != Profile::Client) {
         return Err(super::input::malformed("only the profile client is signed from a CSR".to_owned()));
     }
-    let csr = csr_bytes(&new.csr)?;
+    let csr = csr_bytes(&new.csr).map_err(|refused| Refused(refused.0.client(Some(new.client.clone()))))?;
     let issued = context
         .ca
         .issue_client(&new.client, &csr, call.actor(), call.reference)

@@ -11,14 +11,10 @@ use crate::answer::{Call, Refused};
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use axum::{Extension, Json as Answer};
-use countersign_model::audit::{AuditAction, AuditEvent, Facts};
-use countersign_model::client::{
-    CertificateMatcher, Client, ClientState, Credential, CredentialKind, CredentialState,
-};
-use countersign_model::{ClientId, CredentialId, ReasonCode, Secret, Timestamp};
+use countersign_model::client::{CertificateMatcher, Client, Credential, CredentialKind};
+use countersign_model::{ClientId, ReasonCode};
+use countersign_oauth::RegistrationError;
 use countersign_policy::Denial;
-use countersign_policy::client_auth::secret;
-use countersign_storage::{Transaction, Write};
 use http::StatusCode;
 use std::sync::Arc;
 
@@ -63,8 +59,7 @@ pub(super) async fn add(
     Extension(call): Extension<Call>,
     Json(new): Json<NewClient>,
 ) -> Result<impl IntoResponse, Refused> {
-    let now = context.clock.now();
-    let client = Client {
+    let new = countersign_oauth::NewClient {
         name: new.name.unwrap_or_else(|| new.client_id.to_string()),
         id: new.client_id,
         environment: new.environment,
@@ -72,28 +67,16 @@ pub(super) async fn add(
         auth_method: new.auth_method,
         scopes: new.scopes,
         audiences: new.audiences,
-        state: ClientState::Active,
-        epoch: 0,
-        created_at: now,
-        updated_at: now,
     };
-    let facts = Facts {
-        client: Some(client.id.clone()),
-        environment: Some(client.environment),
-        scope: Some(client.scopes.to_string()),
-        auth_method: Some(client.auth_method.to_string()),
-        ..Facts::default()
-    };
-    let mut transaction = Transaction::new()
-        .write(Write::InsertClient(client.clone()))
-        .record(AuditEvent::done(call.reference, now, AuditAction::ClientAdded, call.actor(), facts));
-    let secret = client.auth_method.uses_secret().then(|| new_secret(&context, &client.id, now));
-    transaction
-        .writes
-        .extend(secret.iter().map(|(credential, _)| Write::InsertCredential(credential.clone())));
-    context.commit(transaction).await?;
-    let (client, credentials) = find(&context, &client.id).await?;
-    let client_secret = secret.map(|(_, secret)| OneTimeSecret::new(secret.expose().clone()));
+    let id = new.id.clone();
+    let (receipt, made) = context
+        .registrar()
+        .register(new, None, call.order(&context))
+        .await
+        .map_err(|error| refused(&error))?;
+    context.caught_up(receipt.sequence).await;
+    let (client, credentials) = find(&context, &id).await?;
+    let client_secret = made.map(|made| OneTimeSecret::new(made.secret.expose().clone()));
     Ok((StatusCode::CREATED, Answer(ClientAdded { client: view(client, credentials), client_secret })))
 }
 
@@ -107,15 +90,12 @@ pub(super) async fn disable(
     Extension(call): Extension<Call>,
     Path(id): Path<String>,
 ) -> Result<Answer<ClientView>, Refused> {
-    let now = context.clock.now();
-    let (client, _) = find(&context, &parse_or_not_found(&id)?).await?;
-    let facts =
-        Facts { client: Some(client.id.clone()), environment: Some(client.environment), ..Facts::default() };
-    let write = Write::SetClientState { client: client.id.clone(), state: ClientState::Disabled, at: now };
-    let event = AuditEvent::done(call.reference, now, AuditAction::ClientDisabled, call.actor(), facts);
-    context.commit(Transaction::new().write(write).record(event)).await?;
-    context.connections.cut_client(&client.id).await;
-    let (client, credentials) = find(&context, &client.id).await?;
+    let id = parse_or_not_found(&id)?;
+    let receipt =
+        context.registrar().disable(&id, call.order(&context)).await.map_err(|error| refused(&error))?;
+    context.caught_up(receipt.sequence).await;
+    context.connections.cut_client(&id).await;
+    let (client, credentials) = find(&context, &id).await?;
     Ok(Answer(view(client, credentials)))
 }
 
@@ -131,36 +111,15 @@ pub(super) async fn rotate_secret(
     Path(id): Path<String>,
     Json(rotation): Json<RotateSecret>,
 ) -> Result<Answer<SecretRotated>, Refused> {
-    let now = context.clock.now();
-    let (client, credentials) = find(&context, &parse_or_not_found(&id)?).await?;
-    if !client.auth_method.uses_secret() {
-        let note = format!("the client authenticates by {}", client.auth_method);
-        return Err(Denial::new(ReasonCode::ObjectConflict).note(note).into());
-    }
+    let client_id = parse_or_not_found(&id)?;
+    let order = call.order(&context);
     let overlap_s = rotation.overlap_s.unwrap_or(RotateSecret::DEFAULT_OVERLAP_S);
-    let previous_end_at = now.plus_s(i64::from(overlap_s));
-    let (credential, secret) = new_secret(&context, &client.id, now);
-    let mut transaction = Transaction::new().write(Write::InsertCredential(credential.clone()));
-    for previous in credentials.iter().filter(|credential| is_secret(credential)) {
-        transaction.writes.push(if overlap_s == 0 {
-            Write::RevokeCredential { credential: previous.id }
-        } else {
-            Write::ExpireCredential { credential: previous.id, expires_at: previous_end_at }
-        });
-    }
-    let facts = Facts {
-        client: Some(client.id.clone()),
-        environment: Some(client.environment),
-        credential: Some(credential.id),
-        ..Facts::default()
-    };
-    let action = AuditAction::ClientSecretRotated;
-    let event = AuditEvent::done(call.reference, now, action, call.actor(), facts);
-    context.commit(transaction.record(event)).await?;
-    let client_secret = OneTimeSecret::new(secret.expose().clone());
-    let answer =
-        SecretRotated { client_id: client.id, credential: credential.id, client_secret, previous_end_at };
-    Ok(Answer(answer))
+    let previous_end_at = order.at.plus_s(i64::from(overlap_s));
+    let rotated = context.registrar().rotate_secret(&client_id, previous_end_at, order).await;
+    let (receipt, made) = rotated.map_err(|error| refused(&error))?;
+    context.caught_up(receipt.sequence).await;
+    let client_secret = OneTimeSecret::new(made.secret.expose().clone());
+    Ok(Answer(SecretRotated { client_id, credential: made.credential, client_secret, previous_end_at }))
 }
 
 /// Revokes every valid certificate of a client.
@@ -189,26 +148,9 @@ async fn find(context: &Context, id: &ClientId) -> Result<(Client, Vec<Credentia
     found.ok_or_else(|| Denial::new(ReasonCode::ObjectNotFound).note(format!("no client {id}")).into())
 }
 
-fn new_secret(context: &Context, client: &ClientId, now: Timestamp) -> (Credential, Secret<String>) {
-    let secret = secret::generate(context.rng.as_ref());
-    let credential = Credential {
-        id: CredentialId::generate(now, context.rng.as_ref()),
-        client: client.clone(),
-        name: now.date(),
-        kind: CredentialKind::Secret { hmac: secret::hmac(&context.pepper, secret.expose()) },
-        state: CredentialState::Active,
-        epoch: 0,
-        not_before: now,
-        expires_at: None,
-        created_at: now,
-        last_used_at: None,
-        uses: 0,
-    };
-    (credential, secret)
-}
-
-fn is_secret(credential: &Credential) -> bool {
-    matches!(credential.kind, CredentialKind::Secret { .. }) && credential.state == CredentialState::Active
+/// A refusal of the registration as the operator reads it: he may know the exact reason.
+fn refused(error: &RegistrationError) -> Refused {
+    Refused(Denial::new(error.reason()).note(error.to_string()))
 }
 
 fn view(client: Client, mut credentials: Vec<Credential>) -> ClientView {

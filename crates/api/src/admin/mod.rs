@@ -14,10 +14,12 @@ mod input;
 mod token_keys;
 
 use crate::Context;
-use crate::answer::render_refusals;
+use crate::answer::{Refused, render_refusals};
 use axum::middleware::from_fn_with_state;
 use axum::{Json, Router, routing::get};
+use countersign_model::ReasonCode;
 use countersign_model::operator::Role;
+use countersign_policy::Denial;
 use std::sync::Arc;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder, SecurityRequirement};
@@ -58,9 +60,15 @@ pub fn router(context: &Arc<Context>) -> (Router, OpenApi) {
     let openapi = get(move || async move { Json(served.as_ref().clone()) });
     let router = router
         .route(&format!("{BASE}/openapi.json"), openapi)
+        // Of its own, so that it stands behind the layers below: axum's would answer whoever asks.
+        .fallback(no_such_path)
         .layer(from_fn_with_state(context.clone(), auth::authenticate))
         .layer(from_fn_with_state(context.clone(), render_refusals));
     (router, document)
+}
+
+async fn no_such_path() -> Refused {
+    Denial::new(ReasonCode::ObjectNotFound).note("no such path").into()
 }
 
 fn describe() -> OpenApi {

@@ -10,15 +10,13 @@ use crate::setup::operator::storage;
 use crate::wiring::Installation;
 use countersign_keys::PortableKey;
 use countersign_keys::file::{create_private, read_private};
-use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
+use countersign_model::audit::Actor;
 use countersign_model::certificate::{CertificateState, IssuerRole};
-use countersign_model::client::{
-    AuthMethod, Client, ClientState, Credential, CredentialKind, CredentialState,
-};
-use countersign_model::{ClientId, CredentialId, Environment, Reference, Secret, Serial, Timestamp};
+use countersign_model::client::AuthMethod;
+use countersign_model::{ClientId, Environment, Reference, Secret, Serial, Timestamp};
+use countersign_oauth::{NewClient, Order, Registrar};
 use countersign_pki::{assemble_csr, csr_info_to_sign, pem};
 use countersign_policy::client_auth::secret;
-use countersign_storage::{Transaction, Write};
 use std::path::PathBuf;
 
 /// A certificate with less life left than this is replaced at the next start.
@@ -145,7 +143,7 @@ pub fn write_root(installation: &Installation, directory: &Directory) -> Result<
 async fn ensure_client(
     installation: &Installation,
     partner: &Partner,
-    secret: Option<&Secret<String>>,
+    secret: Option<Secret<String>>,
 ) -> Result<(), Failure> {
     let id = client_id(partner)?;
     if installation.store.client(&id).await.map_err(|error| storage(&error))?.is_some() {
@@ -154,45 +152,22 @@ async fn ensure_client(
     let (now, rng) = (installation.clock.now(), installation.rng.as_ref());
     let scopes =
         partner.scopes.parse().map_err(|_| Failure::new(Exit::Refused, "the demo scopes are none"))?;
-    let client = Client {
-        id: id.clone(),
+    let new = NewClient {
+        id,
         environment: partner.environment,
         name: partner.name.to_owned(),
         contacts: Vec::new(),
         auth_method: partner.auth_method,
         scopes,
         audiences: Vec::new(),
-        state: ClientState::Active,
-        epoch: 0,
-        created_at: now,
-        updated_at: now,
     };
-    let facts = Facts {
-        client: Some(id.clone()),
-        environment: Some(partner.environment),
-        scope: Some(partner.scopes.to_owned()),
-        auth_method: Some(partner.auth_method.to_string()),
-        ..Facts::default()
-    };
-    let reference = Reference::generate(now, rng);
-    let event = AuditEvent::done(reference, now, AuditAction::ClientAdded, Actor::System, facts);
-    let mut transaction = Transaction::new().write(Write::InsertClient(client)).record(event);
-    if let Some(secret) = secret {
-        transaction = transaction.write(Write::InsertCredential(Credential {
-            id: CredentialId::generate(now, rng),
-            client: id,
-            name: "quickstart".to_owned(),
-            kind: CredentialKind::Secret { hmac: secret::hmac(&installation.pepper, secret.expose()) },
-            state: CredentialState::Active,
-            epoch: 0,
-            not_before: now,
-            expires_at: None,
-            created_at: now,
-            last_used_at: None,
-            uses: 0,
-        }));
-    }
-    installation.store.commit(transaction).await.map(drop).map_err(|error| storage(&error))
+    let store = installation.store.as_ref();
+    let order = Order { actor: Actor::System, reference: Reference::generate(now, rng), at: now };
+    let registered =
+        Registrar { store, pepper: &installation.pepper, rng }.register(new, secret, order).await;
+    registered.map(drop).map_err(|error| {
+        Failure::new(Exit::Refused, format!("`{}` is not registered", partner.id)).why(error.to_string())
+    })
 }
 
 async fn ensure_secret(
@@ -210,7 +185,7 @@ async fn ensure_secret(
     }
     let read = read_private(&path, MAX_SECRET_BYTES).map_err(|error| refused(error.to_string()))?;
     let secret = Secret::new(String::from_utf8_lossy(read.expose()).trim().to_owned());
-    ensure_client(installation, partner, Some(&secret)).await?;
+    ensure_client(installation, partner, Some(secret.clone())).await?;
     Ok(secret)
 }
 

@@ -70,7 +70,10 @@ impl State {
                 None
             }
             Write::SaveAuditHead(head) => {
-                self.audit_heads.put(head.chain.clone(), head);
+                let later = |saved: &crate::transaction::AuditHead| saved.sequence > head.sequence;
+                if !self.audit_heads.get(&head.chain).is_some_and(later) {
+                    self.audit_heads.put(head.chain.clone(), head);
+                }
                 None
             }
             Write::ForgetChanges { through } => {

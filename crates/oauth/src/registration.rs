@@ -1,0 +1,204 @@
+//! Registration of clients by operators: add, disable, rotate a secret. The same use cases for the admin API and for
+//! whatever sets up an installation. (Registration by clients themselves, RFC 7591, is not there yet.)
+
+use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
+use countersign_model::client::{
+    AuthMethod, Client, ClientState, Credential, CredentialKind, CredentialState,
+};
+use countersign_model::{
+    ClientId, CredentialId, Environment, ReasonCode, Reference, Rng, Scopes, Secret, Timestamp,
+};
+use countersign_policy::client_auth::{Pepper, secret};
+use countersign_storage::{Receipt, StorageError, Store, Transaction, Write};
+
+/// The registered name becomes the organisation in certificates: RFC 5280 appendix A.1, `ub-organization-name`.
+const MAX_NAME_CHARACTERS: usize = 64;
+
+/// What registration works on.
+#[derive(Clone, Copy)]
+pub struct Registrar<'a> {
+    /// Where clients are kept.
+    pub store: &'a dyn Store,
+    /// What secrets are stored under.
+    pub pepper: &'a Pepper,
+    /// Makes secrets and identifiers.
+    pub rng: &'a dyn Rng,
+}
+
+/// A client to be.
+#[derive(Debug, Clone)]
+pub struct NewClient {
+    /// Its `client_id`.
+    pub id: ClientId,
+    /// The environment it will belong to for ever.
+    pub environment: Environment,
+    /// The registered name.
+    pub name: String,
+    /// Where to reach its people.
+    pub contacts: Vec<String>,
+    /// How it authenticates.
+    pub auth_method: AuthMethod,
+    /// What it may ask for.
+    pub scopes: Scopes,
+    /// The audiences it may ask for; empty: every API that owns one of its scopes.
+    pub audiences: Vec<String>,
+}
+
+/// Who asks, and under which reference it is recorded.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// Who.
+    pub actor: Actor,
+    /// Finds the record.
+    pub reference: Reference,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A secret that was made: shown to its owner once.
+#[derive(Debug)]
+pub struct NewSecret {
+    /// The credential.
+    pub credential: CredentialId,
+    /// The secret itself.
+    pub secret: Secret<String>,
+}
+
+/// Why nothing was registered.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistrationError {
+    /// A name that no certificate can carry.
+    #[error("a name has 1 to {MAX_NAME_CHARACTERS} characters, none of them a control character")]
+    Name,
+    /// The client has no use for a secret.
+    #[error("the client authenticates by {0}")]
+    NoSecret(AuthMethod),
+    /// There is no such client.
+    #[error("there is no client {0}")]
+    Unknown(ClientId),
+    /// Storage refused or failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl RegistrationError {
+    /// What the caller is told.
+    pub fn reason(&self) -> ReasonCode {
+        match self {
+            Self::Name => ReasonCode::RequestMalformed,
+            Self::NoSecret(_) => ReasonCode::ObjectConflict,
+            Self::Unknown(_) => ReasonCode::ObjectNotFound,
+            Self::Storage(error) => error.reason(),
+        }
+    }
+}
+
+impl Registrar<'_> {
+    /// Registers a client. Its secret is made here where its method uses one, unless `secret` brings one that was made by
+    /// [`secret::generate`] before.
+    ///
+    /// # Errors
+    /// When the name is none, the `client_id` is taken, or storage fails.
+    pub async fn register(
+        &self,
+        new: NewClient,
+        secret: Option<Secret<String>>,
+        order: Order,
+    ) -> Result<(Receipt, Option<NewSecret>), RegistrationError> {
+        let Order { actor, reference, at } = order;
+        let length = new.name.chars().count();
+        if !(1..=MAX_NAME_CHARACTERS).contains(&length) || new.name.chars().any(char::is_control) {
+            return Err(RegistrationError::Name);
+        }
+        let client = Client {
+            id: new.id,
+            environment: new.environment,
+            name: new.name,
+            contacts: new.contacts,
+            auth_method: new.auth_method,
+            scopes: new.scopes,
+            audiences: new.audiences,
+            state: ClientState::Active,
+            epoch: 0,
+            created_at: at,
+            updated_at: at,
+        };
+        let facts = Facts {
+            scope: Some(client.scopes.to_string()),
+            auth_method: Some(client.auth_method.to_string()),
+            ..facts(&client)
+        };
+        let event = AuditEvent::done(reference, at, AuditAction::ClientAdded, actor, facts);
+        let mut transaction = Transaction::new().write(Write::InsertClient(client.clone())).record(event);
+        let mut made = None;
+        if client.auth_method.uses_secret() {
+            let secret = secret.unwrap_or_else(|| secret::generate(self.rng));
+            let credential = self.credential(&client.id, &secret, at);
+            made = Some(NewSecret { credential: credential.id, secret });
+            transaction = transaction.write(Write::InsertCredential(credential));
+        }
+        Ok((self.store.commit(transaction).await?, made))
+    }
+
+    /// Disables a client: its tokens, secrets and certificates are refused from the next request on. Idempotent.
+    ///
+    /// # Errors
+    /// When there is no such client, or storage fails.
+    pub async fn disable(&self, client: &ClientId, order: Order) -> Result<Receipt, RegistrationError> {
+        let (client, _) = self.find(client).await?;
+        let Order { actor, reference, at } = order;
+        let event = AuditEvent::done(reference, at, AuditAction::ClientDisabled, actor, facts(&client));
+        let write = Write::SetClientState { client: client.id, state: ClientState::Disabled, at };
+        Ok(self.store.commit(Transaction::new().write(write).record(event)).await?)
+    }
+
+    /// Makes a new secret beside the present ones, which end at `previous_end_at`; at once, with their tokens, when that
+    /// is not in the future (rule C12).
+    ///
+    /// # Errors
+    /// When there is no such client, it uses no secret, or storage fails.
+    pub async fn rotate_secret(
+        &self,
+        client: &ClientId,
+        previous_end_at: Timestamp,
+        order: Order,
+    ) -> Result<(Receipt, NewSecret), RegistrationError> {
+        let (client, credentials) = self.find(client).await?;
+        if !client.auth_method.uses_secret() {
+            return Err(RegistrationError::NoSecret(client.auth_method));
+        }
+        let Order { actor, reference, at } = order;
+        let secret = secret::generate(self.rng);
+        let new = self.credential(&client.id, &secret, at);
+        let made = NewSecret { credential: new.id, secret };
+        let mut transaction = Transaction::new().write(Write::InsertCredential(new));
+        for previous in credentials.iter().filter(|credential| is_live_secret(credential)) {
+            let credential = previous.id;
+            transaction = transaction.write(if previous_end_at <= at {
+                Write::RevokeCredential { credential }
+            } else {
+                Write::ExpireCredential { credential, expires_at: previous_end_at }
+            });
+        }
+        let facts = Facts { credential: Some(made.credential), ..facts(&client) };
+        let event = AuditEvent::done(reference, at, AuditAction::ClientSecretRotated, actor, facts);
+        Ok((self.store.commit(transaction.record(event)).await?, made))
+    }
+
+    async fn find(&self, id: &ClientId) -> Result<(Client, Vec<Credential>), RegistrationError> {
+        self.store.client(id).await?.ok_or_else(|| RegistrationError::Unknown(id.clone()))
+    }
+
+    fn credential(&self, client: &ClientId, secret: &Secret<String>, at: Timestamp) -> Credential {
+        let kind = CredentialKind::Secret { hmac: secret::hmac(self.pepper, secret.expose()) };
+        Credential::new(CredentialId::generate(at, self.rng), client.clone(), at.date(), kind, at)
+    }
+}
+
+fn facts(client: &Client) -> Facts {
+    Facts { client: Some(client.id.clone()), environment: Some(client.environment), ..Facts::default() }
+}
+
+fn is_live_secret(credential: &Credential) -> bool {
+    matches!(credential.kind, CredentialKind::Secret { .. }) && credential.state == CredentialState::Active
+}
