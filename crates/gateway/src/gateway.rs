@@ -46,7 +46,8 @@ pub enum StartError {
 }
 
 impl Gateway {
-    /// Binds every listener and starts the workers.
+    /// Binds every listener and starts the workers. A metrics recorder is to be installed before: the workers take
+    /// their handles once.
     ///
     /// # Errors
     /// When an address cannot be listened on, or a worker cannot be started.

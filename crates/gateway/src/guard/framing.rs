@@ -14,6 +14,7 @@ use countersign_model::ReasonCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FramingLimits {
     /// Bytes of a message's head, request line included. Default 32 KiB: a token of 8 KiB and a certificate header fit.
+    /// At most 60 KiB: hyper refuses a target of 64 KiB by itself, and then without a word.
     pub head_bytes: usize,
     /// Fields of a head. Default 100.
     pub header_count: usize,
@@ -79,7 +80,8 @@ enum ChunkAt {
 
 impl Framing {
     /// A connection that has sent nothing yet.
-    pub fn new(limits: FramingLimits) -> Self {
+    pub fn new(mut limits: FramingLimits) -> Self {
+        limits.head_bytes = limits.head_bytes.min(60 * 1024);
         Self { limits, state: State::Head, heads: 0, empty_line_seen: false, seen: 0 }
     }
 

@@ -25,3 +25,17 @@ async fn rule_g15_connections_of_one_client_are_capped() {
     }
     assert!(refused >= 4, "{refused}");
 }
+
+#[tokio::test]
+async fn rule_g15_a_large_head_limit_still_answers_with_a_document() {
+    let mut limits = Limits::default();
+    limits.sizes.head_bytes = 1 << 20;
+    limits.sizes.header_count = 200;
+    let world = World::start_with(Options { limits, ..Options::default() }).await;
+    let (mut raw, token) = world.acme().await;
+    // To the local service: the upstream has a limit of its own.
+    let many = get("/oauth2/x", &token).replace("\r\n\r\n", &format!("\r\n{}\r\n", "X: y\r\n".repeat(150)));
+    assert_eq!(raw.call(many).await.status, 200);
+    let long = get(&format!("/data/{}", "a".repeat(66_000)), &token);
+    assert_eq!(raw.call(long).await.refusal(), (431, "request_header_too_large".to_owned()));
+}
