@@ -32,9 +32,9 @@ pub const DEFAULT_DIR: &str = "countersign-data";
 #[derive(Debug, Clone, Args)]
 pub(crate) struct AdminTarget {
     /// The directory of the server: its countersign.toml and admin.token are used
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_DIR, env = "COUNTERSIGN_DIR", conflicts_with = "admin")]
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_DIR, env = "COUNTERSIGN_DIR", hide_env_values = true)]
     dir: PathBuf,
-    /// The address of the admin API, instead of --dir
+    /// The address of the admin API; --dir is not looked at then
     #[arg(long, value_name = "URL", requires = "credential_file", help_heading = "Another server")]
     admin: Option<Uri>,
     /// The file with the operator's credential

@@ -14,7 +14,13 @@ pub(crate) enum Command {
     /// Check a configuration file; needs no database and no server
     Check {
         /// The file
-        #[arg(long, value_name = "FILE", default_value = "countersign.toml", env = "COUNTERSIGN_CONFIG")]
+        #[arg(
+            long,
+            value_name = "FILE",
+            default_value = "countersign.toml",
+            env = "COUNTERSIGN_CONFIG",
+            hide_env_values = true
+        )]
         config: PathBuf,
     },
 }

@@ -4,6 +4,7 @@ use super::console::Console;
 use super::failure::{Exit, Failure};
 use clap::Args;
 use countersign_model::ReasonCode;
+use countersign_policy::denial::explain_text;
 use serde_json::json;
 
 #[derive(Debug, Args)]
@@ -37,31 +38,7 @@ fn explain(text: &str, console: Console) -> Result<(), Failure> {
         "detail": reason.detail, "action": reason.action, "operator": reason.operator,
         "incident": reason.incident, "standard": reason.standard,
     });
-    console.answer(&document, || human(code))
-}
-
-fn human(code: ReasonCode) -> String {
-    let reason = code.reason();
-    let mut out = format!("{} ({})\n{}\n\n{}\n", reason.code, reason.status, reason.title, reason.detail);
-    if let Some(public) = reason.public {
-        out.push_str(&format!(
-            "The caller reads `{public}` instead: the exact reason would tell an attacker something.\n"
-        ));
-    }
-    out.push_str(&format!(
-        "\nThe partner\n{}\n\nThe operator\n{}\n\n",
-        indented(reason.action),
-        indented(reason.operator)
-    ));
-    if reason.incident {
-        out.push_str("Incident: yes; somebody tries what no honest program does.\n");
-    }
-    out.push_str(&format!("Standard: {}\n", reason.standard));
-    out
-}
-
-fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+    console.answer(&document, || explain_text(code))
 }
 
 fn list(console: Console) -> Result<(), Failure> {
@@ -75,4 +52,36 @@ fn list(console: Console) -> Result<(), Failure> {
             .collect();
         super::console::table(["CODE", "STATUS", "MEANING"], &rows)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_policy::denial::markdown;
+    use std::path::Path;
+
+    #[test]
+    fn the_page_of_reason_codes_is_up_to_date() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reason-codes.md");
+        #[expect(clippy::disallowed_methods, reason = "the switch that rewrites the page")]
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&path, markdown()).unwrap();
+        }
+        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            written == markdown(),
+            "docs/reason-codes.md is stale: run UPDATE=1 cargo test -p countersign page_of_reason_codes"
+        );
+    }
+
+    #[test]
+    fn every_code_is_explained() {
+        for code in ReasonCode::ALL {
+            let reason = code.reason();
+            for text in [reason.title, reason.detail, reason.action, reason.operator, reason.standard] {
+                assert!(!text.is_empty(), "{code}");
+            }
+            assert!(explain_text(*code).contains(reason.operator), "{code}");
+        }
+    }
 }

@@ -23,7 +23,13 @@ const SAME_SIGNAL: Duration = Duration::from_millis(500);
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// The configuration file
-    #[arg(long, value_name = "FILE", default_value = "countersign.toml", env = "COUNTERSIGN_CONFIG")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "countersign.toml",
+        env = "COUNTERSIGN_CONFIG",
+        hide_env_values = true
+    )]
     config: PathBuf,
 }
 

@@ -1,0 +1,309 @@
+//! The first minute, as a newcomer has it: the program itself, its own printed calls, curl and sed.
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_countersign");
+
+/// A running `quickstart`; it ends with the value.
+struct Quickstart {
+    child: Child,
+    /// What it printed until it was ready.
+    printed: String,
+}
+
+impl Quickstart {
+    /// Starts it on `directory`, and reads until `last_line` of what it prints.
+    fn start(directory: &Path, arguments: &[&str], last_line: fn(&str) -> bool) -> Self {
+        let mut child = Command::new(PROGRAM)
+            .args(["quickstart", "--dir"])
+            .arg(directory)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        let mut printed = String::new();
+        loop {
+            let before = printed.len();
+            if lines.read_line(&mut printed).unwrap() == 0 {
+                let mut error = String::new();
+                child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+                panic!("it ended before it was ready:\n{printed}{error}");
+            }
+            if last_line(&printed[before..]) {
+                return Self { child, printed };
+            }
+        }
+    }
+
+    fn start_for_people(directory: &Path, arguments: &[&str]) -> Self {
+        Self::start(directory, arguments, |line| line.starts_with("Ctrl-C stops."))
+    }
+
+    /// Ends it as Ctrl-C does, and waits for its orderly end.
+    fn stop(mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "{status}");
+    }
+}
+
+impl Drop for Quickstart {
+    fn drop(&mut self) {
+        // After an orderly end there is nothing left to kill.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Four free ports in a row. Another process could take one before they are used; the program would say so.
+fn free_ports() -> u16 {
+    for _ in 0..100 {
+        let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = first.local_addr().unwrap().port();
+        let Some(last) = port.checked_add(3) else { continue };
+        let rest: Vec<_> =
+            (port + 1..=last).map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port))).collect();
+        if rest.iter().all(Result::is_ok) {
+            return port;
+        }
+    }
+    panic!("no four free ports in a row");
+}
+
+/// One printed call: what it promises, and its commands.
+struct Call {
+    shows: Option<String>,
+    command: String,
+}
+
+fn calls(printed: &str) -> Vec<Call> {
+    let mut calls: Vec<Call> = Vec::new();
+    for line in printed.lines().skip_while(|line| !line.starts_with("Paste these")).skip(1) {
+        let Some(line) = line.strip_prefix("  ") else { break };
+        match line.strip_prefix("# ") {
+            Some(title) => {
+                let shows = title.split_once("-> ").map(|(_, shows)| shows.to_owned());
+                calls.push(Call { shows, command: String::new() });
+            }
+            None => {
+                let call = calls.last_mut().unwrap();
+                call.command.push_str(line);
+                call.command.push('\n');
+            }
+        }
+    }
+    calls
+}
+
+/// Runs all commands in one shell, as if pasted one after the other, and gives the output of each.
+fn paste(calls: &[Call]) -> Vec<String> {
+    const MARK: &str = "=====end-of-call=====";
+    let script: String =
+        calls.iter().map(|call| format!("{}printf '\\n{MARK}\\n'\n", call.command)).collect();
+    let output = Command::new("sh").args(["-c", &script]).current_dir("/").output().unwrap();
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap().replace('\r', "");
+    let mut parts: Vec<String> = text.split(&format!("\n{MARK}\n")).map(str::to_owned).collect();
+    parts.pop();
+    parts
+}
+
+/// `401 token_missing`, or `200`: status and code of an answer with its head.
+fn outcome(answer: &str) -> String {
+    let head = answer
+        .lines()
+        .find(|line| line.starts_with("HTTP/"))
+        .unwrap_or_else(|| panic!("no answer: {answer}"));
+    let status = head.split(' ').nth(1).unwrap().to_owned();
+    let body = answer.split_once("\n\n").map_or("", |(_, body)| body).trim();
+    let code = serde_json::from_str::<Value>(body)
+        .ok()
+        .and_then(|body| Some(body.get("code")?.as_str()?.to_owned()));
+    code.map_or(status.clone(), |code| format!("{status} {code}"))
+}
+
+fn curl_is_there() -> bool {
+    let there = Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_ok();
+    if !there {
+        eprintln!("skipped: this test needs curl");
+    }
+    there
+}
+
+fn countersign(arguments: &[&str]) -> Output {
+    Command::new(PROGRAM).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+/// What is in a directory; without the database's log and index, which are there only while it is open.
+fn names(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let of_open_database =
+        |path: &PathBuf| path.to_string_lossy().ends_with("-wal") || path.to_string_lossy().ends_with("-shm");
+    let mut names: Vec<_> = entries.filter(|path| !of_open_database(path)).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn every_printed_call_shows_what_it_promises_and_a_second_start_makes_nothing_new() {
+    if !curl_is_there() {
+        return;
+    }
+    let parent = tempfile::tempdir().unwrap();
+    // A space in the path: what is printed must be quoted.
+    let directory = parent.path().join("my data");
+    let port = free_ports().to_string();
+
+    let quickstart = Quickstart::start_for_people(&directory, &["--port", &port]);
+    let all = calls(&quickstart.printed);
+    assert_eq!(all.len(), 9, "{}", quickstart.printed);
+    for (call, answer) in all.iter().zip(paste(&all)) {
+        match &call.shows {
+            Some(shows) => assert_eq!(&outcome(&answer), shows, "{}\n{answer}", call.command),
+            None => assert_eq!(answer, "", "a call that shows nothing"),
+        }
+    }
+    quickstart.stop();
+
+    // The certificate was revoked by the last call: the second start replaces it, says so, and nothing else is new.
+    let before = names(&directory);
+    let other = std::fs::read(directory.join("other-bank.crt")).unwrap();
+    let again = Quickstart::start_for_people(&directory, &[]);
+    assert!(again.printed.lines().next().unwrap().ends_with("again"), "{}", again.printed);
+    assert!(again.printed.contains("acme-pay.crt was revoked"), "{}", again.printed);
+    assert_eq!(std::fs::read(directory.join("other-bank.crt")).unwrap(), other);
+    assert_eq!(names(&directory), before);
+    let all = calls(&again.printed);
+    assert_eq!(outcome(&paste(&all[..2])[1]), "200");
+
+    // While it runs the directory is locked, for a second one and for --clean.
+    let text = directory.to_str().unwrap();
+    for arguments in [vec!["quickstart", "--dir", text], vec!["quickstart", "--dir", text, "--clean"]] {
+        let refused = countersign(&arguments);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("is in use"), "{refused:?}");
+    }
+    again.stop();
+
+    // Another port is another issuer.
+    let refused = countersign(&["quickstart", "--dir", text, "--port", "1024"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("was made for port"), "{refused:?}");
+
+    let cleaned = countersign(&["quickstart", "--dir", text, "--clean"]);
+    assert!(cleaned.status.success(), "{cleaned:?}");
+    assert_eq!(names(parent.path()), [""; 0].map(PathBuf::from));
+}
+
+#[test]
+fn a_busy_port_is_named_and_nothing_is_made() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("data");
+    let busy = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = busy.local_addr().unwrap().port().min(u16::MAX - 3);
+    let refused =
+        countersign(&["quickstart", "--dir", directory.to_str().unwrap(), "--port", &port.to_string()]);
+    let error = String::from_utf8_lossy(&refused.stderr);
+    assert!(error.contains(&port.to_string()) && error.contains("--port"), "{error}");
+    assert!(error.lines().count() <= 3, "{error}");
+    assert!(!directory.exists());
+}
+
+/// The command line against a real server: answers, refusals, exit codes.
+#[test]
+fn the_command_line_manages_a_running_server() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("data");
+    let dir = directory.to_str().unwrap().to_owned();
+    let work = parent.path().to_str().unwrap().to_owned();
+    let port = free_ports().to_string();
+    let server = Quickstart::start(&directory, &["--port", &port, "--json"], |line| line.ends_with("}\n"));
+    let ready: Value = serde_json::from_str(&server.printed).unwrap();
+    for member in ["gateway", "issuer", "token_endpoint", "jwks_uri", "admin", "ca_file", "admin_token_file"]
+    {
+        assert!(ready[member].is_string(), "{member}: {ready}");
+    }
+
+    let run = |code: i32, line: &[&str]| -> Value {
+        let mut arguments: Vec<&str> = line.to_vec();
+        arguments.extend(["--json", "--dir", &dir]);
+        let output = countersign(&arguments);
+        assert_eq!(output.status.code(), Some(code), "{line:?}: {output:?}");
+        let text = if code == 0 { output.stdout } else { output.stderr };
+        serde_json::from_slice(&text)
+            .unwrap_or_else(|_| panic!("{line:?}: {}", String::from_utf8_lossy(&text)))
+    };
+
+    // A client with a certificate, from request to revocation.
+    let add = ["client", "add", "shop-42", "--environment", "production", "--scope", "data:read"];
+    assert_eq!(run(0, &add)["client"]["state"], "active");
+    assert_eq!(run(1, &add)["error"]["code"], "object_conflict");
+    let requested = countersign(&["cert", "request", "shop-42", "--out-dir", &work]);
+    assert!(requested.status.success(), "{requested:?}");
+    let csr = format!("{work}/shop-42.csr");
+    let issued = run(0, &["cert", "sign", &csr, "--client", "shop-42"]);
+    let serial = issued["serial"].as_str().unwrap();
+    assert!(!Path::new(&work).join("shop-42.crt").exists(), "with --json nothing is written");
+    assert_eq!(run(0, &["cert", "show", &serial[..8]])["serial"], serial);
+    assert_eq!(run(0, &["cert", "show", issued["thumbprint"].as_str().unwrap()])["serial"], serial);
+    assert_eq!(run(5, &["cert", "show", "00000000"])["error"]["code"], "object_not_found");
+    assert_eq!(run(5, &["cert", "sign", &csr, "--client", "nobody"])["error"]["code"], "object_not_found");
+    let revoke = ["cert", "revoke", serial, "--reason", "keyCompromise"];
+    assert_eq!(run(2, &revoke)["error"]["action"], "add --yes");
+    let revoke: Vec<&str> = revoke.into_iter().chain(["--yes"]).collect();
+    assert_eq!(run(0, &revoke)["certificates"][0]["state"], "revoked");
+    assert_eq!(run(0, &revoke)["already_revoked"], 1);
+
+    // A client with a secret, which rotates.
+    let add = [
+        "client",
+        "add",
+        "shop-43",
+        "--environment",
+        "sandbox",
+        "--scope",
+        "data:read",
+        "--auth",
+        "client_secret_basic",
+    ];
+    assert!(run(0, &add)["client_secret"].as_str().unwrap().starts_with("cs_"));
+    assert!(run(0, &["client", "rotate-secret", "shop-43"])["client_secret"].is_string());
+    let shown = run(0, &["client", "show", "shop-43"]);
+    assert_eq!(shown["credentials"].as_array().unwrap().len(), 2);
+    assert!(!shown.to_string().contains("cs_"), "a secret is shown once");
+    assert_eq!(run(0, &["client", "disable", "shop-43", "--yes"])["state"], "disabled");
+    assert!(run(0, &["token-key", "rotate"])["key_id"].is_string());
+
+    // What was done stands in the log, by whom, and can be found again.
+    let records = run(0, &["audit", "list", "--action", "client_disabled"]);
+    let record = &records["records"][0];
+    assert_eq!(
+        (&record["client"], &record["actor"]["name"]),
+        (&Value::from("shop-43"), &Value::from("admin"))
+    );
+    let found = run(0, &["audit", "show", record["ref"].as_str().unwrap()]);
+    assert_eq!(found["records"][0]["action"], "client_disabled");
+    assert_eq!(run(0, &["audit", "verify"])["intact"], true);
+
+    // Tables for people.
+    let table = countersign(&["cert", "list", "--client", "shop-42", "--dir", &dir]);
+    let text = String::from_utf8(table.stdout).unwrap();
+    assert!(text.starts_with("SERIAL") && text.contains("keyCompromise"), "{text}");
+
+    // Not allowed, and not there.
+    let wrong = parent.path().join("wrong.token");
+    std::fs::write(&wrong, "csa_wrong\n").unwrap();
+    let (admin, wrong) = (ready["admin"].as_str().unwrap(), wrong.to_str().unwrap());
+    let refused = countersign(&["client", "list", "--admin", admin, "--credential-file", wrong]);
+    assert_eq!(refused.status.code(), Some(4), "{refused:?}");
+    server.stop();
+    let gone = countersign(&["client", "list", "--dir", &dir]);
+    assert_eq!(gone.status.code(), Some(3), "{gone:?}");
+    assert!(String::from_utf8_lossy(&gone.stderr).lines().count() <= 3, "{gone:?}");
+}
