@@ -46,15 +46,18 @@ def main():
 
 
 def compare(options, results, product, peer, client, material):
-    """The two lines that both servers can do."""
+    """The two lines that both servers can do, with the same request to both: the peer carries the token along."""
     servers = [("nginx", peer)] + ([("countersign", product)] if product else [])
     for round_number in range(options.repeats):
+        headers = product.headers() if product else []
         # Every other round begins with the other server, so that neither always meets the warmer machine.
         for name, server in servers if round_number % 2 == 0 else reversed(servers):
             load = Load(ROOT, client, material, server, core=last_core(), seconds=options.seconds)
-            results.add("kept-alive", name, load.run(server.url(), headers=server.headers(), connections=16))
+            results.add("kept-alive", name, load.run(server.url(), headers=headers, connections=16))
             results.add("new connection", name,
-                        load.run(server.url(), headers=server.headers(), connections=8, mode="new-connection"))
+                        load.run(server.url(), headers=headers, connections=8, mode="new-connection"))
+            if server is peer and product:
+                results.add("kept-alive, no token", name, load.run(server.url(), connections=16))
 
 
 def alone(options, results, product, client, material):
@@ -65,7 +68,8 @@ def alone(options, results, product, client, material):
         results.add("token, certificate", "countersign",
                     load.run(product.token_endpoint, form=product.certificate_form(), connections=16))
         results.add("token, secret", "countersign",
-                    load.run(product.token_endpoint, form=product.secret_form(), connections=16, identity=False))
+                    load.run(product.token_endpoint, form="grant_type=client_credentials",
+                             headers=product.basic_header(), connections=16, identity=False))
         results.add("new connection, X25519MLKEM768", "countersign",
                     load.run(product.url(), headers=product.headers(), connections=8, mode="new-connection",
                              group="x25519mlkem768"))

@@ -1,4 +1,5 @@
 """Countersign under test: made by `quickstart`, then run by `serve` on its configuration with five lines changed."""
+import base64
 import collections
 import http.client
 import json
@@ -68,10 +69,11 @@ class Server(Process):
         scope = self.made["production"]["scope"]
         return urllib.parse.urlencode({"grant_type": "client_credentials", "client_id": self.client.id, "scope": scope})
 
-    def secret_form(self):
+    def basic_header(self):
+        """The secret as `client_secret_basic` sends it; neither part has a character that would need encoding."""
         sandbox = self.made["sandbox"]
-        return urllib.parse.urlencode({"grant_type": "client_credentials", "client_id": sandbox["client_id"],
-                                       "client_secret": sandbox["client_secret"]})
+        credentials = f"{sandbox['client_id']}:{sandbox['client_secret']}".encode()
+        return [f"authorization: Basic {base64.b64encode(credentials).decode()}"]
 
     def _token(self):
         context = ssl.create_default_context(cafile=self.material.root)

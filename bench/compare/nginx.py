@@ -79,10 +79,6 @@ class Server(Process):
     def url(self):
         return f"https://localhost:{self.port}/data/accounts"
 
-    @staticmethod
-    def headers():
-        return []
-
 
 def version():
     return subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True).stderr.split(": ")[1].strip()

@@ -13,7 +13,7 @@ COMPARED = [
 ]
 ALONE = [
     ("token, certificate", "bound ES256 token, `tls_client_auth`, kept-alive mTLS"),
-    ("token, secret", "ES256 token, `client_secret_post`, kept-alive TLS"),
+    ("token, secret", "ES256 token, `client_secret_basic`, kept-alive TLS"),
     ("new connection, X25519MLKEM768", "new mTLS connection and one request, hybrid key exchange"),
 ]
 
@@ -40,6 +40,7 @@ def render(results, nginx_version, product, command):
     for line, what, _ in COMPARED:
         for server in ("nginx", "countersign"):
             lines += row(what, server, results.runs[line, server])
+    lines += row("kept-alive mTLS request, without the 1 KB of token", "nginx", results.runs["kept-alive, no token", "nginx"])
     for line, what in ALONE:
         lines += row(what, "countersign", results.runs[line, "countersign"])
     if product:
