@@ -11,8 +11,8 @@ use countersign_oauth::Order;
 use countersign_policy::denial::{REFERENCE_HEADER, Surface, render};
 use countersign_policy::{Denial, Peer};
 use countersign_storage::StorageError;
+use http::StatusCode;
 use http::header::ALLOW;
-use http::{Method, StatusCode};
 use std::sync::{Arc, OnceLock};
 
 /// A call of a control endpoint: its reference, and who turned out to make it.
@@ -88,7 +88,7 @@ pub async fn render_refusals(
     let Some(Refused(denial)) = refusal(&mut response, ReasonCode::ObjectNotFound) else { return response };
     let action = call.refusal.get().copied().unwrap_or(AuditAction::AdminRefused);
     let reference = record(&context, call.reference, action, &denial, call.actor(), facts);
-    render(&denial, &Surface::Admin, reference, &context.issuer).map(Into::into)
+    answer(&denial, &Surface::Admin, reference, &context)
 }
 
 /// Outermost layer of the public routers: what they do not know is refused as the gateway refuses.
@@ -103,7 +103,7 @@ pub async fn render_public_refusals(
     let (reference, action) = (context.reference(), AuditAction::RequestRefused);
     let reference = record(&context, reference, action, &denial, Actor::Anonymous, facts);
     let surface = Surface::Gateway { realm: "countersign", resource_metadata: None };
-    render(&denial, &surface, reference, &context.issuer).map(Into::into)
+    answer(&denial, &surface, reference, &context)
 }
 
 /// A call whose handler panicked: the caller learns that much and the reference.
@@ -111,7 +111,16 @@ pub(crate) fn panicked(context: &Context) -> Response {
     let denial = Denial::new(ReasonCode::InternalError).note("a handler panicked");
     let action = AuditAction::AdminRefused;
     let reference = record(context, context.reference(), action, &denial, Actor::Anonymous, Facts::default());
-    render(&denial, &Surface::Admin, reference, &context.issuer).map(Into::into)
+    answer(&denial, &Surface::Admin, reference, context)
+}
+
+fn answer(denial: &Denial, surface: &Surface<'_>, reference: Reference, context: &Context) -> Response {
+    let mut response = render(denial, surface, reference, &context.issuer);
+    // Which methods there are knows axum alone, and it adds them outside of this layer where none are named.
+    if denial.reason() == ReasonCode::MethodNotAllowed {
+        response.headers_mut().remove(ALLOW);
+    }
+    response.map(Into::into)
 }
 
 /// What a handler refused. axum's own refusals (no such path, no such method, a path that is no text) take the same
@@ -127,15 +136,7 @@ fn refusal(response: &mut Response, not_found: ReasonCode) -> Option<Refused> {
     match response.status() {
         StatusCode::NOT_FOUND => Some(not_found.into()),
         StatusCode::BAD_REQUEST => Some(ReasonCode::RequestMalformed.into()),
-        StatusCode::METHOD_NOT_ALLOWED => {
-            let allowed = response.headers().get(ALLOW).and_then(|allow| allow.to_str().ok());
-            let allowed: Vec<Method> = allowed
-                .unwrap_or_default()
-                .split(',')
-                .filter_map(|method| method.trim().parse().ok())
-                .collect();
-            Some(Denial::new(ReasonCode::MethodNotAllowed).allow(&allowed).into())
-        }
+        StatusCode::METHOD_NOT_ALLOWED => Some(ReasonCode::MethodNotAllowed.into()),
         _ => None,
     }
 }

@@ -2,12 +2,13 @@
 //! appended, and the log's head is kept where a cut tail shows (design, decision 18).
 
 use async_trait::async_trait;
+use countersign_api::service::Outbox;
 use countersign_audit::{Head, HeadStore, HeadStoreError, Recorder};
 use countersign_storage::transaction::AuditHead;
 use countersign_storage::{Store, Transaction, Write};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 /// How many events are appended at once.
 const BATCH: u32 = 500;
@@ -29,42 +30,58 @@ impl HeadStore for StoredHeads {
     }
 }
 
-/// Appends what waits in the outbox, again and again, until `stop`; then once more, so that an orderly stop leaves
-/// nothing behind.
-pub(super) async fn deliver(
-    store: Arc<dyn Store>,
-    recorder: Recorder,
-    chain: String,
-    mut stop: watch::Receiver<bool>,
-) {
-    let mut signal = store.subscribe();
-    loop {
-        let stopping = *stop.borrow_and_update();
-        while let Ok(true) = deliver_batch(store.as_ref(), &recorder, &chain).await.inspect_err(|error| {
-            tracing::error!(error, "the audit outbox is not delivered");
-        }) {}
-        if stopping {
-            return;
+/// Carries events from the outbox to the log.
+pub(super) struct Delivery {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) recorder: Recorder,
+    pub(super) chain: String,
+    /// Held while events are carried: in their order, each once.
+    pub(super) carrying: Mutex<()>,
+}
+
+impl Delivery {
+    /// Appends what waits in the outbox, again and again, until `stop`; then once more, so that an orderly stop leaves
+    /// nothing behind.
+    pub(super) async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut signal = self.store.subscribe();
+        loop {
+            let stopping = *stop.borrow_and_update();
+            if let Err(error) = self.deliver().await {
+                tracing::error!(error, "the audit outbox is not delivered");
+            }
+            if stopping {
+                return;
+            }
+            tokio::select! {
+                _ = signal.changed() => {}
+                () = tokio::time::sleep(POLL) => {}
+                _ = stop.changed() => {}
+            }
         }
-        tokio::select! {
-            _ = signal.changed() => {}
-            () = tokio::time::sleep(POLL) => {}
-            _ = stop.changed() => {}
-        }
+    }
+
+    /// Appends, syncs, then deletes the rows and saves the head, in this order: a crash in between appends nothing
+    /// twice, because the log knows the references of its last records.
+    async fn deliver_batch(&self) -> Result<bool, String> {
+        let Self { store, recorder, chain, .. } = self;
+        let waiting = store.outbox(BATCH).await.map_err(|error| error.to_string())?;
+        let Some((through, _)) = waiting.last() else { return Ok(false) };
+        let through = *through;
+        let events = waiting.into_iter().map(|(_, event)| event).collect();
+        let head = recorder.append_durably(events).await.map_err(|error| error.to_string())?;
+        let settled = Transaction::new().write(Write::SettleOutbox { through }).write(save(chain, head));
+        store.commit(settled).await.map_err(|error| error.to_string())?;
+        Ok(true)
     }
 }
 
-/// Appends, syncs, then deletes the rows and saves the head, in this order: a crash in between appends nothing twice,
-/// because the log knows the references of its last records.
-async fn deliver_batch(store: &dyn Store, recorder: &Recorder, chain: &str) -> Result<bool, String> {
-    let waiting = store.outbox(BATCH).await.map_err(|error| error.to_string())?;
-    let Some((through, _)) = waiting.last() else { return Ok(false) };
-    let through = *through;
-    let events = waiting.into_iter().map(|(_, event)| event).collect();
-    let head = recorder.append_durably(events).await.map_err(|error| error.to_string())?;
-    let settled = Transaction::new().write(Write::SettleOutbox { through }).write(save(chain, head));
-    store.commit(settled).await.map_err(|error| error.to_string())?;
-    Ok(true)
+#[async_trait]
+impl Outbox for Delivery {
+    async fn deliver(&self) -> Result<(), String> {
+        let _carrying = self.carrying.lock().await;
+        while self.deliver_batch().await? {}
+        Ok(())
+    }
 }
 
 fn save(chain: &str, head: Head) -> Write {

@@ -2,7 +2,7 @@
 
 use super::connections::OpenConnections;
 use super::follow::{react, reload_operators};
-use super::outbox::{StoredHeads, deliver};
+use super::outbox::{Delivery, StoredHeads};
 use super::policy::{self, PolicyError};
 use super::timers::Upkeep;
 use super::tls::{CertificateError, Present};
@@ -29,7 +29,7 @@ use countersign_storage::views::{Views, follow};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// The name of the admin listener, in metrics and logs.
@@ -110,6 +110,12 @@ impl Server {
         let now = clock.now();
         let exporter = metrics::exporter();
         let recorder = start_recorder(&configuration, &installation).await?;
+        let outbox = Arc::new(Delivery {
+            store: store.clone(),
+            recorder: recorder.clone(),
+            chain: AUDIT_CHAIN.to_owned(),
+            carrying: Mutex::default(),
+        });
         let views = Arc::new(Views::load(store.as_ref(), now).await?);
         let usage = Arc::new(Usage::default());
         let throttle = Arc::new(ThrottleTable::new(Patience::default(), THROTTLED_CALLERS));
@@ -136,6 +142,7 @@ impl Server {
             operators: ArcSwap::default(),
             pepper: pepper.clone().into(),
             recorder: recorder.clone(),
+            outbox: outbox.clone(),
             audit_directory: configuration.audit.directory.clone(),
             audit_chain: AUDIT_CHAIN.to_owned(),
             metrics: exporter,
@@ -182,8 +189,7 @@ impl Server {
         ];
         // The outbox has a signal of its own: it is delivered after everything else has stopped.
         let (last, stopping) = watch::channel(false);
-        let delivery =
-            tokio::spawn(deliver(store.clone(), recorder.clone(), AUDIT_CHAIN.to_owned(), stopping));
+        let delivery = tokio::spawn(outbox.run(stopping));
         metrics::reloaded(true);
 
         let server = Self {

@@ -1,6 +1,6 @@
 //! The bodies of a refusal: the problem document (RFC 9457) and the OAuth error (RFC 6749 section 5.2).
 
-use super::Denial;
+use super::{Denial, Surface};
 use countersign_model::{ReasonCode, Reference};
 use serde::Serialize;
 
@@ -16,11 +16,20 @@ struct Problem<'a> {
     r#ref: Reference,
 }
 
-pub(super) fn problem(denial: &Denial, reference: Reference, issuer: &str) -> Vec<u8> {
+pub(super) fn problem(denial: &Denial, surface: &Surface<'_>, reference: Reference, issuer: &str) -> Vec<u8> {
     let reason = denial.public().reason();
     let missing =
         denial.facts.as_ref().map(|facts| &facts.missing_scopes).filter(|missing| !missing.is_empty());
-    let detail = missing.map(|missing| format!("{} Missing: {missing}.", reason.detail));
+    // An operator is told what exactly is wrong with the call; behind a hidden reason even he reads the public one only.
+    let told = match surface {
+        Surface::Admin if denial.public() == denial.reason() => denial.operator_note(),
+        _ => None,
+    };
+    let detail = match (missing, told) {
+        (Some(missing), _) => Some(format!("{} Missing: {missing}.", reason.detail)),
+        (None, Some(note)) => Some(format!("{} In detail: {note}.", reason.detail)),
+        (None, None) => None,
+    };
     json(&Problem {
         r#type: page_address(issuer, denial.public()),
         title: reason.title,

@@ -41,7 +41,7 @@ impl Denial {
         Self { reason, facts: None }
     }
 
-    /// Adds one sentence for the operator. The caller never reads it.
+    /// Adds one sentence for the operator. Only the callers of the admin API read it, who are operators.
     #[must_use]
     pub fn note(mut self, note: impl Into<Cow<'static, str>>) -> Self {
         self.facts_mut().note = Some(note.into());

@@ -33,7 +33,7 @@ pub fn render(
 ) -> Response<Vec<u8>> {
     let (content_type, body) = match surface {
         Surface::Gateway { .. } | Surface::Admin => {
-            ("application/problem+json", body::problem(denial, reference, issuer))
+            ("application/problem+json", body::problem(denial, surface, reference, issuer))
         }
         Surface::OAuth => ("application/json", body::oauth_error(denial, reference, issuer)),
     };

@@ -199,6 +199,16 @@ fn what_is_for_the_operator_reaches_no_caller() {
 }
 
 #[test]
+fn an_operator_reads_the_note_and_nobody_else_does() {
+    let denial = Denial::new(R::RequestMalformed).note("unknown field `\"<x>`");
+    for surface in [GATEWAY, Surface::OAuth, Surface::Admin] {
+        let body: serde_json::Value = serde_json::from_slice(answer(&denial, &surface).body()).unwrap();
+        let told = body["detail"].as_str().is_some_and(|detail| detail.ends_with("unknown field `\"<x>`."));
+        assert_eq!(told, surface == Surface::Admin);
+    }
+}
+
+#[test]
 fn nothing_breaks_out_of_a_challenge() {
     let hostile = Surface::Gateway { realm: "a\", x=\"b\\\r\n\u{e9}", resource_metadata: None };
     assert_eq!(challenge(&R::TokenMissing.into(), &hostile), ["Bearer realm=\"a, x=b\""]);

@@ -1,0 +1,395 @@
+//! The admin API: who may do what, what is refused and how, and that what was answered holds for the next request.
+
+use countersign_model::operator::Role;
+use countersign_testkit::{Answer, TestServer};
+use http::Method;
+use serde_json::{Value, json};
+
+/// Operations of the served document: method, path with its parameters filled in.
+async fn operations(server: &TestServer) -> Vec<(Method, String)> {
+    let answer = server.administer(Method::GET, "/admin/v1/openapi.json", &Value::Null).await;
+    assert_eq!(answer.status, 200);
+    let document = answer.json();
+    assert_eq!(document["openapi"].as_str().unwrap().split('.').next(), Some("3"));
+    let mut operations = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let path = path
+            .replace("{id}", "acme-pay")
+            .replace("{serial}", "00ff")
+            .replace("{ref}", "01JZ8Q0M3T4V6X8Z0A2C4E6G8J");
+        assert!(!path.contains('{'), "a parameter that this test does not know: {path}");
+        for method in item.as_object().unwrap().keys() {
+            let Ok(method) = method.to_uppercase().parse::<Method>() else { continue };
+            assert!(path.starts_with("/admin/v1/"), "{path}");
+            operations.push((method, path.clone()));
+        }
+    }
+    operations.push((Method::GET, "/admin/v1/openapi.json".to_owned()));
+    operations
+}
+
+/// A refusal is a problem document with its reference, and recorded under it with the same reason.
+async fn assert_refused(
+    server: &TestServer,
+    answer: &Answer,
+    status: u16,
+    code: &str,
+    operation: &str,
+) -> Value {
+    let body = String::from_utf8_lossy(&answer.body);
+    assert_eq!((answer.status, answer.code().as_deref()), (status, Some(code)), "{operation}: {body}");
+    assert_eq!(answer.header("content-type"), "application/problem+json", "{operation}");
+    assert_eq!(answer.header("cache-control"), "no-store", "{operation}");
+    let problem = answer.json();
+    assert_eq!(problem["ref"], answer.header("countersign-ref"), "{operation}");
+    assert_eq!(problem["type"], format!("https://localhost/problems/{code}"), "{operation}");
+    assert_eq!(problem["status"], status);
+    if status == 401 {
+        assert_eq!(answer.header("www-authenticate"), r#"Bearer realm="admin""#, "{operation}");
+    }
+    let record = server.explanation(answer).await;
+    assert_eq!(record["reason"], code, "{operation}: {record}");
+    record
+}
+
+#[tokio::test]
+async fn every_operation_of_the_served_document_refuses_whoever_may_not() {
+    let server = TestServer::start().await;
+    let operations = operations(&server).await;
+    assert!(operations.len() >= 14, "{operations:?}");
+    let secret =
+        server.add_client("test-shop", "sandbox", "client_secret_post", &["data:read"]).await.unwrap();
+    let wrong = [
+        None,
+        Some("Bearer csa_0000000000000000000000000000000000000000000".to_owned()),
+        Some("Bearer".to_owned()),
+        Some("Bearer ".to_owned()),
+        Some("Basic dGVzdGVyOnRlc3Rlcg==".to_owned()),
+        Some(format!("Bearer {secret}")), // A client's secret administers nothing.
+    ];
+    for (method, path) in &operations {
+        let operation = format!("{method} {path}");
+        // The class of equal refusals is folded when it floods: a second apart it is not a flood.
+        server.clock.advance_s(1);
+        for authorization in &wrong {
+            let answer = server.call_admin(method.clone(), path, authorization.as_deref(), "{}").await;
+            let record = assert_refused(&server, &answer, 401, "admin_credential_invalid", &operation).await;
+            assert_eq!(record["action"], "admin_refused");
+            assert_eq!(record["actor"]["kind"], "anonymous");
+            assert_eq!((&record["method"], &record["path"]), (&json!(method.as_str()), &json!(path)));
+        }
+    }
+    server.server.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn every_operation_that_changes_something_needs_the_role_for_it() {
+    let server = TestServer::start().await;
+    let auditor = format!("Bearer {}", server.add_operator("reader", Role::Auditor).await);
+    let operator = format!("Bearer {}", server.add_operator("worker", Role::Operator).await);
+    for (method, path) in operations(&server).await {
+        let operation = format!("{method} {path}");
+        server.clock.advance_s(1);
+        let reads = method == Method::GET;
+        let by_auditor = server.call_admin(method.clone(), &path, Some(&auditor), "{}").await;
+        if reads {
+            assert_ne!(by_auditor.status, 403, "{operation}");
+        } else {
+            let record =
+                assert_refused(&server, &by_auditor, 403, "admin_role_insufficient", &operation).await;
+            assert_eq!(record["actor"], json!({ "kind": "operator", "name": "reader" }));
+        }
+        let by_operator = server.call_admin(method, &path, Some(&operator), "{}").await;
+        if path.contains("/token-keys/") {
+            assert_refused(&server, &by_operator, 403, "admin_role_insufficient", &operation).await;
+        } else {
+            assert!(![401, 403].contains(&by_operator.status), "{operation}: {}", by_operator.status);
+        }
+    }
+    server.server.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_disabled_operator_and_a_repeated_credential_are_nobody() {
+    let server = TestServer::start().await;
+    let token = format!("Bearer {}", server.add_operator("reader", Role::Auditor).await);
+    assert_eq!(server.call_admin(Method::GET, "/admin/v1/clients", Some(&token), "").await.status, 200);
+    let headers = [("authorization", token.as_str()), ("authorization", token.as_str())];
+    let caller = countersign_testkit::Client::plain(server.admin);
+    let twice = caller.get("/admin/v1/clients", &headers).await.unwrap();
+    assert_refused(&server, &twice, 401, "admin_credential_invalid", "two credentials").await;
+    let context = server.server.context();
+    let mut operators = context.store.operators().await.unwrap();
+    operators.iter_mut().for_each(|operator| operator.enabled = operator.name != "reader");
+    context.operators.store(operators.into());
+    let answer = server.call_admin(Method::GET, "/admin/v1/clients", Some(&token), "").await;
+    assert_refused(&server, &answer, 401, "admin_credential_invalid", "a disabled operator").await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_refused_with_the_place() {
+    let server = TestServer::start().await;
+    let good = json!({ "client_id": "acme-pay", "environment": "production", "auth_method": "tls_client_auth", "scopes": ["data:read"] });
+    let with = |member: &str, value: Value| {
+        let mut body = good.clone();
+        body[member] = value;
+        body.to_string()
+    };
+    let clients = "/admin/v1/clients";
+    let token = std::fs::read_to_string(server.directory().join("admin.token")).unwrap();
+    let authorization = format!("Bearer {token}");
+    let cases = [
+        (Method::POST, clients, with("environmnet", json!("x")), "environmnet"),
+        (Method::POST, clients, with("client_id", json!("Not A Name")), "client_id"),
+        (Method::POST, clients, with("environment", json!("staging")), "staging"),
+        (Method::POST, clients, with("auth_method", json!("password")), "password"),
+        (Method::POST, clients, json!({ "client_id": "acme-pay" }).to_string(), "missing field"),
+        (Method::POST, clients, "{".to_owned(), "EOF"),
+        (Method::POST, clients, "[]".to_owned(), "invalid"),
+        (Method::GET, "/admin/v1/certificates?clinet=acme-pay", String::new(), "clinet"),
+        (Method::GET, "/admin/v1/certificates?state=lost", String::new(), "lost"),
+        (Method::GET, "/admin/v1/audit?action=lunch", String::new(), "lunch"),
+        (Method::GET, "/admin/v1/audit?limit=-1", String::new(), "invalid digit"),
+        (Method::GET, "/admin/v1/audit?limit=1&limit=2", String::new(), "limit"),
+        (
+            Method::POST,
+            "/admin/v1/certificates/00ff/revoke",
+            r#"{"reason":"boredom"}"#.to_owned(),
+            "unspecified",
+        ),
+    ];
+    for (method, path, body, named) in cases {
+        let operation = format!("{method} {path} {body}");
+        let answer = server.call_admin(method, path, Some(&authorization), &body).await;
+        let record = assert_refused(&server, &answer, 400, "request_malformed", &operation).await;
+        let problem = answer.json();
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains(named), "{operation}: {detail}");
+        assert!(record["detail"].as_str().unwrap().contains(named), "{record}");
+        assert_eq!(record["actor"]["name"], "tester");
+    }
+    let large = format!("{{\"client_id\":\"{}\"}}", "a".repeat(200_000));
+    let answer = server.call_admin(Method::POST, clients, Some(&authorization), &large).await;
+    assert_refused(&server, &answer, 413, "request_body_too_large", "a large body").await;
+    assert!(
+        server.administer(Method::GET, clients, &Value::Null).await.json()["clients"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn an_unknown_path_or_method_is_a_problem_document_too() {
+    let server = TestServer::start().await;
+    let token = std::fs::read_to_string(server.directory().join("admin.token")).unwrap();
+    let authorization = format!("Bearer {token}");
+    for path in
+        ["/", "/admin", "/admin/v1", "/admin/v1/lunch", "/admin/v1/clients/", "/console", "/oauth2/token"]
+    {
+        let answer = server.call_admin(Method::GET, path, Some(&authorization), "").await;
+        assert_refused(&server, &answer, 404, "object_not_found", path).await;
+        let answer = server.call_admin(Method::GET, path, None, "").await;
+        assert_refused(&server, &answer, 401, "admin_credential_invalid", path).await;
+    }
+    for (method, path) in
+        [(Method::DELETE, "/admin/v1/clients"), (Method::PUT, "/admin/v1/clients/acme-pay/disable")]
+    {
+        let answer = server.call_admin(method, path, Some(&authorization), "").await;
+        assert_refused(&server, &answer, 405, "method_not_allowed", path).await;
+        assert!(!answer.header("allow").is_empty(), "{path}");
+    }
+    let answer = server.call_admin(Method::GET, "/admin/v1/clients/%ff", Some(&authorization), "").await;
+    assert_refused(&server, &answer, 400, "request_malformed", "a path that is no text").await;
+    for path in [
+        "/admin/v1/clients/nobody",
+        "/admin/v1/clients/..%2f..",
+        "/admin/v1/audit/x",
+        "/admin/v1/certificates/zz",
+    ] {
+        let answer = server.call_admin(Method::GET, path, Some(&authorization), "").await;
+        assert_refused(&server, &answer, 404, "object_not_found", path).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_is_added_once_and_shown_without_its_secret() {
+    let server = TestServer::start().await;
+    let new = json!({
+        "client_id": "test-shop", "environment": "sandbox", "auth_method": "client_secret_basic",
+        "scopes": ["data:read"], "name": "Test Shop", "contacts": ["api@shop.example"],
+    });
+    let added = server.administer(Method::POST, "/admin/v1/clients", &new).await;
+    assert_eq!(added.status, 201);
+    let secret = added.json()["client_secret"].as_str().unwrap().to_owned();
+    assert!(secret.starts_with("cs_"), "leak scanners find it");
+    let again = server.administer(Method::POST, "/admin/v1/clients", &new).await;
+    assert_refused(&server, &again, 409, "object_conflict", "the same client_id").await;
+    let show = server.administer(Method::GET, "/admin/v1/clients/test-shop", &Value::Null).await;
+    let list = server.administer(Method::GET, "/admin/v1/clients", &Value::Null).await;
+    for answer in [&show, &list, &again] {
+        let text = String::from_utf8_lossy(&answer.body);
+        assert!(!text.contains(&secret) && !text.contains("hmac"), "{text}");
+    }
+    let view = show.json();
+    assert_eq!(list.json()["clients"][0], view);
+    assert_eq!((&view["name"], &view["state"]), (&json!("Test Shop"), &json!("active")));
+    assert_eq!(view["contacts"], json!(["api@shop.example"]));
+    assert_eq!(view["credentials"][0]["kind"], "secret");
+    let without = server.add_client("acme-pay", "production", "tls_client_auth", &["data:read"]).await;
+    assert_eq!(without, None, "a method without a secret makes none");
+    let refused =
+        server.administer(Method::POST, "/admin/v1/clients/acme-pay/rotate-secret", &json!({})).await;
+    assert_refused(&server, &refused, 409, "object_conflict", "no secret to rotate").await;
+}
+
+#[tokio::test]
+async fn disabling_a_client_holds_for_the_next_request() {
+    let server = TestServer::start().await;
+    server.add_client("acme-pay", "production", "tls_client_auth", &["data:read"]).await;
+    let acme = server.certificate("acme-pay").await;
+    let token = server.bound_token("acme-pay", &acme).await;
+    let mut open = server.caller(Some(&acme)).connect().await.unwrap();
+    assert_eq!(server.call(Some(&acme), "/data/x", &token).await.status, 200);
+
+    let disabled = server.administer(Method::POST, "/admin/v1/clients/acme-pay/disable", &Value::Null).await;
+    assert_eq!((disabled.status, &disabled.json()["state"]), (200, &json!("disabled")));
+    let refused = server.call(Some(&acme), "/data/x", &token).await;
+    assert_eq!((refused.status, refused.code().as_deref()), (401, Some("token_revoked")));
+    let authorization = format!("Bearer {token}");
+    // The open connection is cut, or answers its last request with a refusal.
+    if let Ok(answer) = open.send(Method::GET, "/data/x", &[("authorization", &authorization)], "").await {
+        assert_eq!(answer.status, 401);
+    }
+    let form = "grant_type=client_credentials&client_id=acme-pay";
+    let refused = server.ask_token(Some(&acme), form).await;
+    assert_eq!((refused.status, refused.code().as_deref()), (401, Some("client_authentication_failed")));
+    assert_eq!(
+        server.explanation(&refused).await["reason"],
+        "client_disabled",
+        "the operator reads the truth"
+    );
+    let again = server.administer(Method::POST, "/admin/v1/clients/acme-pay/disable", &Value::Null).await;
+    assert_eq!(again.status, 200, "idempotent");
+    assert_eq!(server.upstream.requests(), 1);
+}
+
+#[tokio::test]
+async fn rule_c12_rotating_a_secret_overlaps_unless_it_must_not() {
+    let server = TestServer::start().await;
+    let first =
+        server.add_client("test-shop", "sandbox", "client_secret_post", &["data:read"]).await.unwrap();
+    let works = async |secret: &str| {
+        let form = format!("grant_type=client_credentials&client_id=test-shop&client_secret={secret}");
+        let answer = server.ask_token(None, &form).await;
+        assert!([200, 401].contains(&answer.status), "{}", answer.status);
+        answer.status == 200
+    };
+    let rotate = async |body: Value| {
+        let answer =
+            server.administer(Method::POST, "/admin/v1/clients/test-shop/rotate-secret", &body).await;
+        assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+        answer.json()["client_secret"].as_str().unwrap().to_owned()
+    };
+    let token = server.bearer_token("test-shop", &first).await;
+    let second = rotate(json!({ "overlap_s": 3600 })).await;
+    assert!(works(&first).await && works(&second).await, "both during the overlap");
+    server.clock.advance_s(3600);
+    assert!(!works(&first).await && works(&second).await, "the first one has ended");
+
+    let token_of_second = server.bearer_token("test-shop", &second).await;
+    assert_eq!(server.call(None, "/test/data/x", &token_of_second).await.status, 200);
+    let third = rotate(json!({ "overlap_s": 0 })).await;
+    assert!(!works(&second).await && works(&third).await, "no overlap");
+    let refused = server.call(None, "/test/data/x", &token_of_second).await;
+    assert_eq!(refused.code().as_deref(), Some("token_revoked"), "its tokens end with it");
+    assert_ne!(token, token_of_second);
+    let view = server.administer(Method::GET, "/admin/v1/clients/test-shop", &Value::Null).await;
+    let text = String::from_utf8_lossy(&view.body).into_owned();
+    for secret in [&first, &second, &third] {
+        assert!(!text.contains(secret.as_str()));
+    }
+    assert_eq!(view.json()["credentials"].as_array().unwrap().len(), 3, "each keeps its name and history");
+}
+
+#[tokio::test]
+async fn a_certificate_is_found_by_serial_beginning_of_it_and_thumbprint() {
+    let server = TestServer::start().await;
+    server.add_client("acme-pay", "production", "tls_client_auth", &["data:read"]).await;
+    let mut serials = Vec::new();
+    let mut last = None;
+    for _ in 0..17 {
+        last = Some(server.certificate("acme-pay").await); // Two of seventeen begin with the same digit.
+    }
+    let list =
+        server.administer(Method::GET, "/admin/v1/certificates?client=acme-pay", &Value::Null).await.json();
+    for certificate in list["certificates"].as_array().unwrap() {
+        serials.push(certificate["serial"].as_str().unwrap().to_owned());
+        assert!(certificate.get("certificate").is_none(), "a list has no PEM");
+    }
+    assert_eq!(serials.len(), 17);
+    let show = async |text: &str| {
+        server.administer(Method::GET, &format!("/admin/v1/certificates/{text}"), &Value::Null).await
+    };
+    let serial = &serials[0];
+    assert_eq!(show(serial).await.json()["serial"], serial.as_str());
+    assert_eq!(show(&serial.to_uppercase()).await.json()["serial"], serial.as_str());
+    assert_eq!(show(&serial[..12]).await.json()["serial"], serial.as_str(), "a unique beginning");
+    let thumbprint = countersign_pki::thumbprint(&last.unwrap().chain[0]);
+    assert_eq!(show(&thumbprint.to_string()).await.json()["thumbprint"], thumbprint.to_string());
+    let pem = show(serial).await.json()["certificate"].as_str().unwrap().to_owned();
+    assert!(pem.starts_with("-----BEGIN CERTIFICATE-----"));
+    let all = server.administer(Method::GET, "/admin/v1/certificates", &Value::Null).await.json();
+    let all: Vec<String> = all["certificates"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|certificate| certificate["serial"].as_str().unwrap().to_owned())
+        .collect();
+    let ambiguous = "0123456789abcdef"
+        .chars()
+        .map(|digit| digit.to_string())
+        .find(|digit| all.iter().filter(|serial| serial.starts_with(digit)).count() > 1)
+        .unwrap();
+    let answer = show(&ambiguous).await;
+    assert_refused(&server, &answer, 409, "object_conflict", &ambiguous).await;
+    assert!(answer.json()["detail"].as_str().unwrap().contains("give more digits"));
+    let nobody = show(&"0".repeat(40)).await;
+    assert_refused(&server, &nobody, 404, "object_not_found", "no such serial").await;
+    let path = format!("/admin/v1/certificates/{}/revoke", &serial[..12]);
+    let revoked = server.administer(Method::POST, &path, &json!({ "reason": "superseded" })).await;
+    assert_eq!(revoked.json()["certificates"][0]["state"], "revoked");
+    for (state, count) in [("revoked", 1), ("valid", 16), ("expired", 0), ("pending", 0), ("abandoned", 0)] {
+        let path = format!("/admin/v1/certificates?client=acme-pay&state={state}");
+        let found = server.administer(Method::GET, &path, &Value::Null).await.json();
+        assert_eq!(found["certificates"].as_array().unwrap().len(), count, "{state}");
+    }
+    server.clock.advance_s(31 * 86_400);
+    assert_eq!(show(&serials[1]).await.json()["state"], "expired");
+}
+
+#[tokio::test]
+async fn a_token_key_is_published_before_it_signs() {
+    let server = TestServer::start().await;
+    let secret =
+        server.add_client("test-shop", "sandbox", "client_secret_post", &["data:read"]).await.unwrap();
+    let before = server.bearer_token("test-shop", &secret).await;
+    let rotated =
+        server.administer(Method::POST, "/admin/v1/token-keys/rotate", &json!({ "now": true })).await;
+    assert_eq!(rotated.status, 200);
+    let after = server.bearer_token("test-shop", &secret).await;
+    for token in [&before, &after] {
+        assert_eq!(
+            server.call(None, "/test/data/x", token).await.status,
+            200,
+            "rule K9: both keys are known"
+        );
+    }
+    let keys = server.caller(None).get("/oauth2/jwks", &[]).await.unwrap().json();
+    let key = rotated.json()["key_id"].clone();
+    assert!(keys["keys"].as_array().unwrap().iter().any(|jwk| jwk["kid"] == key), "{keys}");
+    assert_eq!(
+        server.audit("token_key_rotated").await[0]["actor"],
+        json!({ "kind": "operator", "name": "tester" })
+    );
+}
