@@ -87,7 +87,7 @@ impl Command {
                 console.answer(&list, || list_text(&list.certificates, SystemClock.now()))
             }
             Self::Show { certificate, target } => {
-                let view: CertificateView = AdminClient::new(&target)?.get(&path(&certificate, "")?)?;
+                let view = find(&AdminClient::new(&target)?, &certificate)?;
                 console.answer(&view, || view_text(&view, SystemClock.now()))
             }
             Self::Revoke { certificate, client, reason, yes, target } => {
@@ -105,6 +105,16 @@ impl Command {
 fn state_of(text: &str) -> Result<CertificateStateName, String> {
     serde_json::from_value(text.into())
         .map_err(|_| "valid, expired, revoked, pending or abandoned".to_owned())
+}
+
+/// The certificate that a person means: by serial number, a beginning of it, the short form of our tables, or thumbprint.
+fn find(admin: &AdminClient, certificate: &str) -> Result<CertificateView, Failure> {
+    let (begin, end) = certificate.split_once('…').unwrap_or((certificate, ""));
+    let view: CertificateView = admin.get(&path(begin, "")?)?;
+    if end.is_empty() || view.serial.to_string().ends_with(end) {
+        return Ok(view);
+    }
+    Err(Failure::new(Exit::NotFound, format!("there is no certificate {}", printable(certificate))))
 }
 
 fn path(certificate: &str, rest: &str) -> Result<String, Failure> {
@@ -176,7 +186,7 @@ fn revoke_one(
     console: Console,
 ) -> Result<(), Failure> {
     let now = SystemClock.now();
-    let view: CertificateView = admin.get(&path(certificate, "")?)?;
+    let view = find(admin, certificate)?;
     console.confirm(yes, &format!("{}\nRevoke it? Its tokens stop at once.", summary(&view, now)))?;
     let begun = Instant::now();
     // By its full serial: what was shown is what is revoked, whatever a short form means a moment later.

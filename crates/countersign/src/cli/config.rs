@@ -52,8 +52,8 @@ impl Command {
 pub(crate) fn load(path: &Path, console: Console) -> Result<Configuration, Failure> {
     config::load(path, &SystemEnvironment).map_err(|error| {
         let mut failure = Failure::new(Exit::Refused, error.to_string());
-        failure.shown = Some(error.render(console.error_colour()));
-        failure.why = Some(error.lines().join("; "));
+        failure.shown = Some(error.render(console.error_colour()).into());
+        failure.why = Some(error.lines().join("; ").into());
         failure
     })
 }

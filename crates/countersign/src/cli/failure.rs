@@ -38,7 +38,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// A command that did not do what it was asked to.
+/// A command that did not do what it was asked to. Boxed texts: it is the error of nearly every function here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// The exit code.
@@ -46,15 +46,15 @@ pub struct Failure {
     /// What failed.
     pub what: String,
     /// Why.
-    pub why: Option<String>,
+    pub why: Option<Box<str>>,
     /// What to do.
-    pub action: Option<String>,
+    pub action: Option<Box<str>>,
     /// The reason code, where a server said one.
-    pub code: Option<String>,
+    pub code: Option<Box<str>>,
     /// Finds the full story: `countersign audit show REF`.
-    pub reference: Option<String>,
+    pub reference: Option<Box<str>>,
     /// Text of its own that is shown as it is, such as the mistakes of a configuration.
-    pub shown: Option<String>,
+    pub shown: Option<Box<str>>,
 }
 
 impl Failure {
@@ -66,14 +66,14 @@ impl Failure {
     /// Adds why.
     #[must_use]
     pub fn why(mut self, why: impl Into<String>) -> Self {
-        self.why = Some(why.into());
+        self.why = Some(why.into().into());
         self
     }
 
     /// Adds what to do.
     #[must_use]
     pub fn action(mut self, action: impl Into<String>) -> Self {
-        self.action = Some(action.into());
+        self.action = Some(action.into().into());
         self
     }
 
@@ -92,14 +92,14 @@ impl Failure {
         };
         let what =
             if problem.title.is_empty() { format!("the server answered {status}") } else { problem.title };
-        let some = |text: String| Some(text).filter(|text| !text.is_empty());
+        let some = |text: String| Some(text.into_boxed_str()).filter(|text| !text.is_empty());
         Self {
             exit,
             what,
             why: some(problem.detail),
             action: some(problem.action),
             code: some(problem.code),
-            reference: problem.reference.map(|reference| reference.to_string()),
+            reference: problem.reference.map(|reference| reference.to_string().into()),
             shown: None,
         }
     }
@@ -107,7 +107,7 @@ impl Failure {
     /// For people: three lines at most.
     pub fn human(&self) -> String {
         if let Some(shown) = &self.shown {
-            return shown.clone();
+            return shown.to_string();
         }
         let mut out = format!("error: {}", printable(&self.what));
         if let Some(code) = &self.code {

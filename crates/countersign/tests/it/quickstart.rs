@@ -18,7 +18,7 @@ struct Quickstart {
 impl Quickstart {
     /// Starts it on `directory`, and reads until `last_line` of what it prints.
     fn start(directory: &Path, arguments: &[&str], last_line: fn(&str) -> bool) -> Self {
-        let mut child = Command::new(PROGRAM)
+        let child = Command::new(PROGRAM)
             .args(["quickstart", "--dir"])
             .arg(directory)
             .args(arguments)
@@ -26,17 +26,17 @@ impl Quickstart {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap());
-        let mut printed = String::new();
+        let mut started = Self { child, printed: String::new() };
+        let mut lines = BufReader::new(started.child.stdout.take().unwrap());
         loop {
-            let before = printed.len();
-            if lines.read_line(&mut printed).unwrap() == 0 {
+            let before = started.printed.len();
+            if lines.read_line(&mut started.printed).unwrap() == 0 {
                 let mut error = String::new();
-                child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
-                panic!("it ended before it was ready:\n{printed}{error}");
+                started.child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+                panic!("it ended before it was ready:\n{}{error}", started.printed);
             }
-            if last_line(&printed[before..]) {
-                return Self { child, printed };
+            if last_line(&started.printed[before..]) {
+                return started;
             }
         }
     }
@@ -129,6 +129,7 @@ fn outcome(answer: &str) -> String {
     code.map_or(status.clone(), |code| format!("{status} {code}"))
 }
 
+#[expect(clippy::print_stderr, reason = "a skipped test says what it needs")]
 fn curl_is_there() -> bool {
     let there = Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_ok();
     if !there {
@@ -215,6 +216,52 @@ fn a_busy_port_is_named_and_nothing_is_made() {
     assert!(!directory.exists());
 }
 
+/// Design, decision 24: a good file is taken over live, a bad one is refused and the old one keeps running.
+#[test]
+fn a_reload_takes_over_a_good_file_and_refuses_a_bad_one() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("data");
+    let (config, dir) = (directory.join("countersign.toml"), directory.to_str().unwrap());
+    let port = free_ports().to_string();
+    let server = Quickstart::start_for_people(&directory, &["--port", &port]);
+    let good = std::fs::read_to_string(&config).unwrap();
+    let other_database = good.replace("sqlite:countersign.db", "sqlite:other.db");
+    assert_ne!(other_database, good);
+    let cases = [
+        (good.replace("burst = 200", "burst = 300"), None),
+        (good.replace("token = \"bound\"", "tokne = \"bound\""), Some("mistakes")),
+        (other_database, Some("[storage]")),
+        (good, None),
+    ];
+    for (number, (text, refused)) in cases.into_iter().enumerate() {
+        std::fs::write(&config, text).unwrap();
+        let pid = server.child.id().to_string();
+        assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+        let record = wait_for_reload(dir, number + 1);
+        let detail = record["detail"].as_str();
+        match refused {
+            Some(part) => assert!(detail.unwrap().contains(part), "{record}"),
+            None => assert_eq!(detail, None, "{record}"),
+        }
+    }
+    server.stop();
+}
+
+/// The newest record of a reload, once there are `number` of them. The admin API answers all the time.
+fn wait_for_reload(dir: &str, number: usize) -> Value {
+    for _ in 0..1000 {
+        let list =
+            countersign(&["audit", "list", "--action", "configuration_reloaded", "--json", "--dir", dir]);
+        assert!(list.status.success(), "{list:?}");
+        let list: Value = serde_json::from_slice(&list.stdout).unwrap();
+        let records = list["records"].as_array().unwrap();
+        if records.len() == number {
+            return records[0].clone();
+        }
+    }
+    panic!("reload {number} was not recorded");
+}
+
 /// The command line against a real server: answers, refusals, exit codes.
 #[test]
 fn the_command_line_manages_a_running_server() {
@@ -251,6 +298,9 @@ fn the_command_line_manages_a_running_server() {
     let serial = issued["serial"].as_str().unwrap();
     assert!(!Path::new(&work).join("shop-42.crt").exists(), "with --json nothing is written");
     assert_eq!(run(0, &["cert", "show", &serial[..8]])["serial"], serial);
+    let short = format!("{}…{}", &serial[..4], &serial[serial.len() - 4..]);
+    assert_eq!(run(0, &["cert", "show", &short])["serial"], serial);
+    run(5, &["cert", "show", &format!("{}…zzzz", &serial[..4])]);
     assert_eq!(run(0, &["cert", "show", issued["thumbprint"].as_str().unwrap()])["serial"], serial);
     assert_eq!(run(5, &["cert", "show", "00000000"])["error"]["code"], "object_not_found");
     assert_eq!(run(5, &["cert", "sign", &csr, "--client", "nobody"])["error"]["code"], "object_not_found");
