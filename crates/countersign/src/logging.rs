@@ -7,9 +7,11 @@ use countersign_model::Clock;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::IsTerminal;
+use std::sync::Arc;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
@@ -17,15 +19,22 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, reload};
 
-/// Changes the level of the running log.
+/// The running log: changes its level; writes what is waiting when the last clone is dropped.
 #[derive(Debug, Clone)]
-pub struct LogHandle(reload::Handle<LevelFilter, Registry>);
+pub struct LogHandle {
+    level: reload::Handle<LevelFilter, Registry>,
+    _writes_the_rest: Arc<WorkerGuard>,
+}
+
+/// How many lines wait for whoever reads standard error; more are lost. A terminal that is stopped, or a pipe that
+/// nobody empties, must not stop the data path (design, decision 18: nothing there waits).
+const QUEUED_LINES: usize = 10_000;
 
 impl LogHandle {
     /// Sets the level, as a reload of the configuration does.
     pub fn set_level(&self, level: LogLevel) {
         // It fails only when the log itself is gone.
-        let _ = self.0.modify(|filter| *filter = filter_of(level));
+        let _ = self.level.modify(|filter| *filter = filter_of(level));
     }
 }
 
@@ -37,7 +46,11 @@ pub fn init(log: &Log) -> LogHandle {
         LogFormat::Json => false,
         LogFormat::Auto => std::io::stderr().is_terminal(),
     };
-    let to_stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let (writer, writes_the_rest) = NonBlockingBuilder::default()
+        .buffered_lines_limit(QUEUED_LINES)
+        .lossy(true)
+        .finish(std::io::stderr());
+    let to_stderr = tracing_subscriber::fmt::layer().with_writer(writer);
     let registry = tracing_subscriber::registry().with(filter);
     // The only failure is that there is a log already.
     let _ = if human {
@@ -47,7 +60,7 @@ pub fn init(log: &Log) -> LogHandle {
             .with(to_stderr.json().flatten_event(true).with_current_span(false).with_span_list(false))
             .try_init()
     };
-    LogHandle(handle)
+    LogHandle { level: handle, _writes_the_rest: Arc::new(writes_the_rest) }
 }
 
 fn filter_of(level: LogLevel) -> LevelFilter {
