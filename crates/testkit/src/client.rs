@@ -1,15 +1,24 @@
 //! A caller: one request on one connection, or many on a kept-alive one, over HTTP/1.1 or HTTP/2.
 
 use crate::clock::TestClock;
+use crate::raw::Raw;
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use std::net::SocketAddr;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use tokio::net::TcpStream;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// How long a server may take to refuse a handshake; one that has not done so by then has accepted it.
+const REFUSAL: Duration = Duration::from_secs(2);
 
 /// A certificate chain and its key, as a partner holds them.
 #[derive(Debug)]
@@ -24,6 +33,8 @@ pub struct Identity {
 #[derive(Clone)]
 pub struct Client {
     address: SocketAddr,
+    from: Option<IpAddr>,
+    roots: Arc<rustls::RootCertStore>,
     tls: Option<Arc<rustls::ClientConfig>>,
     http2: bool,
 }
@@ -81,28 +92,39 @@ impl Answer {
 impl Client {
     /// A caller over plain HTTP.
     pub fn plain(address: SocketAddr) -> Self {
-        Self { address, tls: None, http2: false }
+        Self { address, from: None, roots: Arc::new(rustls::RootCertStore::empty()), tls: None, http2: false }
     }
 
     /// A caller over TLS that trusts `root` and presents `identity`, if any.
     pub fn tls(address: SocketAddr, root: &[u8], identity: Option<&Identity>, clock: Arc<TestClock>) -> Self {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from(root.to_vec())).unwrap();
+        let roots = Arc::new(roots);
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = rustls::ClientConfig::builder_with_details(provider, clock)
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_root_certificates(roots);
+            .with_root_certificates(roots.clone());
         let mut config = match identity {
             None => builder.with_no_client_auth(),
             Some(identity) => {
                 let chain = identity.chain.iter().cloned().map(CertificateDer::from).collect();
                 let key = PrivateKeyDer::Pkcs8(identity.key.clone().into());
-                builder.with_client_auth_cert(chain, key).unwrap()
+                let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).unwrap();
+                // Without rustls' own check that certificate and key belong together: attackers do not have it.
+                let identity = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+                builder.with_client_cert_resolver(Arc::new(identity))
             }
         };
         config.resumption = rustls::client::Resumption::disabled();
-        Self { address, tls: Some(Arc::new(config)), http2: false }
+        Self { address, from: None, roots, tls: Some(Arc::new(config)), http2: false }
+    }
+
+    /// The same caller from another address of its own: all of 127.0.0.0/8 is ours.
+    #[must_use]
+    pub fn from(mut self, address: IpAddr) -> Self {
+        self.from = Some(address);
+        self
     }
 
     /// The same caller over HTTP/2.
@@ -115,21 +137,72 @@ impl Client {
         self
     }
 
+    /// The same caller over TLS 1.2.
+    #[must_use]
+    pub fn tls12(mut self) -> Self {
+        let Self { tls: Some(config), .. } = &self else { panic!("a caller over TLS") };
+        let mut older = rustls::ClientConfig::builder_with_details(
+            config.crypto_provider().clone(),
+            config.time_provider.clone(),
+        )
+        .with_protocol_versions(&[&rustls::version::TLS12])
+        .unwrap()
+        .with_root_certificates(self.roots.clone())
+        .with_client_cert_resolver(config.client_auth_cert_resolver.clone());
+        older.resumption = rustls::client::Resumption::disabled();
+        self.tls = Some(Arc::new(older));
+        self
+    }
+
     /// Opens a connection.
     ///
     /// # Errors
     /// When the handshake fails.
     pub async fn connect(&self) -> Result<Connection, NoAnswer> {
-        let stream = TcpStream::connect(self.address).await?;
-        stream.set_nodelay(true)?;
-        match &self.tls {
-            None => self.speak(stream).await,
-            Some(config) => {
-                let name = ServerName::try_from("localhost")?;
-                let stream = TlsConnector::from(config.clone()).connect(name, stream).await?;
-                self.speak(stream).await
-            }
+        if self.tls.is_none() {
+            return self.speak(self.socket().await?).await;
         }
+        self.speak(self.handshake().await?).await
+    }
+
+    /// Opens a connection on which the test writes HTTP/1.1 by hand.
+    ///
+    /// # Errors
+    /// When the handshake fails.
+    pub async fn raw(&self) -> Result<Raw, NoAnswer> {
+        Ok(Raw::new(self.handshake().await?))
+    }
+
+    /// The TLS alert that ends the handshake, as RFC 8446 section 6 names it; `None` when the server accepts it.
+    pub async fn alert(&self) -> Option<String> {
+        let error = match self.handshake().await {
+            Err(NoAnswer(error)) => error,
+            // With TLS 1.3 the client learns of the refusal when it reads.
+            Ok(mut stream) => match tokio::time::timeout(REFUSAL, stream.read_u8()).await {
+                Ok(Err(error)) => NoAnswer::from(error).0,
+                Ok(Ok(_)) | Err(_) => return None,
+            },
+        };
+        Some(alert_name(&error))
+    }
+
+    async fn socket(&self) -> std::io::Result<TcpStream> {
+        let stream = match self.from {
+            None => TcpStream::connect(self.address).await?,
+            Some(from) => {
+                let socket = TcpSocket::new_v4()?;
+                socket.bind(SocketAddr::new(from, 0))?;
+                socket.connect(self.address).await?
+            }
+        };
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
+    async fn handshake(&self) -> Result<TlsStream<TcpStream>, NoAnswer> {
+        let config = self.tls.clone().expect("a caller over TLS");
+        let name = ServerName::try_from("localhost")?;
+        Ok(TlsConnector::from(config).connect(name, self.socket().await?).await?)
     }
 
     async fn speak<S>(&self, stream: S) -> Result<Connection, NoAnswer>
@@ -185,6 +258,22 @@ impl Connection {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Result<Answer, NoAnswer> {
+        let (head, body) = self.begin(method, path, headers, body).await?.into_parts();
+        let body = body.collect().await?.to_bytes().to_vec();
+        Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
+    }
+
+    /// Sends a request and waits for the head of the answer: its body may still stream.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn begin(
+        &mut self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Result<Response<Incoming>, NoAnswer> {
         let uri = match &self.sender {
             Sender::Http1(_) => path.to_owned(),
             Sender::Http2(_) => format!("https://localhost{path}"),
@@ -197,7 +286,7 @@ impl Connection {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(Bytes::copy_from_slice(body.as_bytes())))?;
-        let response = match &mut self.sender {
+        Ok(match &mut self.sender {
             Sender::Http1(sender) => {
                 sender.ready().await?;
                 sender.send_request(request).await?
@@ -206,9 +295,22 @@ impl Connection {
                 sender.ready().await?;
                 sender.send_request(request).await?
             }
-        };
-        let (head, body) = response.into_parts();
-        let body = body.collect().await?.to_bytes().to_vec();
-        Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
+        })
     }
+}
+
+/// `unknown_ca` out of rustls' words around `UnknownCA`.
+fn alert_name(error: &str) -> String {
+    let name = error.split("fatal alert: ").nth(1).unwrap_or_else(|| panic!("no alert but: {error}"));
+    let name = name.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+    let mut snake = String::new();
+    let mut previous_was_upper = true;
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && !previous_was_upper {
+            snake.push('_');
+        }
+        previous_was_upper = c.is_ascii_uppercase();
+        snake.push(c.to_ascii_lowercase());
+    }
+    snake
 }

@@ -9,12 +9,17 @@
 
 pub mod client;
 pub mod clock;
+pub mod evidence;
 pub mod foreign;
+pub mod operate;
+pub mod raw;
 pub mod rng;
 pub mod server;
+pub mod token;
 pub mod upstream;
 
 pub use client::{Answer, Client, Identity};
 pub use clock::TestClock;
+pub use raw::Raw;
 pub use rng::SeededRng;
 pub use server::TestServer;

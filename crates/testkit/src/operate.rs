@@ -1,12 +1,15 @@
 //! Operating a test server: other operators, other configurations, a start that fails.
 
 use crate::client::{Answer, Client};
-use crate::server::TestServer;
+use crate::rng::SeededRng;
+use crate::server::{NoEnvironment, Stopped, TestServer, configuration};
+use countersign::wiring::{Installation, OpenError};
 use countersign_model::Clock;
 use countersign_model::operator::{Operator, Role};
 use countersign_policy::client_auth::secret;
 use countersign_storage::{Transaction, Write};
 use http::Method;
+use std::path::Path;
 use std::sync::Arc;
 
 impl TestServer {
@@ -41,5 +44,28 @@ impl TestServer {
     /// What the admin listener answers to anybody: `/livez`, `/readyz`, `/metrics`.
     pub async fn health(&self, path: &str) -> Answer {
         self.call_admin(Method::GET, path, None, "").await
+    }
+}
+
+impl Stopped {
+    /// Where its data is.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Starts it again on the same data, a second later: seeded randomness of the same second would repeat itself.
+    pub async fn start(self, more: &str) -> TestServer {
+        self.clock.advance_s(1);
+        TestServer::open(self.directory, self.upstream, self.clock, more).await
+    }
+
+    /// Why it does not start again.
+    pub async fn start_error(&self) -> OpenError {
+        let configuration = configuration(self.directory(), self.upstream.address, "");
+        let rng = Arc::new(SeededRng::new(1));
+        match Installation::open(&configuration, &NoEnvironment, self.clock.clone(), rng).await {
+            Ok(_) => panic!("it starts"),
+            Err(error) => error,
+        }
     }
 }

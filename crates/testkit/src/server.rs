@@ -26,6 +26,9 @@ pub const BEGIN: Timestamp = Timestamp::from_unix_s(1_795_000_000); // 2026-11-1
 /// The issuer of a test server: the port is not part of it, because it is chosen at the start.
 pub const ISSUER: &str = "https://localhost";
 
+/// Organisation and common name of our CA for clients.
+pub const CLIENTS_CA: (&str, &str) = ("Countersign", "Countersign Client CA");
+
 /// The routes of a test server: each kind of route once, all to the same upstream.
 pub const ROUTES: &str = r#"
 [[routes]]
@@ -115,6 +118,17 @@ scopes = ["data:read"]
 internal = true
 
 [[routes]]
+name = "test-required"
+environment = "sandbox"
+api = "bank"
+path = "/test/required/"
+upstream = "echo"
+client_certificate = "required"
+token = "bound"
+scopes = ["data:read"]
+internal = true
+
+[[routes]]
 name = "test-strict"
 environment = "sandbox"
 api = "bank"
@@ -145,7 +159,14 @@ pub struct TestServer {
     directory: Arc<tempfile::TempDir>,
 }
 
-struct NoEnvironment;
+/// A server that was stopped: its data, its clock, and what it proxied to.
+pub struct Stopped {
+    pub(crate) clock: Arc<TestClock>,
+    pub(crate) upstream: EchoUpstream,
+    pub(crate) directory: Arc<tempfile::TempDir>,
+}
+
+pub(crate) struct NoEnvironment;
 
 impl ProcessEnvironment for NoEnvironment {
     fn variable(&self, _: &str) -> Option<String> {
@@ -169,12 +190,22 @@ impl TestServer {
 
     /// Stops it in order, and starts it again on the same data.
     pub async fn restart(self) -> Self {
-        let Self { server, clock, upstream, directory, .. } = self;
-        server.shutdown().await.unwrap();
-        Self::open(directory, upstream, clock, "").await
+        self.stop().await.start("").await
     }
 
-    async fn open(
+    /// Stops it in order.
+    pub async fn stop(self) -> Stopped {
+        let Self { server, clock, upstream, directory, .. } = self;
+        server.shutdown().await.unwrap();
+        Stopped { clock, upstream, directory }
+    }
+
+    /// The configuration that this server would have with `more` than the usual: for a reload.
+    pub fn configuration(&self, more: &str) -> countersign::config::Configuration {
+        configuration(self.directory(), self.upstream.address, more)
+    }
+
+    pub(crate) async fn open(
         directory: Arc<tempfile::TempDir>,
         upstream: EchoUpstream,
         clock: Arc<TestClock>,
@@ -288,7 +319,11 @@ pub fn access_token(answer: &Answer) -> String {
     answer.json()["access_token"].as_str().unwrap().to_owned()
 }
 
-fn configuration(directory: &Path, upstream: SocketAddr, more: &str) -> countersign::config::Configuration {
+pub(crate) fn configuration(
+    directory: &Path,
+    upstream: SocketAddr,
+    more: &str,
+) -> countersign::config::Configuration {
     let text = format!(
         r#"
 issuer = "{ISSUER}"

@@ -1,4 +1,4 @@
-//! An upstream that tells what it received.
+//! Upstreams: one that tells what it received, and some that nobody would want.
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -9,8 +9,8 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 /// Answers every request with 200 and a JSON object of its method, path, header fields and body.
@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 pub struct EchoUpstream {
     /// Where it listens.
     pub address: SocketAddr,
-    requests: Arc<AtomicUsize>,
+    paths: Arc<Mutex<Vec<String>>>,
 }
 
 impl EchoUpstream {
@@ -26,30 +26,77 @@ impl EchoUpstream {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let requests = Arc::new(AtomicUsize::new(0));
-        let counted = requests.clone();
+        let paths = Arc::new(Mutex::new(Vec::new()));
+        let noted = paths.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let counted = counted.clone();
-                let service = service_fn(move |request| echo(request, counted.clone()));
+                let noted = noted.clone();
+                let service = service_fn(move |request| {
+                    noted.lock().unwrap().push(Request::uri(&request).to_string());
+                    echo(request)
+                });
                 let io = TokioIo::new(stream);
                 tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, service));
             }
         });
-        Self { address, requests }
+        Self { address, paths }
     }
 
     /// How many requests came through: a refused one must not.
     pub fn requests(&self) -> usize {
-        self.requests.load(Ordering::SeqCst)
+        self.paths.lock().unwrap().len()
+    }
+
+    /// Their paths, in the order in which they came.
+    pub fn paths(&self) -> Vec<String> {
+        self.paths.lock().unwrap().clone()
     }
 }
 
-async fn echo(
-    request: Request<Incoming>,
-    requests: Arc<AtomicUsize>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
-    requests.fetch_add(1, Ordering::SeqCst);
+/// Starts an upstream that answers each request with these very bytes and closes; without bytes it never answers.
+pub async fn start_scripted(answer: Option<&'static [u8]>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut head = [0; 16 * 1024];
+                let _ = stream.read(&mut head).await;
+                match answer {
+                    Some(answer) => drop(stream.write_all(answer).await),
+                    None => while stream.read(&mut head).await.is_ok_and(|n| n > 0) {},
+                }
+            });
+        }
+    });
+    address
+}
+
+/// Starts an upstream whose answers begin and never end.
+pub async fn start_endless() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let _ = stream.read(&mut [0; 16 * 1024]).await;
+                let mut piece: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+                while stream.write_all(piece).await.is_ok() {
+                    piece = b"4\r\nmore\r\n";
+                    tokio::task::yield_now().await;
+                }
+            });
+        }
+    });
+    address
+}
+
+/// An address where nothing listens.
+pub async fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let headers: Vec<(String, String)> = head

@@ -114,16 +114,16 @@ impl<'a> Credential<'a> {
         if has_internal && authorization.is_some() {
             return Err(repeated("Authorization and the headers of the internal method"));
         }
+        for name in [&names.client_id, &names.client_secret] {
+            if headers.get_all(name).iter().nth(1).is_some() {
+                return Err(repeated("a header of the internal method is repeated"));
+            }
+        }
         let basic = authorization.and_then(|value| basic_credentials(value.as_bytes()));
         if (has_internal || basic.is_some()) && !internal_is_on {
             return Err(ReasonCode::InternalMethodRefused.into());
         }
         if has_internal {
-            for name in [&names.client_id, &names.client_secret] {
-                if headers.get_all(name).iter().nth(1).is_some() {
-                    return Err(repeated("a header of the internal method is repeated"));
-                }
-            }
             let (Some(id), Some(secret)) = (text(id), text(secret)) else {
                 return Err(ReasonCode::InternalCredentialsMissing.into());
             };

@@ -1,0 +1,178 @@
+//! Token requests as they should not be (rules C2, C3, K1 and K3), and what the operator finds behind the refusal.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use countersign_testkit::server::access_token;
+use countersign_testkit::{Answer, Identity, TestServer};
+use http::Method;
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+struct World {
+    server: TestServer,
+    acme: Identity,
+    secret: String,
+}
+
+impl World {
+    async fn start() -> Self {
+        let server = TestServer::start().await;
+        server.add_client("acme-pay", "production", "tls_client_auth", &["data:read"]).await;
+        let acme = server.certificate("acme-pay").await;
+        let post = "client_secret_post";
+        let secret = server.add_client("web-shop", "production", post, &["data:read"]).await.unwrap();
+        Self { server, acme, secret }
+    }
+
+    async fn ask(&self, headers: &[(&str, &str)], form: &str) -> Answer {
+        let headers = [&[("content-type", FORM)], headers].concat();
+        let form = form.replace("SECRET", &self.secret);
+        self.server.caller(None).send(Method::POST, "/oauth2/token", &headers, &form).await.unwrap()
+    }
+}
+
+#[track_caller]
+fn refused(answer: &Answer, status: u16, error: &str, code: &str) {
+    let body = answer.json();
+    assert_eq!(
+        (answer.status, body["error"].as_str(), body["code"].as_str()),
+        (status, Some(error), Some(code))
+    );
+    assert_eq!(answer.header("cache-control"), "no-store");
+    assert_eq!(answer.header("content-type"), "application/json");
+    assert_eq!(body["ref"], answer.header("countersign-ref"));
+    if status == 401 {
+        assert!(answer.header("www-authenticate").starts_with("Basic "), "rule K3");
+    }
+}
+
+#[tokio::test]
+async fn rule_k1_requests_that_are_no_token_requests_are_refused() {
+    let world = World::start().await;
+    let good = "grant_type=client_credentials&client_id=web-shop&client_secret=SECRET";
+    access_token(&world.ask(&[], good).await);
+    access_token(&world.ask(&[], &format!("{good}&unknown=1")).await);
+    let repeated = "request_parameter_repeated";
+    for (form, error, code) in [
+        (format!("{good}&client_id=web-shop"), "invalid_request", repeated),
+        (format!("{good}&grant_type=client_credentials"), "invalid_request", repeated),
+        (format!("{good}&scope=data:read&scope=data:read"), "invalid_request", repeated),
+        (format!("{good}&unknown=1&unknown=2"), "invalid_request", repeated),
+        (format!("{good}&s%63ope=data:read&scope=data:read"), "invalid_request", repeated),
+        (good.replace("grant_type=client_credentials&", ""), "invalid_request", "request_malformed"),
+        (format!("{good}&scope=pay:write"), "invalid_scope", "scope_not_allowed"),
+        (format!("{good}&scope=no:such"), "invalid_scope", "scope_not_allowed"),
+        (format!("{good}&resource=https://other.example/"), "invalid_target", "audience_not_allowed"),
+        (good.replace("client_credentials", "password"), "unsupported_grant_type", "grant_type_unsupported"),
+        (
+            good.replace("client_credentials", "refresh_token"),
+            "unsupported_grant_type",
+            "grant_type_unsupported",
+        ),
+    ] {
+        refused(&world.ask(&[], &form).await, 400, error, code);
+    }
+    let large = format!("{good}&filler={}", "a".repeat(20_000));
+    assert_eq!(world.ask(&[], &large).await.code().as_deref(), Some("request_body_too_large"));
+
+    let caller = world.server.caller(None);
+    let form = good.replace("SECRET", &world.secret);
+    let get = caller.get(&format!("/oauth2/token?{form}"), &[]).await.unwrap();
+    assert_eq!((get.status, get.header("allow")), (405, "POST"));
+    let query = format!("/oauth2/token?client_secret={}", world.secret);
+    let answer = caller.send(Method::POST, &query, &[("content-type", FORM)], &form).await.unwrap();
+    refused(&answer, 400, "invalid_request", "request_malformed");
+    let json = [("content-type", "application/json")];
+    let answer = caller.send(Method::POST, "/oauth2/token", &json, "{}").await.unwrap();
+    refused(&answer, 400, "invalid_request", "request_malformed");
+    let records = world.server.audit("token_refused").await;
+    assert!(!format!("{records:?}").contains(&world.secret), "rule I4: no secret on record");
+}
+
+#[tokio::test]
+async fn rule_c2_two_credentials_at_once_are_refused() {
+    let world = World::start().await;
+    let basic = format!("Basic {}", STANDARD.encode(format!("web-shop:{}", world.secret)));
+    let basic = [("authorization", basic.as_str())];
+    let grant = "grant_type=client_credentials";
+    let repeated = "client_credentials_repeated";
+    let both = world.ask(&basic, &format!("{grant}&client_id=web-shop&client_secret=SECRET")).await;
+    refused(&both, 400, "invalid_request", repeated);
+    let twice = world.ask(&[basic[0], basic[0]], grant).await;
+    refused(&twice, 400, "invalid_request", repeated);
+    let other = world.ask(&basic, &format!("{grant}&client_id=acme-pay")).await;
+    refused(&other, 400, "invalid_request", repeated);
+    // A certificate beside the secret is none, but it must be the same client's.
+    let form = format!("{grant}&client_id=web-shop&client_secret={}", world.secret);
+    let answer = world.server.ask_token(Some(&world.acme), &form).await;
+    refused(&answer, 401, "invalid_client", "client_authentication_failed");
+    assert_eq!(world.server.explanation(&answer).await["reason"], "client_certificate_not_registered");
+}
+
+#[tokio::test]
+async fn rule_c10_a_caller_cannot_tell_why_it_failed_and_the_operator_can() {
+    let world = World::start().await;
+    let grant = "grant_type=client_credentials";
+    let basic = format!("Basic {}", STANDARD.encode(format!("web-shop:{}", world.secret)));
+    let mut bodies = Vec::new();
+    for (headers, form, reason) in [
+        (vec![], format!("{grant}&client_id=nobody&client_secret=SECRET"), "client_unknown"),
+        (vec![], format!("{grant}&client_id=web-shop&client_secret=cs_wrong"), "client_secret_wrong"),
+        (vec![("authorization", &*basic)], grant.to_owned(), "client_method_wrong"),
+        (vec![], format!("{grant}&client_id=acme-pay&client_secret=SECRET"), "client_method_wrong"),
+        (vec![], format!("{grant}&client_id=web-shop"), "client_method_wrong"),
+        (vec![], format!("{grant}&client_id=acme-pay"), "certificate_missing"),
+    ] {
+        let answer = world.ask(&headers, &form).await;
+        refused(&answer, 401, "invalid_client", "client_authentication_failed");
+        assert_eq!(world.server.explanation(&answer).await["reason"], reason, "{form}");
+        let mut body = answer.json();
+        body["ref"].take();
+        bodies.push(body);
+    }
+    bodies.dedup();
+    assert_eq!(bodies.len(), 1, "they read the same: {bodies:?}");
+}
+
+#[tokio::test]
+async fn rule_c12_a_secret_ends_after_its_overlap() {
+    let world = World::start().await;
+    let rotate = "/admin/v1/clients/web-shop/rotate-secret";
+    let overlap = serde_json::json!({ "overlap_s": 60 });
+    let rotated = world.server.administer(Method::POST, rotate, &overlap).await;
+    let fresh = rotated.json()["client_secret"].as_str().unwrap().to_owned();
+    let good = "grant_type=client_credentials&client_id=web-shop&client_secret=SECRET";
+    for secret in [&world.secret, &fresh] {
+        access_token(&world.ask(&[], &good.replace("SECRET", secret)).await);
+    }
+    world.server.clock.advance_s(61);
+    let answer = world.ask(&[], good).await;
+    refused(&answer, 401, "invalid_client", "client_authentication_failed");
+    assert_eq!(world.server.explanation(&answer).await["reason"], "client_secret_expired");
+    access_token(&world.ask(&[], &good.replace("SECRET", &fresh)).await);
+}
+
+/// The same counters hold for the internal method at the gateway: guessing moves to no other door.
+#[tokio::test]
+async fn rule_c10_wrong_secrets_of_the_internal_method_are_throttled_as_well() {
+    let server = TestServer::start().await;
+    let secret =
+        server.add_client("test-shop", "sandbox", "client_secret_post", &["data:read"]).await.unwrap();
+    let caller = server.caller(None);
+    let mut throttled = None;
+    for _ in 0..20 {
+        let wrong = [("client_id", "test-shop"), ("client_secret", "cs_wrong")];
+        let answer = caller.get("/test/data/x", &wrong).await.unwrap();
+        if answer.status == 429 {
+            throttled = Some(answer);
+            break;
+        }
+        assert_eq!((answer.status, answer.code().as_deref()), (401, Some("client_authentication_failed")));
+    }
+    let throttled = throttled.expect("guessing is never stopped");
+    assert_eq!(throttled.code().as_deref(), Some("throttled"));
+    assert_ne!(throttled.header("retry-after"), "");
+    let form = format!("grant_type=client_credentials&client_id=test-shop&client_secret={secret}");
+    assert_eq!(server.ask_token(None, &form).await.status, 429);
+    assert_eq!(server.upstream.requests(), 0);
+}
