@@ -65,9 +65,11 @@ async fn a_request_is_taken_as_pem_and_as_base64_of_the_der() {
     server.add_client("acme-pay", "production", "tls_client_auth", &["data:read"]).await;
     let csr = request("acme-pay");
     let der = pem::decode(pem::Label::CertificateRequest, csr.as_bytes()).unwrap();
-    let lines = STANDARD.encode(&der).as_bytes().chunks(64).fold(String::new(), |text, line| {
-        text + std::str::from_utf8(line).unwrap() + "\n"
-    });
+    let lines = STANDARD
+        .encode(&der)
+        .as_bytes()
+        .chunks(64)
+        .fold(String::new(), |text, line| text + std::str::from_utf8(line).unwrap() + "\n");
     for form in [csr, STANDARD.encode(&der), lines] {
         let issued = sign(&server, "acme-pay", &form).await;
         assert_eq!(issued.status, 201, "{}", String::from_utf8_lossy(&issued.body));
@@ -85,8 +87,12 @@ async fn every_refusal_of_a_request_has_its_code_and_leaves_no_certificate() {
     let mut forged = pem::decode(pem::Label::CertificateRequest, request("acme-pay").as_bytes()).unwrap();
     let last = forged.len() - 1;
     forged[last] ^= 1;
-    let (malformed, signature, key, name) =
-        ((400, "csr_malformed"), (422, "csr_signature_invalid"), (422, "csr_key_refused"), (422, "csr_name_refused"));
+    let (malformed, signature, key, name) = (
+        (400, "csr_malformed"),
+        (422, "csr_signature_invalid"),
+        (422, "csr_key_refused"),
+        (422, "csr_name_refused"),
+    );
     let cases: [(&str, String, (u16, &str)); 11] = [
         ("not base64", "!!!".to_owned(), malformed),
         ("not a request", STANDARD.encode(b"hello"), malformed),
@@ -103,10 +109,23 @@ async fn every_refusal_of_a_request_has_its_code_and_leaves_no_certificate() {
     for (what, csr, (status, code)) in cases {
         let refused = sign(&server, "acme-pay", &csr).await;
         let told = (refused.status, refused.code());
-        assert_eq!(told, (status, Some(code.to_owned())), "{what}: {}", String::from_utf8_lossy(&refused.body));
+        assert_eq!(
+            told,
+            (status, Some(code.to_owned())),
+            "{what}: {}",
+            String::from_utf8_lossy(&refused.body)
+        );
         let record = server.explanation(&refused).await;
-        assert_eq!((&record["action"], &record["reason"]), (&json!("certificate_refused"), &json!(code)), "{what}");
-        assert_eq!((&record["client"], &record["actor"]["name"]), (&json!("acme-pay"), &json!("tester")), "{what}");
+        assert_eq!(
+            (&record["action"], &record["reason"]),
+            (&json!("certificate_refused"), &json!(code)),
+            "{what}"
+        );
+        assert_eq!(
+            (&record["client"], &record["actor"]["name"]),
+            (&json!("acme-pay"), &json!("tester")),
+            "{what}"
+        );
         assert!(record["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{what}: {record}");
     }
     let unknown = sign(&server, "nobody", &request("nobody")).await;
@@ -196,7 +215,8 @@ async fn rule_p6_openssl_verifies_what_was_issued_and_finds_what_was_revoked() {
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && told.contains("certificate revoked"), "{told}");
     // Each list speaks of its own issuer's certificates: the root's of the issuing CA's, and of nobody else's.
-    let by_root = format!("verify -attime {} -CAfile root.pem -crl_check -CRLfile root.crl clients.pem", papers.now);
+    let by_root =
+        format!("verify -attime {} -CAfile root.pem -crl_check -CRLfile root.crl clients.pem", papers.now);
     run(&mut papers.openssl(&by_root));
     let as_server = verify.replace("sslclient", "sslserver");
     assert!(!papers.openssl(&as_server).arg("good.pem").output().unwrap().status.success());
@@ -206,7 +226,10 @@ async fn rule_p6_openssl_verifies_what_was_issued_and_finds_what_was_revoked() {
     let list = run(&mut papers.openssl("crl -in clients.crl.der -inform DER -noout -text")).to_uppercase();
     let serial = |name: &str| std::fs::read_to_string(papers.path(name)).unwrap().to_uppercase();
     assert!(list.contains(&serial("revoked.serial")) && !list.contains(&serial("good.serial")), "{list}");
-    assert!(list.contains("KEY COMPROMISE") && list.contains("ISSUING DISTRIBUTION POINT: CRITICAL"), "{list}");
+    assert!(
+        list.contains("KEY COMPROMISE") && list.contains("ISSUING DISTRIBUTION POINT: CRITICAL"),
+        "{list}"
+    );
 }
 
 const PYTHON: &str = r#"
@@ -233,7 +256,8 @@ assert crl.get_revoked_certificate_by_serial_number(good.serial_number) is None
 #[tokio::test]
 async fn rule_p6_python_cryptography_verifies_what_was_issued() {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/judges/bin/python");
-    if !judge(&python, &["-c", "import cryptography; print('Python cryptography', cryptography.__version__)"]) {
+    if !judge(&python, &["-c", "import cryptography; print('Python cryptography', cryptography.__version__)"])
+    {
         return;
     }
     let server = TestServer::start().await;
@@ -254,7 +278,9 @@ async fn rule_r2_every_authority_has_a_list_that_anybody_may_fetch() {
         assert!(list.next_update > server.clock.now());
         assert_eq!(documents.get(&format!("/pki/{issuer}.crt"), &[]).await.unwrap().status, 200);
     }
-    for path in ["/pki/crl/clients/1.crl", "/pki/crl/nobody/0.crl", "/pki/nobody.crt", "/pki/", "/pki/crl/clients/x"] {
+    for path in
+        ["/pki/crl/clients/1.crl", "/pki/crl/nobody/0.crl", "/pki/nobody.crt", "/pki/", "/pki/crl/clients/x"]
+    {
         let answer = documents.get(path, &[]).await.unwrap();
         assert_eq!((answer.status, answer.code().as_deref()), (404, Some("route_not_found")), "{path}");
         assert!(!answer.header("countersign-ref").is_empty());

@@ -1,0 +1,128 @@
+//! The rings (design, section 3): a crate imports inner rings only, and the innermost ones know no runtime, no sockets and
+//! no SQL.
+
+use cargo_metadata::{DependencyKind, MetadataCommand, Package};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What each crate may import of the workspace.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    // R0, R1
+    ("model", &[]),
+    ("pki", &["model"]),
+    ("token", &["model", "pki"]),
+    ("policy", &["model", "pki", "token"]),
+    // R2
+    ("storage", &["model", "pki", "token", "policy"]),
+    ("keys", &["model", "pki", "token", "policy"]),
+    ("audit", &["model"]),
+    // R3
+    ("storage-sql", &["model", "pki", "token", "policy", "storage", "keys", "audit"]),
+    // R4: the gateway mints nothing, so it has no keys and knows neither oauth nor ca.
+    ("oauth", &["model", "pki", "token", "policy", "storage", "keys", "audit"]),
+    ("ca", &["model", "pki", "token", "policy", "storage", "keys", "audit"]),
+    ("gateway", &["model", "pki", "token", "policy", "storage", "audit"]),
+    // R5
+    (
+        "api",
+        &["model", "pki", "token", "policy", "storage", "keys", "audit", "oauth", "ca", "gateway"],
+    ),
+];
+
+/// Crates that nothing but the binary and the tests may import.
+const ADAPTERS: &[&str] = &["storage-sql", "testkit", "countersign"];
+
+/// Invariant 1: R0 and R1 have none of these, not even by way of another crate.
+const NOT_IN_THE_CORE: &[&str] =
+    &["tokio", "async-std", "hyper", "rustls", "tokio-rustls", "sqlx", "socket2", "mio", "getrandom", "rand", "reqwest"];
+
+/// Invariant 3 and others: who alone may use what.
+const ONLY: &[(&str, &[&str])] = &[
+    ("sqlx", &["storage-sql"]),
+    ("axum", &["api", "countersign"]),
+    ("clap", &["countersign", "bench"]),
+    ("toml", &["countersign"]),
+    ("utoipa", &["api"]),
+];
+
+struct Workspace {
+    packages: BTreeMap<String, Package>,
+}
+
+impl Workspace {
+    fn read() -> Self {
+        let mut command = MetadataCommand::new();
+        command.manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
+        command.other_options(["--offline".to_owned(), "--locked".to_owned()]);
+        let packages = command.exec().unwrap().packages;
+        Self { packages: packages.into_iter().map(|package| (package.name.to_string(), package)).collect() }
+    }
+
+    /// The crates of the workspace by the names of their directories.
+    fn members(&self) -> impl Iterator<Item = (&str, &Package)> {
+        self.packages.iter().filter(|(_, package)| package.source.is_none()).map(|(name, package)| (short(name), package))
+    }
+}
+
+fn short(name: &str) -> &str {
+    name.strip_prefix("countersign-").unwrap_or(name)
+}
+
+fn dependencies(package: &Package, kind: DependencyKind) -> impl Iterator<Item = &str> {
+    package.dependencies.iter().filter(move |dependency| dependency.kind == kind).map(|d| d.name.as_str())
+}
+
+#[test]
+fn every_edge_between_our_crates_points_inwards() {
+    let workspace = Workspace::read();
+    let ours: BTreeSet<&str> = workspace.members().map(|(name, _)| name).collect();
+    let mut forbidden = Vec::new();
+    for (name, package) in workspace.members() {
+        if ["countersign", "testkit"].contains(&name) {
+            continue; // R6 and dev import everything.
+        }
+        let may = MAY_IMPORT.iter().find(|(of, _)| *of == name).map(|(_, may)| *may);
+        for imported in dependencies(package, DependencyKind::Normal).map(short).filter(|name| ours.contains(name)) {
+            // A crate beside the rings, such as the load generator, imports none of them.
+            if !may.is_some_and(|may| may.contains(&imported)) {
+                forbidden.push(format!("{name} -> {imported}"));
+            }
+        }
+    }
+    assert!(forbidden.is_empty(), "design, section 3 forbids: {forbidden:?}");
+    for (name, _) in MAY_IMPORT {
+        assert!(ours.contains(name), "{name} is no crate any more");
+    }
+}
+
+#[test]
+fn adapters_are_imported_by_the_binary_and_by_tests_only() {
+    let workspace = Workspace::read();
+    for (name, package) in workspace.members().filter(|(name, _)| !["countersign", "testkit"].contains(name)) {
+        for adapter in dependencies(package, DependencyKind::Normal).map(short) {
+            assert!(!ADAPTERS.contains(&adapter), "{name} -> {adapter}");
+        }
+    }
+    let (_, binary) = workspace.members().find(|(name, _)| *name == "countersign").unwrap();
+    assert!(!dependencies(binary, DependencyKind::Normal).any(|name| short(name) == "testkit"));
+}
+
+#[test]
+fn the_core_knows_no_runtime_no_sockets_no_randomness_and_no_sql() {
+    let workspace = Workspace::read();
+    for (name, package) in workspace.members().filter(|(name, _)| ["model", "pki", "token", "policy"].contains(name)) {
+        for used in dependencies(package, DependencyKind::Normal) {
+            assert!(!NOT_IN_THE_CORE.contains(&used), "{name} -> {used}");
+        }
+    }
+}
+
+#[test]
+fn some_libraries_have_one_home() {
+    let workspace = Workspace::read();
+    for (library, homes) in ONLY {
+        for (name, package) in workspace.members() {
+            let uses = dependencies(package, DependencyKind::Normal).any(|used| used == *library);
+            assert!(!uses || homes.contains(&name), "{name} -> {library}");
+        }
+    }
+}
