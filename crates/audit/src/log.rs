@@ -480,6 +480,27 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_before_the_stored_head_is_evidence_and_never_cut() {
+        let directory = directory();
+        let mut log = open(directory.path(), None);
+        append(&mut log, 5);
+        let stored = log.head();
+        drop(log);
+        let path = only_segment(directory.path());
+        let content = fs::read_to_string(&path).unwrap();
+        let second = content.match_indices("data:read").nth(1).unwrap().0;
+        let changed = format!("{}pay:write{}", &content[..second], &content[second + 9..]);
+        fs::write(&path, &changed).unwrap();
+        let mut log = open(directory.path(), Some(stored));
+        append(&mut log, 1);
+        assert!(fs::read_to_string(&path).unwrap().starts_with(&changed));
+        assert!(torn_files(directory.path()).is_empty());
+        let report = verify(directory.path(), Some(log.head())).unwrap();
+        assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
+        assert_eq!(report.findings[0].problem, Problem::Chain { sequence: 3 });
+    }
+
+    #[test]
     fn a_disk_that_fills_up_at_any_octet_leaves_whole_records_only() {
         let directory = directory();
         let disk = FaultyDisk::default();

@@ -457,16 +457,19 @@ mod tests {
     async fn counts_that_could_not_be_written_are_not_lost_themselves() {
         let fixture = start(RecorderSettings { kept_while_disk_fails: 0, ..RecorderSettings::default() });
         fixture.disk.set(|faults| faults.space = Some(0));
-        fixture.recorder.record(issued(T0));
+        for _ in 0..3 {
+            fixture.recorder.record(issued(T0));
+        }
         fixture.recorder.flush().await.unwrap_err();
         // Room for the event's own line, not for the count's.
         fixture.disk.set(|faults| faults.space = Some(310));
         fixture.recorder.record(issued(T0));
-        let _ = fixture.recorder.flush().await;
+        fixture.recorder.flush().await.unwrap_err();
+        assert_eq!(fixture.verify().records, 1);
         fixture.disk.set(|faults| faults.space = None);
         fixture.recorder.flush().await.unwrap();
         let report = fixture.verify();
-        assert_eq!(report.events - report.repairs.len() as u64 + report.lost, 2, "{report:?}");
+        assert_eq!((report.records, report.repairs.len(), report.lost), (2, 1, 3), "{report:?}");
     }
 
     #[tokio::test]
