@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 /// How long a server may take to refuse a handshake; one that has not done so by then has accepted it.
-const REFUSAL: Duration = Duration::from_secs(2);
+const REFUSAL: Duration = Duration::from_secs(5);
 
 /// A certificate chain and its key, as a partner holds them.
 #[derive(Debug)]

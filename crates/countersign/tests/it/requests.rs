@@ -4,6 +4,7 @@
 use countersign_testkit::{Answer, Identity, TestServer, upstream};
 use http::Method;
 use std::net::IpAddr;
+use tokio::io::AsyncReadExt;
 
 /// A server, a client with its certificate, and a token of it.
 struct World {
@@ -154,18 +155,31 @@ async fn rule_g15_headers_and_bodies_over_the_limits_are_refused() {
 
 #[tokio::test]
 async fn rule_g15_a_slow_client_is_given_its_time_and_no_more() {
-    let more = "[limits]\nheader_timeout = \"100ms\"\nbody_pause_timeout = \"100ms\"\nidle_timeout = \"200ms\"\nhandshake_timeout = \"100ms\"";
+    let more = "[limits]\nheader_timeout = \"100ms\"\nbody_pause_timeout = \"100ms\"";
     let world = World::start_with(more).await;
     world.refused("GET /data/x HT", 408, "request_too_slow").await;
     let body = format!("POST /data/x HTTP/1.1\r\n{AUTH}Content-Length: 10\r\n\r\nabc");
     world.refused(&body, 408, "request_too_slow").await;
     world.refused(&body.replace("/data/x", "/oauth2/token"), 408, "request_too_slow").await;
-    // Between requests it is closed in silence, and a handshake that does not come ends as well (rule T11).
-    let mut raw = world.server.caller(Some(&world.acme)).raw().await.unwrap();
-    assert!(raw.is_closed().await);
-    let mut mute = tokio::net::TcpStream::connect(world.server.gateway).await.unwrap();
-    let read = tokio::io::AsyncReadExt::read(&mut mute, &mut [0; 1]).await;
+}
+
+#[tokio::test]
+async fn rule_g15_a_silent_connection_is_closed_in_silence() {
+    let server = TestServer::start_with("[limits]\nidle_timeout = \"100ms\"").await;
+    assert!(server.caller(None).raw().await.unwrap().is_closed().await);
+}
+
+#[tokio::test]
+async fn rule_t11_a_handshake_that_does_not_come_ends() {
+    let server = TestServer::start_with("[limits]\nhandshake_timeout = \"100ms\"").await;
+    let mut mute = tokio::net::TcpStream::connect(server.gateway).await.unwrap();
+    let read = mute.read(&mut [0; 1]).await;
     assert!(matches!(read, Ok(0) | Err(_)), "closed without a word");
+    let record = &server.audit("handshake_refused").await[0];
+    assert_eq!(
+        (record["reason"].as_str(), record["source"].as_str()),
+        (Some("request_too_slow"), Some("127.0.0.1"))
+    );
 }
 
 #[tokio::test]
@@ -204,21 +218,23 @@ async fn an_upstream_that_is_down_slow_or_babbling_is_not_the_callers_fault() {
     const BABBLE: &[u8] = b"SSH-2.0-OpenSSH_9.2\r\n\r\n";
     const CUT: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Le";
     const TWO_LENGTHS: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab";
+    let (down, _bound) = upstream::nobody();
     let mut more = String::new();
     for (name, address) in [
-        ("down", upstream::nobody().await),
+        ("down", down),
         ("slow", upstream::start_scripted(None).await),
         ("closing", upstream::start_scripted(Some(b"")).await),
         ("babbling", upstream::start_scripted(Some(BABBLE)).await),
         ("cut", upstream::start_scripted(Some(CUT)).await),
         ("two-lengths", upstream::start_scripted(Some(TWO_LENGTHS)).await),
     ] {
+        let patience = if name == "slow" { "100ms" } else { "30s" };
         more += &format!(
             r#"
 [[upstreams]]
 name = "{name}"
 url = "http://{address}"
-response_timeout = "200ms"
+response_timeout = "{patience}"
 [[routes]]
 name = "{name}"
 environment = "production"
