@@ -8,10 +8,6 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// Rule G16: a node that has not heard of the change feed for longer does not know what was revoked.
-pub const FEED_MAX_AGE: Duration = Duration::from_secs(10);
 
 /// The router of the health endpoints.
 pub fn router() -> Router<Arc<Context>> {
@@ -35,7 +31,8 @@ async fn livez() -> &'static str {
 async fn readyz(State(context): State<Arc<Context>>) -> Response {
     let age = context.clock.now().since(context.views.heard_at());
     let audit_log = context.recorder.is_healthy();
-    let ready = age <= FEED_MAX_AGE && audit_log;
+    // Rule G16: a node that has not heard of the change feed for longer does not know what was revoked.
+    let ready = age <= context.max_staleness && audit_log;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Readiness { ready, feed_age_ms: age.as_millis(), audit_log })).into_response()
 }

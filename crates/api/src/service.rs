@@ -54,6 +54,8 @@ pub struct Context {
     pub recorder: Recorder,
     /// What waits to be recorded, because it was committed with what it tells of.
     pub outbox: Arc<dyn Outbox>,
+    /// How old the views may be before the node is not ready (rule G16).
+    pub max_staleness: Duration,
     /// Where the audit log's files are.
     pub audit_directory: PathBuf,
     /// The name of this node's audit chain.

@@ -9,7 +9,7 @@ use crate::intake::{self, Received};
 use crate::local::LocalRequest;
 use crate::observe::Completion;
 use crate::refusal;
-use crate::settings::Snapshot;
+use crate::settings::{Limits, Snapshot};
 use crate::worker::{Listener, Worker};
 use countersign_model::{ReasonCode, Timestamp};
 use countersign_policy::decision::RequestCredentials;
@@ -105,6 +105,7 @@ impl Call<'_> {
         let parts = &received.parts;
         let matched = snapshot.routes.find(&received.host()?, &parts.method, parts.uri.path())?;
         *place = Place::Route(matched.route().clone());
+        self.refuse_when_stale(&snapshot.limits)?;
         let credentials = RequestCredentials { headers: &parts.headers, query: parts.uri.query() };
         let caller = policy.identify(matched, &connection.peer, &credentials, *now)?;
         let permit = caller.authorize()?;
@@ -118,6 +119,18 @@ impl Call<'_> {
             .await
             .map(|response| response.map(Source::Upstream))
             .map_err(|denial| found_in_body(verdict).unwrap_or(denial))
+    }
+
+    /// Rule G16: decisions on what was known long ago let through what was revoked since.
+    fn refuse_when_stale(&self, limits: &Limits) -> Result<(), Denial> {
+        let age = self.worker.settings.registry.age(self.now);
+        match limits.registry_age {
+            Some(most) if age > most => {
+                let note = format!("clients and revocations were last heard of {} s ago", age.as_secs());
+                Err(Denial::new(ReasonCode::NotReady).note(note))
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn answer_locally(&self, received: Received) -> Result<Response<Source>, Denial> {

@@ -196,6 +196,9 @@ pub struct Limits {
     /// HTTP/2 requests within one second that the peer may take back before they are answered. Default 100; more cut the
     /// connection: each costs us a decision, and the peer nothing.
     pub resets_per_second: u32,
+    /// How old the registry may be: a request that comes later is answered with `not_ready`, because what was revoked
+    /// since is not known (rule G16). Default 10 s; `None` serves whatever its age.
+    pub registry_age: Option<Duration>,
     /// What requests in flight may take when we stop. Default 10 s.
     pub shutdown: Duration,
 }
@@ -211,6 +214,7 @@ impl Default for Limits {
             concurrent_streams: 128,
             stream_resets: 20,
             resets_per_second: 100,
+            registry_age: Some(Duration::from_secs(10)),
             shutdown: Duration::from_secs(10),
         }
     }

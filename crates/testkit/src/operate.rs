@@ -1,8 +1,10 @@
 //! Operating a test server: other operators, other configurations, a start that fails.
 
 use crate::client::{Answer, Client};
+use crate::clock::TestClock;
 use crate::rng::SeededRng;
 use crate::server::{NoEnvironment, Stopped, TestServer, configuration};
+use countersign::config::Configuration;
 use countersign::wiring::{Installation, OpenError};
 use countersign_model::Clock;
 use countersign_model::operator::{Operator, Role};
@@ -41,6 +43,11 @@ impl TestServer {
         Client::plain(self.admin).send(method, path, &headers, body).await.unwrap()
     }
 
+    /// Why a second server does not start on the same data while this one runs.
+    pub async fn second_start_error(&self) -> OpenError {
+        start_error(self.configuration(""), self.clock.clone()).await
+    }
+
     /// What the admin listener answers to anybody: `/livez`, `/readyz`, `/metrics`.
     pub async fn health(&self, path: &str) -> Answer {
         self.call_admin(Method::GET, path, None, "").await
@@ -62,10 +69,13 @@ impl Stopped {
     /// Why it does not start again.
     pub async fn start_error(&self) -> OpenError {
         let configuration = configuration(self.directory(), self.upstream.address, "");
-        let rng = Arc::new(SeededRng::new(1));
-        match Installation::open(&configuration, &NoEnvironment, self.clock.clone(), rng).await {
-            Ok(_) => panic!("it starts"),
-            Err(error) => error,
-        }
+        start_error(configuration, self.clock.clone()).await
+    }
+}
+
+async fn start_error(configuration: Configuration, clock: Arc<TestClock>) -> OpenError {
+    match Installation::open(&configuration, &NoEnvironment, clock, Arc::new(SeededRng::new(1))).await {
+        Ok(_) => panic!("it starts"),
+        Err(error) => error,
     }
 }

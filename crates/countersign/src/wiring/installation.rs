@@ -15,6 +15,9 @@ use std::sync::Arc;
 /// The organisation in the subjects of the authorities of a new installation.
 const ORGANIZATION: &str = "Countersign";
 
+/// SQLite's page: the unit in which it counts how large it is.
+const PAGE_BYTES: u64 = 4096;
+
 /// Everything that outlives a configuration.
 pub struct Installation {
     /// Where everything is kept.
@@ -74,8 +77,12 @@ impl Installation {
         rng: Arc<dyn Rng>,
     ) -> Result<Self, OpenError> {
         let master = master_key(&configuration.keys.master, environment)?;
-        let database =
-            Arc::new(SqliteStore::open(&configuration.storage.database, Options::new(clock.clone())).await?);
+        let max_page_count = configuration.storage.max_bytes.map(|bytes| bytes / PAGE_BYTES);
+        let options = Options {
+            max_page_count: max_page_count.map(|pages| u32::try_from(pages).unwrap_or(u32::MAX)),
+            ..Options::new(clock.clone())
+        };
+        let database = Arc::new(SqliteStore::open(&configuration.storage.database, options).await?);
         let store: Arc<dyn Store> = database.clone();
         let custody = Arc::new(Custody::new(master, rng.clone()));
         let pepper = Pepper::new(&custody.pepper());

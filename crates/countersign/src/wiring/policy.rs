@@ -2,6 +2,7 @@
 
 use crate::config::Configuration;
 use crate::config::sections::limits::Limits;
+use crate::config::sections::storage::{Storage, WhenStale};
 use countersign_gateway::guard::GuardTimes;
 use countersign_gateway::guard::framing::FramingLimits;
 use countersign_gateway::settings::{Snapshot, Upstream};
@@ -45,7 +46,7 @@ pub(super) fn snapshot(configuration: &Configuration) -> Result<Snapshot, Policy
     Ok(Snapshot {
         routes,
         upstreams: upstreams.collect::<Result<_, PolicyError>>()?,
-        limits: limits(&configuration.limits),
+        limits: limits(&configuration.limits, &configuration.storage),
         internal_headers: InternalHeaders::new(
             configuration.internal.client_id_header.clone(),
             configuration.internal.client_secret_header.clone(),
@@ -71,7 +72,7 @@ pub(super) fn oauth(configuration: &Configuration) -> Result<countersign_oauth::
     )?)
 }
 
-fn limits(limits: &Limits) -> countersign_gateway::settings::Limits {
+fn limits(limits: &Limits, storage: &Storage) -> countersign_gateway::settings::Limits {
     countersign_gateway::settings::Limits {
         sizes: FramingLimits {
             head_bytes: limits.header_bytes,
@@ -92,6 +93,7 @@ fn limits(limits: &Limits) -> countersign_gateway::settings::Limits {
         concurrent_streams: limits.concurrent_streams,
         stream_resets: limits.stream_resets,
         resets_per_second: limits.resets_per_second,
+        registry_age: (storage.when_stale == WhenStale::Refuse).then_some(storage.max_staleness),
         shutdown: limits.shutdown_timeout,
     }
 }

@@ -143,6 +143,7 @@ impl Server {
             pepper: pepper.clone().into(),
             recorder: recorder.clone(),
             outbox: outbox.clone(),
+            max_staleness: configuration.storage.max_staleness,
             audit_directory: configuration.audit.directory.clone(),
             audit_chain: AUDIT_CHAIN.to_owned(),
             metrics: exporter,

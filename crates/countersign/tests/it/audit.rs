@@ -356,7 +356,10 @@ async fn thousands_of_refusals_leave_a_small_log_that_counts_all_of_them() {
     let path = format!("/admin/v1/audit/{}", last.unwrap().header("countersign-ref"));
     let found = server.administer(Method::GET, &path, &Value::Null).await.json();
     let counts = found["records"].as_array().unwrap().iter().filter_map(|record| record["count"].as_u64());
-    assert!(counts.sum::<u64>() > REFUSALS * 9 / 10, "the last answer's reference leads to the series: {found}");
+    assert!(
+        counts.sum::<u64>() > REFUSALS * 9 / 10,
+        "the last answer's reference leads to the series: {found}"
+    );
     let stopped = server.stop().await;
     let directory = stopped.directory().join("audit");
     let filter = Filter { action: Some(AuditAction::RequestRefused), ..Filter::default() };

@@ -30,7 +30,9 @@ fn pages(directory: &Path) -> Vec<PathBuf> {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         if path.is_dir() {
-            if !name.starts_with('.') && !["target", "node_modules", "corpus", "artifacts"].contains(&name.as_str()) {
+            if !name.starts_with('.')
+                && !["target", "node_modules", "corpus", "artifacts"].contains(&name.as_str())
+            {
                 found.extend(pages(&path));
             }
         } else if name.ends_with(".md") {
@@ -50,7 +52,13 @@ fn links(text: &str) -> Vec<String> {
             continue;
         }
         let prose: String = line.split('`').step_by(2).collect();
-        links.extend(prose.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link.to_owned()));
+        links.extend(
+            prose
+                .split("](")
+                .skip(1)
+                .filter_map(|rest| rest.split_once(')'))
+                .map(|(link, _)| link.to_owned()),
+        );
     }
     links
 }
@@ -101,7 +109,9 @@ fn every_link_between_our_pages_leads_somewhere() {
 #[expect(clippy::print_stdout, reason = "a skipped test says what it needs")]
 fn every_rule_has_a_test_or_a_line_in_the_divergences() {
     let Ok(book) = std::fs::read_to_string(workspace().join("../shared/rules.md")) else {
-        return println!("SKIPPED: needs ../shared/rules.md beside the repository (scripts/check-rules has its numbers)");
+        return println!(
+            "SKIPPED: needs ../shared/rules.md beside the repository (scripts/check-rules has its numbers)"
+        );
     };
     let rules: BTreeSet<String> = book
         .lines()
@@ -123,7 +133,10 @@ fn every_rule_has_a_test_or_a_line_in_the_divergences() {
 
 fn is_rule(id: &str) -> bool {
     let (letter, number) = id.split_at(id.len().min(1));
-    "TCKGIPR".contains(letter) && !letter.is_empty() && !number.is_empty() && number.bytes().all(|c| c.is_ascii_digit())
+    "TCKGIPR".contains(letter)
+        && !letter.is_empty()
+        && !number.is_empty()
+        && number.bytes().all(|c| c.is_ascii_digit())
 }
 
 /// Rules that tests are named after: `fn rule_g3_…`.

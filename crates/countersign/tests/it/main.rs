@@ -10,6 +10,7 @@ mod decision_matrix;
 mod docs;
 mod kill;
 mod main_path;
+mod operation;
 mod quickstart;
 mod reason_codes;
 mod requests;

@@ -22,18 +22,26 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("ca", &["model", "pki", "token", "policy", "storage", "keys", "audit"]),
     ("gateway", &["model", "pki", "token", "policy", "storage", "audit"]),
     // R5
-    (
-        "api",
-        &["model", "pki", "token", "policy", "storage", "keys", "audit", "oauth", "ca", "gateway"],
-    ),
+    ("api", &["model", "pki", "token", "policy", "storage", "keys", "audit", "oauth", "ca", "gateway"]),
 ];
 
 /// Crates that nothing but the binary and the tests may import.
 const ADAPTERS: &[&str] = &["storage-sql", "testkit", "countersign"];
 
 /// Invariant 1: R0 and R1 have none of these, not even by way of another crate.
-const NOT_IN_THE_CORE: &[&str] =
-    &["tokio", "async-std", "hyper", "rustls", "tokio-rustls", "sqlx", "socket2", "mio", "getrandom", "rand", "reqwest"];
+const NOT_IN_THE_CORE: &[&str] = &[
+    "tokio",
+    "async-std",
+    "hyper",
+    "rustls",
+    "tokio-rustls",
+    "sqlx",
+    "socket2",
+    "mio",
+    "getrandom",
+    "rand",
+    "reqwest",
+];
 
 /// Invariant 3 and others: who alone may use what.
 const ONLY: &[(&str, &[&str])] = &[
@@ -59,7 +67,10 @@ impl Workspace {
 
     /// The crates of the workspace by the names of their directories.
     fn members(&self) -> impl Iterator<Item = (&str, &Package)> {
-        self.packages.iter().filter(|(_, package)| package.source.is_none()).map(|(name, package)| (short(name), package))
+        self.packages
+            .iter()
+            .filter(|(_, package)| package.source.is_none())
+            .map(|(name, package)| (short(name), package))
     }
 }
 
@@ -81,7 +92,9 @@ fn every_edge_between_our_crates_points_inwards() {
             continue; // R6 and dev import everything.
         }
         let may = MAY_IMPORT.iter().find(|(of, _)| *of == name).map(|(_, may)| *may);
-        for imported in dependencies(package, DependencyKind::Normal).map(short).filter(|name| ours.contains(name)) {
+        for imported in
+            dependencies(package, DependencyKind::Normal).map(short).filter(|name| ours.contains(name))
+        {
             // A crate beside the rings, such as the load generator, imports none of them.
             if !may.is_some_and(|may| may.contains(&imported)) {
                 forbidden.push(format!("{name} -> {imported}"));
@@ -97,7 +110,8 @@ fn every_edge_between_our_crates_points_inwards() {
 #[test]
 fn adapters_are_imported_by_the_binary_and_by_tests_only() {
     let workspace = Workspace::read();
-    for (name, package) in workspace.members().filter(|(name, _)| !["countersign", "testkit"].contains(name)) {
+    for (name, package) in workspace.members().filter(|(name, _)| !["countersign", "testkit"].contains(name))
+    {
         for adapter in dependencies(package, DependencyKind::Normal).map(short) {
             assert!(!ADAPTERS.contains(&adapter), "{name} -> {adapter}");
         }
@@ -109,7 +123,9 @@ fn adapters_are_imported_by_the_binary_and_by_tests_only() {
 #[test]
 fn the_core_knows_no_runtime_no_sockets_no_randomness_and_no_sql() {
     let workspace = Workspace::read();
-    for (name, package) in workspace.members().filter(|(name, _)| ["model", "pki", "token", "policy"].contains(name)) {
+    for (name, package) in
+        workspace.members().filter(|(name, _)| ["model", "pki", "token", "policy"].contains(name))
+    {
         for used in dependencies(package, DependencyKind::Normal) {
             assert!(!NOT_IN_THE_CORE.contains(&used), "{name} -> {used}");
         }

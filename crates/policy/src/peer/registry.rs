@@ -2,9 +2,10 @@
 
 use countersign_model::certificate::RevocationReason;
 use countersign_model::client::{Client, Credential};
-use countersign_model::{ClientId, CredentialId, Serial};
+use countersign_model::{ClientId, CredentialId, Serial, Timestamp};
 use countersign_pki::PeerCertificate;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A client with all its credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,4 +35,10 @@ pub trait Registry: Send + Sync {
 
     /// Why the certificate was revoked; `None` when it was not. By issuer key and serial, never by name (rule T7).
     fn revocation(&self, issuer_key_hash: &[u8; 32], serial: &Serial) -> Option<RevocationReason>;
+
+    /// How long ago all of this was known to be up to date (rule G16). Zero for a registry that is always so.
+    fn age(&self, now: Timestamp) -> Duration {
+        let _ = now;
+        Duration::ZERO
+    }
 }

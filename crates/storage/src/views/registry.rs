@@ -2,10 +2,11 @@
 
 use super::{IssuerKeyHash, Views};
 use countersign_model::certificate::RevocationReason;
-use countersign_model::{ClientId, Serial};
+use countersign_model::{ClientId, Serial, Timestamp};
 use countersign_pki::peer::PeerCertificate;
 use countersign_policy::{ClientEntry, Registry};
 use std::sync::Arc;
+use std::time::Duration;
 
 impl Registry for Views {
     fn client(&self, id: &ClientId) -> Option<Arc<ClientEntry>> {
@@ -29,5 +30,9 @@ impl Registry for Views {
 
     fn revocation(&self, issuer_key_hash: &IssuerKeyHash, serial: &Serial) -> Option<RevocationReason> {
         self.revoked.get(&(*issuer_key_hash, *serial)).map(|revoked| revoked.reason)
+    }
+
+    fn age(&self, now: Timestamp) -> Duration {
+        now.since(self.heard_at())
     }
 }

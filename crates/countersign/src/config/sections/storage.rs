@@ -1,14 +1,31 @@
 //! `[storage]`: where clients, credentials and certificates are kept.
 
 use crate::config::reader::section;
-use crate::config::values::DatabaseUrl;
+use crate::config::values::{DatabaseUrl, Period, Size, words};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 section! {
     /// Where clients, credentials, certificates and sealed keys are kept. A change needs a restart.
     StorageSection = "[storage]" {
         /// The database: `sqlite:` and a path.
         url: DatabaseUrl = Required;
+        /// How large the database may grow; what would make it larger is refused with 503. Without it the disk is the limit.
+        max_size: Size = Optional;
+        /// How long ago this node may last have heard of changes of clients and revocations; older makes it not ready.
+        max_staleness: Period = Default("\"10s\"");
+        /// What becomes of requests then: `refuse` answers 503 `not_ready`, `serve` decides on what was known last.
+        when_stale: WhenStale = Default("\"refuse\"");
+    }
+}
+
+words! {
+    /// What becomes of requests on a node that may not know what was revoked (rule G16).
+    WhenStale {
+        /// They are refused.
+        Refuse = "refuse",
+        /// They are served on what was known last.
+        Serve = "serve",
     }
 }
 
@@ -17,10 +34,21 @@ section! {
 pub struct Storage {
     /// The SQLite file.
     pub database: PathBuf,
+    /// How large it may grow.
+    pub max_bytes: Option<u64>,
+    /// How old the views may be before the node is not ready.
+    pub max_staleness: Duration,
+    /// What becomes of requests then.
+    pub when_stale: WhenStale,
 }
 
 impl StorageSection {
     pub(crate) fn check(&self, base: &Path) -> Option<Storage> {
-        Some(Storage { database: base.join(&self.url.value()?.0) })
+        Some(Storage {
+            database: base.join(&self.url.value()?.0),
+            max_bytes: self.max_size.value().map(|size| size.0),
+            max_staleness: self.max_staleness.value()?.0,
+            when_stale: *self.when_stale.value()?,
+        })
     }
 }

@@ -1,0 +1,399 @@
+//! What whoever is on call relies on: health, metrics, reload, restart, and what happens when something is full or stale.
+
+use countersign::wiring::{OpenError, ReloadError};
+use countersign_model::Clock;
+use countersign_storage::StorageError;
+use countersign_testkit::server::STORAGE_END;
+use countersign_testkit::{Identity, TestServer};
+use http::Method;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::time::Duration;
+
+/// Long enough for anything that happens by itself within a second.
+const SOON: Duration = Duration::from_secs(20);
+
+/// A server with a partner who has a certificate and a token.
+async fn partner(more: &str) -> (TestServer, Identity, String) {
+    let server = TestServer::start_with(more).await;
+    server.add_client("acme-pay", "production", "tls_client_auth", &["data:read", "pay:write"]).await;
+    let acme = server.certificate("acme-pay").await;
+    let token = server.bound_token("acme-pay", &acme).await;
+    (server, acme, token)
+}
+
+/// Asks until the readiness is `status`.
+async fn until_ready_is(server: &TestServer, status: u16) -> Value {
+    let asked = async {
+        loop {
+            let answer = server.health("/readyz").await;
+            if answer.status == status {
+                return answer.json();
+            }
+        }
+    };
+    tokio::time::timeout(SOON, asked).await.unwrap_or_else(|_| panic!("/readyz is never {status}"))
+}
+
+#[tokio::test]
+async fn a_healthy_node_says_so_to_anybody_who_watches() {
+    let server = TestServer::start().await;
+    let live = server.health("/livez").await;
+    assert_eq!((live.status, live.body.as_slice()), (200, b"ok\n".as_slice()));
+    let ready = server.health("/readyz").await;
+    assert_eq!(ready.status, 200);
+    assert_eq!((&ready.json()["ready"], &ready.json()["audit_log"]), (&json!(true), &json!(true)));
+    for path in ["/livez", "/readyz", "/metrics"] {
+        assert_eq!(
+            server.caller(None).get(path, &[]).await.unwrap().status,
+            404,
+            "not on the public listener"
+        );
+    }
+}
+
+/// Names and labels of experience.md section 5: dashboards are built on them.
+const METRICS: &[(&str, &[&str])] = &[
+    (
+        "http_server_request_duration_seconds_count",
+        &["http_route", "http_request_method", "http_response_status_code"],
+    ),
+    ("countersign_decisions_total", &["route", "decision", "reason"]),
+    ("countersign_tls_handshakes_total", &["listener", "version", "result"]),
+    ("countersign_tls_client_verify_failures_total", &["listener", "reason"]),
+    ("countersign_token_requests_total", &["method", "result", "error"]),
+    ("countersign_certificates_issued_total", &["issuer", "profile", "result"]),
+    ("countersign_certificates_revoked_total", &["reason"]),
+    ("countersign_certificate_not_after_timestamp_seconds", &["role", "name"]),
+    ("countersign_crl_next_update_timestamp_seconds", &["issuer"]),
+    ("countersign_connections_active", &["listener"]),
+    ("countersign_config_last_reload_successful", &[]),
+    ("countersign_build_info", &["version"]),
+];
+
+#[tokio::test]
+async fn metrics_have_their_names_and_closed_label_sets() {
+    let (server, acme, token) = partner("").await;
+    assert_eq!(server.call(Some(&acme), "/data/x", &token).await.status, 200);
+    server.call(None, "/data/x", &token).await;
+    server.ask_token(None, "grant_type=client_credentials&client_id=quagga&client_secret=quagga").await;
+    // What a caller controls becomes no label.
+    let caller = server.caller(None);
+    for path in ["/quagga", "/data/quagga", "/problems/quagga", "/oauth2/quagga"] {
+        caller.get(path, &[("x-quagga", "quagga"), ("user-agent", "quagga")]).await.unwrap();
+    }
+    caller.send("QUAGGA".parse().unwrap(), "/data/x", &[], "").await.unwrap();
+    let foreign = countersign_testkit::foreign::self_signed(countersign_testkit::foreign::Leaf {
+        uri: "https://localhost/clients/quagga",
+        not_before: server.clock.now().plus_days(-1),
+        not_after: server.clock.now().plus_days(1),
+        for_servers: false,
+    });
+    assert!(server.caller(Some(&foreign)).alert().await.is_some());
+    server.revoke(&acme, "superseded").await;
+    server.server.upkeep().await;
+
+    let answer = server.health("/metrics").await;
+    assert!(answer.header("content-type").starts_with("text/plain; version=0.0.4"));
+    let text = String::from_utf8(answer.body).unwrap();
+    assert!(!text.to_lowercase().contains("quagga"), "{text}");
+    for (name, labels) in METRICS {
+        let of_metric: Vec<&str> = text
+            .lines()
+            .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
+            .collect();
+        assert!(!of_metric.is_empty(), "no {name} in {text}");
+        assert!(of_metric.len() < 1000, "{name}: {} series", of_metric.len());
+        for line in of_metric {
+            let expected: BTreeSet<&str> = labels.iter().copied().collect();
+            assert_eq!(labels_of(line), expected, "{line}");
+        }
+    }
+    for reason in ["token_certificate_missing", "token_missing", "route_not_found"] {
+        assert!(text.contains(&format!(r#"reason="{reason}""#)), "{reason}");
+    }
+}
+
+/// The label names of a line of the text format; none of our values has a quote in it.
+fn labels_of(line: &str) -> BTreeSet<&str> {
+    let Some((_, rest)) = line.split_once('{') else { return BTreeSet::new() };
+    let (labels, _) = rest.rsplit_once('}').unwrap();
+    labels.split("\",").map(|label| label.split_once('=').unwrap().0).collect()
+}
+
+/// Moves the clock past what the views may be old; the follower of the feed hears of it within half a second, so one
+/// attempt may come too late.
+async fn refused_when_stale(server: &TestServer, acme: &Identity, token: &str) -> bool {
+    for _ in 0..10 {
+        server.clock.advance_s(11);
+        let answer = server.call(Some(acme), "/data/x", token).await;
+        if answer.status == 503 {
+            assert_eq!(answer.code().as_deref(), Some("not_ready"));
+            assert!(!answer.header("retry-after").is_empty());
+            let record = server.explanation(&answer).await;
+            assert_eq!((&record["reason"], &record["route"]), (&json!("not_ready"), &json!("data")));
+            return true;
+        }
+        assert_eq!(answer.status, 200);
+    }
+    false
+}
+
+#[tokio::test]
+async fn rule_g16_a_node_that_does_not_hear_of_revocations_refuses_and_is_not_ready() {
+    let (server, acme, token) = partner(&format!("max_staleness = \"10s\"\n{STORAGE_END}")).await;
+    until_ready_is(&server, 200).await;
+    assert_eq!(server.call(Some(&acme), "/data/x", &token).await.status, 200);
+    assert!(refused_when_stale(&server, &acme, &token).await, "it is served for ever");
+    let passed = server.upstream.requests();
+    // As soon as the feed is heard of again, it goes on.
+    until_ready_is(&server, 200).await;
+    assert_eq!(server.call(Some(&acme), "/data/x", &token).await.status, 200);
+    assert_eq!(server.upstream.requests(), passed + 1);
+
+    let stale = async {
+        loop {
+            server.clock.advance_s(11);
+            let answer = server.health("/readyz").await;
+            if answer.status == 503 {
+                return answer.json();
+            }
+        }
+    };
+    let readiness = tokio::time::timeout(SOON, stale).await.expect("a stale node is not ready");
+    assert_eq!(readiness["ready"], false);
+    assert!(readiness["feed_age_ms"].as_u64().unwrap() > 10_000);
+    assert_eq!(server.health("/livez").await.status, 200, "alive all the same: a restart would not help");
+}
+
+#[tokio::test]
+async fn rule_g16_serving_while_stale_is_a_choice_that_somebody_wrote_down() {
+    let stale = format!("max_staleness = \"10s\"\nwhen_stale = \"serve\"\n{STORAGE_END}");
+    let (server, acme, token) = partner(&stale).await;
+    assert!(!refused_when_stale(&server, &acme, &token).await);
+}
+
+const NEW_ROUTE: &str = r#"
+[[routes]]
+name = "new"
+environment = "production"
+api = "bank"
+path = "/new/"
+upstream = "echo"
+client_certificate = "required"
+token = "bound"
+scopes = ["data:read"]
+rate_limit = { requests = 1, per = "60s", burst = 2 }
+[limits]
+body_size = "1KiB"
+"#;
+
+#[tokio::test]
+async fn rule_t10_a_reload_is_live_on_a_connection_that_was_open_before() {
+    let (server, acme, token) = partner("").await;
+    let authorization = format!("Bearer {token}");
+    let headers = [("authorization", authorization.as_str())];
+    let mut open = server.caller(Some(&acme)).connect().await.unwrap();
+    let body = "x".repeat(2048);
+    assert_eq!(open.send(Method::GET, "/new/x", &headers, "").await.unwrap().status, 404);
+    assert_eq!(open.send(Method::POST, "/data/x", &headers, &body).await.unwrap().status, 200);
+
+    server.server.reload(server.configuration(NEW_ROUTE)).await.unwrap();
+    assert_eq!(open.send(Method::GET, "/new/x", &headers, "").await.unwrap().status, 200, "the new route");
+    assert_eq!(open.send(Method::GET, "/new/x", &headers, "").await.unwrap().status, 200);
+    let limited = open.send(Method::GET, "/new/x", &headers, "").await.unwrap();
+    assert_eq!((limited.status, limited.code().as_deref()), (429, Some("rate_limited")), "its limit");
+    let metadata = server.caller(None).get("/.well-known/oauth-protected-resource/new", &[]).await.unwrap();
+    assert_eq!(metadata.status, 200, "its metadata");
+    let large = server.caller(Some(&acme)).send(Method::POST, "/data/x", &headers, &body).await.unwrap();
+    assert_eq!(
+        (large.status, large.code().as_deref()),
+        (413, Some("request_body_too_large")),
+        "the new limit"
+    );
+
+    server.server.reload(server.configuration("")).await.unwrap();
+    let gone = server.caller(Some(&acme)).get("/new/x", &headers).await.unwrap();
+    assert_eq!((gone.status, gone.code().as_deref()), (404, Some("route_not_found")), "and back");
+    assert_eq!(server.audit("configuration_reloaded").await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_reload_that_cannot_be_taken_over_is_refused_and_the_old_one_runs_on() {
+    let (server, acme, token) = partner("").await;
+    let needs_restart = format!("{NEW_ROUTE}\n[audit]\nsegment_size = \"1MiB\"\n");
+    let refused = server.server.reload(server.configuration(&needs_restart)).await.unwrap_err();
+    let ReloadError::NeedsRestart(parts) = &refused else { panic!("{refused}") };
+    assert_eq!(parts, &["[audit]"]);
+    assert_eq!(server.call(Some(&acme), "/data/x", &token).await.status, 200);
+    assert_eq!(server.call(Some(&acme), "/new/x", &token).await.status, 404, "nothing of it was taken over");
+    let records = server.audit("configuration_reloaded").await;
+    assert_eq!(records[0]["reason"], "object_conflict");
+    assert!(records[0]["detail"].as_str().unwrap().contains("[audit]"), "{records:?}");
+    let text = String::from_utf8(server.health("/metrics").await.body).unwrap();
+    assert!(text.contains("countersign_config_last_reload_successful"));
+
+    server.server.refuse_reload("countersign.toml: 2 mistakes".to_owned());
+    let records = server.audit("configuration_reloaded").await;
+    assert_eq!(
+        (&records[0]["reason"], &records[0]["detail"]),
+        (&json!("request_malformed"), &json!("countersign.toml: 2 mistakes"))
+    );
+    assert_eq!(server.call(Some(&acme), "/data/x", &token).await.status, 200);
+    server.server.reload(server.configuration(NEW_ROUTE)).await.unwrap();
+    assert_eq!(server.call(Some(&acme), "/new/x", &token).await.status, 200, "the next good one is taken");
+}
+
+#[tokio::test]
+async fn rule_t10_the_server_certificate_is_renewed_without_dropping_a_connection() {
+    let server = TestServer::start().await;
+    let mut open = server.caller(None).connect().await.unwrap();
+    let certificates = async || {
+        let list = server.administer(Method::GET, "/admin/v1/certificates", &Value::Null).await.json();
+        let list = list["certificates"].as_array().unwrap().clone();
+        list.into_iter().filter(|certificate| certificate["profile"] == "server").count()
+    };
+    assert_eq!(certificates().await, 1);
+    server.server.reload(server.configuration("")).await.unwrap();
+    assert_eq!(certificates().await, 1, "nothing is due");
+    server.clock.advance_s(31 * 86_400);
+    server.server.upkeep().await;
+    assert_eq!(certificates().await, 2);
+    assert_eq!(open.send(Method::GET, "/oauth2/jwks", &[], "").await.unwrap().status, 200);
+    // The first one has expired by now: whoever connects is shown the second.
+    server.clock.advance_s(20 * 86_400);
+    assert_eq!(server.caller(None).get("/oauth2/jwks", &[]).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_restart_keeps_clients_tokens_and_revocations() {
+    let (server, acme, token) = partner("").await;
+    server.add_client("other-bank", "production", "tls_client_auth", &["data:read"]).await;
+    let other = server.certificate("other-bank").await;
+    let token_of_other = server.bound_token("other-bank", &other).await;
+    let secret =
+        server.add_client("test-shop", "sandbox", "client_secret_post", &["data:read"]).await.unwrap();
+    assert_eq!(server.revoke(&other, "keyCompromise").await.status, 200);
+    let crl = server.administer(Method::GET, "/admin/v1/clients", &Value::Null).await.json();
+
+    let server = server.restart().await;
+    assert_eq!(
+        server.administer(Method::GET, "/admin/v1/clients", &Value::Null).await.json()["clients"]
+            .as_array()
+            .unwrap()
+            .len(),
+        crl["clients"].as_array().unwrap().len()
+    );
+    assert_eq!(server.call(Some(&acme), "/data/x", &token).await.status, 200, "the token is still good");
+    let refused = server.call(Some(&other), "/data/x", &token_of_other).await;
+    assert_eq!((refused.status, refused.code().as_deref()), (401, Some("certificate_revoked")));
+    let token = server.bearer_token("test-shop", &secret).await;
+    assert_eq!(server.call(None, "/test/data/x", &token).await.status, 200);
+    server.certificate("acme-pay").await;
+    assert!(server.audit("certificate_revoked").await.len() == 1);
+    assert_eq!(until_ready_is(&server, 200).await["ready"], true);
+}
+
+#[tokio::test]
+async fn a_second_server_on_the_same_database_is_refused() {
+    let server = TestServer::start().await;
+    let error = server.second_start_error().await;
+    assert!(
+        matches!(&error, OpenError::Database(countersign_storage_sql::OpenError::InUse { .. })),
+        "{error}"
+    );
+    assert!(error.to_string().contains("stop that process first"), "{error}");
+    let stopped = server.stop().await;
+    let server = stopped.start("").await;
+    assert_eq!(server.health("/livez").await.status, 200, "free again after an orderly stop");
+}
+
+#[tokio::test]
+#[expect(clippy::print_stdout, reason = "a skipped test says what it needs")]
+async fn a_database_of_a_newer_program_is_refused_with_both_versions() {
+    let server = TestServer::start().await;
+    let stopped = server.stop().await;
+    let script = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); \
+                  c.execute('INSERT INTO schema_versions (version, applied_at) VALUES (99, 0)'); c.commit()";
+    let database = stopped.directory().join("countersign.db");
+    match Command::new("python3").arg("-c").arg(script).arg(&database).status() {
+        Ok(status) => assert!(status.success()),
+        Err(_) => return println!("SKIPPED: needs python3 with sqlite3"),
+    }
+    let error = stopped.start_error().await;
+    let OpenError::Database(countersign_storage_sql::OpenError::Database { source, .. }) = &error else {
+        panic!("{error}")
+    };
+    assert_eq!(source, &StorageError::NewerSchema { found: 99, known: 1 });
+    assert!(source.to_string().contains("99"), "{source}");
+}
+
+#[tokio::test]
+async fn a_full_database_refuses_and_loses_nothing() {
+    let (server, acme, token) =
+        partner(&format!("max_staleness = \"3650d\"\nmax_size = \"600KiB\"\n{STORAGE_END}")).await;
+    let add = async |i: usize| {
+        let new = json!({
+            "client_id": format!("client-{i}"), "environment": "sandbox", "auth_method": "client_secret_post",
+            "scopes": ["data:read"], "contacts": ["x".repeat(3000)],
+        });
+        server.administer(Method::POST, "/admin/v1/clients", &new).await
+    };
+    let mut added = 0;
+    let refused = loop {
+        let answer = add(added).await;
+        if answer.status != 201 {
+            break answer;
+        }
+        added += 1;
+        assert!(added < 1000, "it is never full");
+    };
+    assert!(added > 1, "{added}");
+    assert_eq!((refused.status, refused.code().as_deref()), (503, Some("storage_unavailable")));
+    assert!(!refused.header("retry-after").is_empty());
+    assert!(refused.json()["detail"].as_str().unwrap().contains("full"));
+    // What needs no space goes on, and what was acknowledged is there.
+    assert_eq!(server.call(Some(&acme), "/data/x", &token).await.status, 200);
+    let list = server.administer(Method::GET, "/admin/v1/clients", &Value::Null).await.json();
+    assert_eq!(list["clients"].as_array().unwrap().len(), added + 1);
+
+    let server = server.stop().await.start("").await; // With more space.
+    let list = server.administer(Method::GET, "/admin/v1/clients", &Value::Null).await.json();
+    assert_eq!(list["clients"].as_array().unwrap().len(), added + 1);
+    assert_eq!(server.call(Some(&acme), "/data/x", &token).await.status, 200);
+    let answer = server.administer(Method::GET, "/admin/v1/audit/verification", &Value::Null).await.json();
+    assert_eq!(answer["intact"], true, "{answer}");
+    assert_eq!(server.audit("client_added").await.len(), added + 1);
+}
+
+#[tokio::test]
+async fn a_node_whose_audit_log_cannot_be_written_is_not_ready_and_loses_no_record() {
+    // A segment for each batch, so that every batch needs the directory.
+    let server = TestServer::start_with("[audit]\nsegment_size = \"1KiB\"\n").await;
+    let refuse = async || server.caller(None).get("/data/x", &[]).await.unwrap().status;
+    for _ in 0..10 {
+        assert_eq!(refuse().await, 401);
+    }
+    until_ready_is(&server, 200).await;
+    let (directory, away) = (server.directory().join("audit"), server.directory().join("audit.away"));
+    std::fs::rename(&directory, &away).unwrap();
+    let unhealthy = async {
+        loop {
+            assert_eq!(refuse().await, 401, "a refusal stays a refusal");
+            server.clock.advance_s(1);
+            let answer = server.health("/readyz").await;
+            if answer.status == 503 {
+                return answer.json();
+            }
+        }
+    };
+    let readiness =
+        tokio::time::timeout(SOON, unhealthy).await.expect("a node that records nothing is not ready");
+    assert_eq!((&readiness["ready"], &readiness["audit_log"]), (&json!(false), &json!(false)));
+    std::fs::rename(&away, &directory).unwrap();
+    refuse().await;
+    until_ready_is(&server, 200).await;
+    let answer = server.administer(Method::GET, "/admin/v1/audit/verification", &Value::Null).await.json();
+    assert_eq!((&answer["intact"], &answer["findings"]), (&json!(true), &json!([])));
+}
