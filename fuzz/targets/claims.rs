@@ -33,7 +33,8 @@ libfuzzer_sys::fuzz_target!(|claims: &[u8]| {
         now,
         skew_s: i64::MAX,
     };
-    let good = [Environment::Sandbox, Environment::Production].map(|place| token.check(&expect(place)).is_ok());
+    let good =
+        [Environment::Sandbox, Environment::Production].map(|place| token.check(&expect(place)).is_ok());
     assert_ne!(good, [true, true], "good in both environments");
     // A bound token never passes without its certificate.
     if token.bound_to().is_some() {

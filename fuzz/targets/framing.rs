@@ -8,7 +8,8 @@ use countersign_model::ReasonCode;
 
 /// Feeds the reader as the guard does: what is incomplete is held and shown again with what comes next.
 fn heads(data: &[u8], read_size: usize) -> Result<u64, ReasonCode> {
-    let limits = FramingLimits { head_bytes: 1024, header_count: 20, body_bytes: 4096, chunk_overhead_bytes: 256 };
+    let limits =
+        FramingLimits { head_bytes: 1024, header_count: 20, body_bytes: 4096, chunk_overhead_bytes: 256 };
     let mut framing = Framing::new(limits);
     let mut held = Vec::new();
     for read in data.chunks(read_size) {

@@ -6,8 +6,10 @@
 use std::sync::{Arc, LazyLock};
 
 use countersign_model::{Environment, Scopes};
-use countersign_policy::route::{Api, ClientCertificate, RouteSettings, RouteTable, TokenPolicy, check_path, host_name};
 use countersign_policy::Route;
+use countersign_policy::route::{
+    Api, ClientCertificate, RouteSettings, RouteTable, TokenPolicy, check_path, host_name,
+};
 use http::Method;
 
 static ROUTES: LazyLock<RouteTable> = LazyLock::new(|| {

@@ -27,9 +27,6 @@ impl Registry for Nothing {
     fn revocation(&self, _: &[u8; 32], _: &Serial) -> Option<RevocationReason> {
         None
     }
-    fn token_revoked(&self, _: &str) -> bool {
-        false
-    }
 }
 
 impl TokenVerifier for Nothing {
