@@ -1,14 +1,12 @@
 //! What follows a change beside the views: open connections are cut, token keys, lists and operators are read anew.
 
 use super::connections::OpenConnections;
-use arc_swap::ArcSwap;
 use countersign_api::Context;
 use countersign_gateway::Cut;
 use countersign_model::change::{Change, Changed};
 use countersign_model::client::ClientState;
 use countersign_policy::Registry;
 use countersign_storage::StorageError;
-use countersign_token::VerificationKeys;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -17,10 +15,9 @@ pub(super) async fn react(
     mut changes: mpsc::UnboundedReceiver<Change>,
     context: Arc<Context>,
     connections: Arc<OpenConnections>,
-    verification: Arc<ArcSwap<VerificationKeys>>,
 ) {
     while let Some(change) = changes.recv().await {
-        if let Err(error) = react_to(&change, &context, &connections, &verification).await {
+        if let Err(error) = react_to(&change, &context, &connections).await {
             tracing::error!(%error, sequence = change.sequence, "a change is not followed");
         }
     }
@@ -30,7 +27,6 @@ async fn react_to(
     change: &Change,
     context: &Context,
     connections: &OpenConnections,
-    verification: &ArcSwap<VerificationKeys>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     match &change.subject {
         Changed::Certificate(issuer, serial) => {
@@ -47,7 +43,6 @@ async fn react_to(
         }
         Changed::TokenKeys => {
             context.token_keys.reload(context.store.as_ref(), context.clock.now()).await?;
-            verification.store(context.token_keys.published().verification().clone());
         }
         Changed::Crl(issuer, shard) => context.ca.reload_crl(issuer, *shard).await?,
         Changed::Operators => reload_operators(context).await?,

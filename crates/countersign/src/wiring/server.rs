@@ -5,7 +5,7 @@ use super::follow::{react, reload_operators};
 use super::outbox::{Delivery, StoredHeads};
 use super::policy::{self, PolicyError};
 use super::timers::Upkeep;
-use super::tls::{CertificateError, Present};
+use super::tls::{CertificateError, Loaded, Present};
 use super::{Installation, metrics};
 use crate::config::sections::listeners::{Listener, Serve};
 use crate::config::{Configuration, reload};
@@ -153,7 +153,6 @@ impl Server {
         reload_operators(&context).await?;
 
         let certificates = certificates(&configuration, &installation).await?;
-        let verification = Arc::new(ArcSwap::new(token_keys.published().verification().clone()));
         let snapshot = Arc::new(ArcSwap::from_pointee(policy::snapshot(&configuration)?));
         let running = Gateway::start(Settings {
             listeners: listeners(&configuration, &certificates),
@@ -161,7 +160,7 @@ impl Server {
             issuer: configuration.issuer.clone(),
             snapshot: snapshot.clone(),
             anchors: Arc::new(ArcSwap::from_pointee(TrustAnchors::new(ca.trusted(IssuerRole::Clients)?))),
-            token_keys: verification.clone(),
+            token_keys: token_keys.verification(),
             registry: views.clone(),
             pepper: pepper.clone().into(),
             throttle,
@@ -185,7 +184,7 @@ impl Server {
                 move |change| drop(changed.send(change.clone())),
                 stopped.clone(),
             )),
-            tokio::spawn(react(changes, context.clone(), connections.clone(), verification)),
+            tokio::spawn(react(changes, context.clone(), connections.clone())),
             tokio::spawn(upkeep.clone().run(stopped)),
         ];
         // The outbox has a signal of its own: it is delivered after everything else has stopped.
@@ -244,8 +243,16 @@ impl Server {
         }
         // Everything is made before anything is swapped.
         let (snapshot, oauth) = (policy::snapshot(&new)?, policy::oauth(&new)?);
-        for (_, certificate) in &self.upkeep.certificates {
-            certificate.refresh(&self.installation.ca, &self.installation.custody).await?;
+        let Installation { ca, custody, .. } = &self.installation;
+        let mut certificates = Vec::new();
+        for (listener, present) in &self.upkeep.certificates {
+            let tls = new.listeners.iter().find(|new| new.name.as_str() == listener).and_then(|new| new.tls.as_ref());
+            if let Some(tls) = tls {
+                certificates.push((present, Loaded::load(tls.certificate.clone(), ca, custody).await?));
+            }
+        }
+        for (present, loaded) in certificates {
+            present.swap(loaded);
         }
         self.snapshot.store(Arc::new(snapshot));
         self.context.metadata.store(Arc::new(Metadata::new(&oauth)));
@@ -303,7 +310,8 @@ async fn start_recorder(
     };
     let log = AuditLog::open(&configuration.audit.directory, settings, stored, clock.now(), rng.as_ref())?;
     let heads = Arc::new(StoredHeads { store: store.clone(), chain: AUDIT_CHAIN.to_owned() });
-    let settings = RecorderSettings::default();
+    let before_answer = configuration.audit.before_answer;
+    let settings = RecorderSettings { before_answer, ..RecorderSettings::default() };
     Ok(Recorder::start(log, settings, heads, clock.clone(), rng.clone(), &Handle::current())?)
 }
 

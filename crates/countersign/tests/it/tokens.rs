@@ -289,7 +289,7 @@ async fn rule_g1_a_token_has_one_place_and_one_scheme() {
 }
 
 #[tokio::test]
-async fn rule_g2_a_retired_key_is_forgotten_with_its_last_token() {
+async fn rule_k9_a_new_key_verifies_before_it_signs_and_an_old_one_until_its_last_token() {
     let world = World::start().await;
     let token = world.server.bound_token("acme-pay", &world.acme).await;
     let rotated = world

@@ -15,7 +15,7 @@ use countersign_keys::{Custody, CustodyError, Signer};
 use countersign_model::key::{KeyPurpose, KeyRecord};
 use countersign_model::{KeyId, ReasonCode, Timestamp};
 use countersign_storage::{StorageError, Store};
-use countersign_token::KeyError;
+use countersign_token::{KeyError, VerificationKeys};
 use std::fmt;
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ use std::sync::Arc;
 pub struct TokenKeyRing {
     custody: Arc<Custody>,
     keys: ArcSwap<Keys>,
+    verification: Arc<ArcSwap<VerificationKeys>>,
 }
 
 struct Keys {
@@ -82,7 +83,8 @@ impl TokenKeyRing {
         now: Timestamp,
     ) -> Result<Self, TokenKeyError> {
         let keys = Keys::load(store, &custody, now).await?;
-        Ok(Self { custody, keys: ArcSwap::from_pointee(keys) })
+        let verification = Arc::new(ArcSwap::new(keys.published.verification().clone()));
+        Ok(Self { custody, keys: ArcSwap::from_pointee(keys), verification })
     }
 
     /// Reads the keys anew. On failure the ring stays as it was.
@@ -90,7 +92,10 @@ impl TokenKeyRing {
     /// # Errors
     /// As [`TokenKeyRing::load`].
     pub async fn reload(&self, store: &dyn Store, now: Timestamp) -> Result<(), TokenKeyError> {
-        self.keys.store(Arc::new(Keys::load(store, &self.custody, now).await?));
+        let keys = Keys::load(store, &self.custody, now).await?;
+        // In this order: a new key verifies before anything is signed by it, so that no fresh token is refused.
+        self.verification.store(keys.published.verification().clone());
+        self.keys.store(Arc::new(keys));
         Ok(())
     }
 
@@ -101,7 +106,12 @@ impl TokenKeyRing {
         present.max_by_key(|key| (key.record.signs_from, key.record.created_at)).map(|key| key.signer.clone())
     }
 
-    /// The public halves: for the JWKS and for the gateway.
+    /// What this node's gateway verifies with, kept current by [`TokenKeyRing::reload`].
+    pub fn verification(&self) -> Arc<ArcSwap<VerificationKeys>> {
+        self.verification.clone()
+    }
+
+    /// The public halves, for the JWKS.
     pub fn published(&self) -> Arc<PublishedKeys> {
         self.keys.load().published.clone()
     }

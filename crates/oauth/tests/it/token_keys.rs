@@ -112,6 +112,17 @@ async fn rule_k9_a_token_key_signs_nothing_else_and_no_other_key_signs_tokens() 
 }
 
 #[tokio::test]
+async fn rule_k9_what_a_new_key_signs_is_verified_at_once() {
+    let world = World::new().await;
+    let verification = world.keys.verification();
+    world.rotate(Rotation::Now, NOW).await.unwrap();
+    let outcome = world.send(world.shop()).await;
+    let token = outcome.result.unwrap();
+    let keys = verification.load();
+    assert!(countersign_token::verify(token.access_token.expose(), &keys, &Default::default()).is_ok());
+}
+
+#[tokio::test]
 async fn another_node_sees_the_same_keys() {
     let world = World::new().await;
     world.rotate(Rotation::AfterPublication, NOW).await.unwrap();
