@@ -37,8 +37,15 @@ async fn token(
             .map(Body::from);
     };
     let outcome = context.tokens.handle(&parts, &body, &peer, context.clock.now()).await;
-    let reference = context.recorder.record(outcome.event);
-    match outcome.result {
+    let (reference, result) = match context.recorder.record_before_answer(outcome.event).await {
+        Ok(reference) => (reference, outcome.result),
+        // Who wants each token recorded before it is out wants none that is not.
+        Err(unrecorded) => {
+            tracing::error!(%unrecorded, "a token request is not recorded");
+            (unrecorded.reference, Err(Denial::new(ReasonCode::StorageUnavailable)))
+        }
+    };
+    match result {
         Ok(token) => token.to_response().map(Body::from),
         Err(denial) => render(&denial, &Surface::OAuth, reference, &context.issuer).map(Body::from),
     }

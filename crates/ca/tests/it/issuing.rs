@@ -151,7 +151,7 @@ async fn rule_p4_a_key_of_our_own_authorities_is_refused() {
     for key in keys {
         let info = csr_info_to_sign("acme-pay", &key.public_key).unwrap();
         let signature = installation.custody.signer(&key).unwrap().sign(&info).await.unwrap();
-        let csr = assemble_csr(&info, signature.as_slice().try_into().unwrap()).unwrap();
+        let csr = assemble_csr(&info, &signature).unwrap();
         let refused = installation.issue(&ca, csr.as_bytes()).await.unwrap_err();
         assert!(matches!(refused, Refusal::OwnKey));
         assert_eq!(refused.reason(), ReasonCode::CsrKeyRefused);

@@ -18,8 +18,26 @@ use std::sync::Arc;
 /// The certificate that a listener proves itself with now.
 #[derive(Debug)]
 pub(super) struct Present {
-    source: CertificateSource,
+    source: ArcSwap<CertificateSource>,
     certified: ArcSwap<CertifiedKey>,
+}
+
+/// A certificate that was loaded and is not yet shown to anybody: a reload loads all of them before it swaps one.
+pub(super) struct Loaded {
+    source: CertificateSource,
+    certified: CertifiedKey,
+}
+
+impl Loaded {
+    /// Loads or issues it.
+    pub(super) async fn load(
+        source: CertificateSource,
+        ca: &CertificateAuthority,
+        custody: &Custody,
+    ) -> Result<Self, CertificateError> {
+        let certified = certified(&source, ca, custody).await?;
+        Ok(Self { source, certified })
+    }
 }
 
 /// Why there is no certificate.
@@ -52,8 +70,14 @@ impl Present {
         ca: &CertificateAuthority,
         custody: &Custody,
     ) -> Result<Self, CertificateError> {
-        let certified = ArcSwap::from_pointee(certified(&source, ca, custody).await?);
-        Ok(Self { source, certified })
+        let Loaded { source, certified } = Loaded::load(source, ca, custody).await?;
+        Ok(Self { source: ArcSwap::from_pointee(source), certified: ArcSwap::from_pointee(certified) })
+    }
+
+    /// Shows another one from the next handshake on.
+    pub(super) fn swap(&self, loaded: Loaded) {
+        self.source.store(Arc::new(loaded.source));
+        self.certified.store(Arc::new(loaded.certified));
     }
 
     /// Loads it anew: a file that was replaced, or a certificate of ours that is due for renewal.
@@ -62,7 +86,8 @@ impl Present {
         ca: &CertificateAuthority,
         custody: &Custody,
     ) -> Result<(), CertificateError> {
-        self.certified.store(Arc::new(certified(&self.source, ca, custody).await?));
+        let source = self.source.load_full();
+        self.certified.store(Arc::new(certified(&source, ca, custody).await?));
         Ok(())
     }
 

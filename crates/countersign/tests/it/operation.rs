@@ -1,10 +1,12 @@
 //! What whoever is on call relies on: health, metrics, reload, restart, and what happens when something is full or stale.
 
+use countersign::config::secret_ref::SecretRef;
+use countersign::config::sections::listeners::CertificateSource;
 use countersign::wiring::{OpenError, ReloadError};
 use countersign_model::Clock;
 use countersign_storage::StorageError;
 use countersign_testkit::server::STORAGE_END;
-use countersign_testkit::{Identity, TestServer};
+use countersign_testkit::{Client, Identity, TestServer};
 use http::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -264,6 +266,45 @@ async fn rule_t10_the_server_certificate_is_renewed_without_dropping_a_connectio
     // The first one has expired by now: whoever connects is shown the second.
     server.clock.advance_s(20 * 86_400);
     assert_eq!(server.caller(None).get("/oauth2/jwks", &[]).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn rule_t10_a_reload_takes_another_source_of_the_certificate_or_none_of_its_changes() {
+    let server = TestServer::start().await;
+    let foreign = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (chain, key) = (server.directory().join("own.crt"), server.directory().join("own.key"));
+    let mut changed = server.configuration(NEW_ROUTE);
+    let tls = changed.listeners.iter_mut().find_map(|listener| listener.tls.as_mut()).unwrap();
+    tls.certificate = CertificateSource::Files { chain: chain.clone(), key: SecretRef::File(key.clone()) };
+
+    let refused = server.server.reload(changed.clone()).await.unwrap_err();
+    assert!(refused.to_string().contains("own.crt"), "{refused}");
+    assert!(server.caller(None).connect().await.is_ok(), "the certificate of before");
+    let new = server.caller(None).get("/new/x", &[]).await.unwrap();
+    assert_eq!(new.code().as_deref(), Some("route_not_found"), "and no new route");
+
+    std::fs::write(&chain, foreign.cert.pem()).unwrap();
+    std::fs::write(&key, foreign.signing_key.serialize_pem()).unwrap();
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    server.server.reload(changed).await.unwrap();
+    assert!(server.caller(None).connect().await.is_err(), "our own root did not sign what is shown now");
+    let trusting = Client::tls(server.gateway, foreign.cert.der(), None, server.clock.clone());
+    assert_eq!(trusting.get("/oauth2/jwks", &[]).await.unwrap().status, 200);
+    server.server.reload(server.configuration("")).await.unwrap();
+    assert!(server.caller(None).connect().await.is_ok(), "and back");
+}
+
+#[tokio::test]
+async fn a_refusal_is_on_disk_before_its_answer_where_somebody_wants_that() {
+    let server = TestServer::start_with("[audit]\nbefore_answer = true\n").await;
+    let denied = server.caller(None).get("/data/x", &[]).await.unwrap();
+    let refused =
+        server.ask_token(None, "grant_type=client_credentials&client_id=nobody&client_secret=x").await;
+    for answer in [denied, refused] {
+        let reference = answer.header("countersign-ref").parse().unwrap();
+        let records = countersign_audit::find(&server.directory().join("audit"), reference).unwrap();
+        assert_eq!(records.len(), 1, "{:?}", answer.code());
+    }
 }
 
 #[tokio::test]

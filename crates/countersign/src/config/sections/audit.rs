@@ -14,6 +14,8 @@ section! {
         segment_size: Size = Default("\"64MiB\"");
         /// How old a file grows before the next one begins.
         segment_age: Period = Default("\"24h\"");
+        /// Whether a token or a denial is on disk before it is answered; otherwise it is within a tenth of a second.
+        before_answer: bool = Default("false");
     }
 }
 
@@ -26,6 +28,8 @@ pub struct Audit {
     pub segment_bytes: u64,
     /// How old a file grows.
     pub segment_age: Duration,
+    /// Whether tokens and denials are on disk before the answer.
+    pub before_answer: bool,
 }
 
 impl AuditSection {
@@ -34,6 +38,7 @@ impl AuditSection {
             directory: base.join(&self.directory.value()?.0),
             segment_bytes: self.segment_size.value()?.0,
             segment_age: self.segment_age.value()?.0,
+            before_answer: *self.before_answer.value()?,
         })
     }
 }
