@@ -48,25 +48,30 @@ impl CertificateAuthority {
         Ok(())
     }
 
-    /// Signs and publishes every list that is missing or due by its age; returns how many.
+    /// Signs and publishes every list that is missing or due by its age; returns how many. One that fails keeps none of
+    /// the others from being published.
     ///
     /// # Errors
-    /// The first failure; the lists that were signed before it stay published.
+    /// The first failure.
     pub async fn publish_due_crls(&self) -> Result<usize, Refusal> {
-        let mut published = 0;
-        for issuer in &self.issuers {
+        let now = self.clock.now();
+        let (mut published, mut failure) = (0, None);
+        // With an issuer everything that it signed has expired: there is nothing left to say of it.
+        for issuer in self.issuers.iter().filter(|issuer| issuer.identity.not_after() > now) {
             for shard in 0..CRL_SHARDS {
                 let due = match self.crl(&issuer.id, shard) {
-                    Some(crl) => crl.this_update.plus_days(cadence(issuer).renew_days) <= self.clock.now(),
+                    Some(crl) => crl.this_update.plus_days(cadence(issuer).renew_days) <= now,
                     None => true,
                 };
                 if due {
-                    self.publish_crl(&issuer.id, shard).await?;
-                    published += 1;
+                    match self.publish_crl(&issuer.id, shard).await {
+                        Ok(_) => published += 1,
+                        Err(refusal) => failure = failure.or(Some(refusal)),
+                    }
                 }
             }
         }
-        Ok(published)
+        failure.map_or(Ok(published), Err)
     }
 
     /// Publishes every list anew: after certificates of any issuer were given up.

@@ -40,6 +40,23 @@ async fn rule_r2_every_authority_has_a_list_from_the_first_start_and_a_new_one_w
 }
 
 #[tokio::test]
+async fn rule_r2_a_list_that_fails_keeps_none_of_the_others_from_being_published() {
+    let (installation, ca) = Installation::with_client().await;
+    installation.store.fail(1);
+    let refused = ca.publish_due_crls().await.unwrap_err();
+    assert_eq!(refused.reason(), ReasonCode::StorageUnavailable);
+    let published =
+        ["root", "clients", "servers"].into_iter().filter(|issuer| ca.crl(&id(issuer), 0).is_some());
+    assert_eq!(published.count(), 2);
+    assert_eq!(ca.publish_due_crls().await.unwrap(), 1, "it is due still");
+
+    // An issuing CA that has expired has nothing to say any more; the root's list goes on.
+    installation.clock.advance_s(1100 * DAY_S);
+    assert_eq!(ca.publish_due_crls().await.unwrap(), 1);
+    assert_eq!((served(&ca, "root").number, served(&ca, "clients").number), (2, 1));
+}
+
+#[tokio::test]
 async fn rule_r1_the_number_goes_on_after_a_restart() {
     let (installation, ca) = Installation::with_client().await;
     ca.publish_due_crls().await.unwrap();

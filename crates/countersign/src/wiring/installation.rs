@@ -104,7 +104,10 @@ impl Installation {
             );
             ca.publish_all_crls().await?;
         }
-        ca.publish_due_crls().await?;
+        // Tried again every minute: whoever restarts a node with a full disk needs it to serve.
+        if let Err(error) = ca.publish_due_crls().await {
+            tracing::error!(%error, "a CRL that is due is not published");
+        }
 
         let now = clock.now();
         let token_keys = Arc::new(TokenKeyRing::load(store.as_ref(), custody.clone(), now).await?);

@@ -246,7 +246,11 @@ impl Server {
         let Installation { ca, custody, .. } = &self.installation;
         let mut certificates = Vec::new();
         for (listener, present) in &self.upkeep.certificates {
-            let tls = new.listeners.iter().find(|new| new.name.as_str() == listener).and_then(|new| new.tls.as_ref());
+            let tls = new
+                .listeners
+                .iter()
+                .find(|new| new.name.as_str() == listener)
+                .and_then(|new| new.tls.as_ref());
             if let Some(tls) = tls {
                 certificates.push((present, Loaded::load(tls.certificate.clone(), ca, custody).await?));
             }
