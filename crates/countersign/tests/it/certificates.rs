@@ -4,10 +4,11 @@
 use countersign_model::{Clock, Timestamp};
 use countersign_testkit::foreign::{ForeignAuthority, Leaf, self_signed};
 use countersign_testkit::server::{CLIENTS_CA, access_token};
-use countersign_testkit::{Identity, TestServer, upstream};
+use countersign_testkit::{Identity, Raw, TestServer, upstream};
 use http::Method;
 use http_body_util::BodyExt;
 use serde_json::Value;
+use std::time::Duration;
 
 async fn server_with_acme() -> (TestServer, Identity) {
     let server = TestServer::start().await;
@@ -122,6 +123,13 @@ async fn a_certificate_of_ours_for_nobody_is_not_registered() {
     assert_eq!(server.explanation(&answer).await["reason"], "client_certificate_not_registered");
 }
 
+/// Less than a second is the promise (rule G14); another one is for a busy machine.
+const SOON: Duration = Duration::from_secs(2);
+
+async fn is_cut(connection: &mut Raw) -> bool {
+    tokio::time::timeout(SOON, connection.is_closed()).await.unwrap_or(false)
+}
+
 #[tokio::test]
 async fn rule_g14_a_revoked_certificate_is_refused_on_open_connections_which_then_end() {
     let (server, acme) = server_with_acme().await;
@@ -142,7 +150,7 @@ async fn rule_g14_a_revoked_certificate_is_refused_on_open_connections_which_the
         assert_eq!((answer.status, answer.code().as_deref()), (401, Some("certificate_revoked")));
         assert!(connection.send(Method::GET, "/data/x", &headers, "").await.is_err());
     }
-    assert!(idle.is_closed().await, "one that says nothing is cut by the server's own timer");
+    assert!(is_cut(&mut idle).await, "one that says nothing as well");
     // A new connection is let in, so that its owner can read why it gets no further.
     let answer = caller.get("/data/x", &headers).await.unwrap();
     assert_eq!(answer.code().as_deref(), Some("certificate_revoked"));
@@ -189,12 +197,10 @@ scopes = ["data:read"]
         streams.push(body);
     }
     assert_eq!(server.revoke(&acme, "keyCompromise").await.status, 200);
-    let revoked_at = std::time::Instant::now();
     for mut body in streams {
-        while let Some(Ok(_)) = body.frame().await {}
+        let ended = async { while let Some(Ok(_)) = body.frame().await {} };
+        tokio::time::timeout(SOON, ended).await.expect("it still streams");
     }
-    // Less than a second is the promise; another one is for a busy machine.
-    assert!(revoked_at.elapsed() < std::time::Duration::from_secs(2), "{:?}", revoked_at.elapsed());
 }
 
 #[tokio::test]
@@ -229,7 +235,7 @@ async fn rule_g14_a_disabled_client_is_refused_and_its_connections_are_cut() {
     }
     let answer = connection.send(Method::GET, "/data/x", &headers, "").await.unwrap();
     assert_eq!((answer.status, answer.code().as_deref()), (401, Some("token_revoked")));
-    assert!(idle.is_closed().await);
+    assert!(is_cut(&mut idle).await);
     let answer = server.call(None, "/test/data/x", &shop_token).await;
     assert_eq!((answer.status, answer.code().as_deref()), (401, Some("token_revoked")));
     // At the token endpoint and with the internal method it reads like a wrong secret; the operator finds the reason.
