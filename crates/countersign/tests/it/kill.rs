@@ -26,6 +26,7 @@ type Acknowledged = Arc<Mutex<BTreeMap<Thumbprint, bool>>>;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "kills a server many times: scripts/kill-test ROUNDS"]
+#[expect(clippy::print_stdout, reason = "scripts/kill-test shows how far it is")]
 async fn kill_rule_p7_what_was_acknowledged_survives_kill_9() {
     #[expect(clippy::disallowed_methods, reason = "scripts/kill-test says how many rounds")]
     let rounds: usize = std::env::var("COUNTERSIGN_KILL_ROUNDS").map_or(5, |rounds| rounds.parse().unwrap());
@@ -159,7 +160,7 @@ async fn issue_and_revoke(
     acknowledged.lock().unwrap().insert(thumbprint, false);
     acknowledge();
 
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         let path = format!("/admin/v1/certificates/{thumbprint}/revoke");
         let revoked = installation.call(Method::POST, &path, &json!({ "reason": "superseded" })).await?;
         assert_eq!(revoked.status, 200, "{}", String::from_utf8_lossy(&revoked.body));
