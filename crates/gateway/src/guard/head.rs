@@ -64,9 +64,13 @@ fn breaks_lines(bytes: &[u8]) -> bool {
 
 /// Every line of the head ends in CRLF (RFC 9112 section 2.2 lets a reader take a bare LF; readers differ, so we do not).
 fn check_line_ends(head: &[u8]) -> Result<(), ReasonCode> {
-    let lines = head.iter().filter(|&&byte| byte == b'\n').count();
-    let ends = head.iter().zip(&head[1..]).filter(|&(&a, &b)| a == b'\r' && b == b'\n').count();
-    if lines == ends { Ok(()) } else { Err(ReasonCode::RequestFramingAmbiguous) }
+    // Some ten line ends in a thousand bytes: found by a vector search, not by looking at each byte.
+    let well_ended = |line_feed: usize| line_feed.checked_sub(1).is_some_and(|before| head[before] == b'\r');
+    if memchr::memchr_iter(b'\n', head).all(well_ended) {
+        Ok(())
+    } else {
+        Err(ReasonCode::RequestFramingAmbiguous)
+    }
 }
 
 /// Methods are case-sensitive (RFC 9110 section 9.1). CONNECT and TRACE are no part of an API.
