@@ -69,17 +69,22 @@ pub(super) async fn list(
     Query(query): Query<CertificateQuery>,
 ) -> Result<Answer<CertificateList>, Refused> {
     let now = context.clock.now();
-    let filter = CertificateFilter {
+    let mut filter = CertificateFilter {
         client: query.client,
         state: query.state.map(stored_state),
         ..CertificateFilter::default()
     };
-    let found = context.store.certificates(&filter, MOST).await.map_err(|error| Refused::storage(&error))?;
-    let certificates = found
-        .into_iter()
-        .map(|record| view(record, now, false))
-        .filter(|view| query.state.is_none_or(|state| state == view.state))
-        .collect();
+    // Valid and expired certificates are one state to storage: pages are read until enough of the one asked for is found.
+    let (most, mut certificates) = (usize::try_from(MOST).unwrap_or(usize::MAX), Vec::new());
+    while certificates.len() < most {
+        let page =
+            context.store.certificates(&filter, MOST).await.map_err(|error| Refused::storage(&error))?;
+        let Some(last) = page.last() else { break };
+        filter.before = Some((last.created_at, last.serial));
+        let views = page.into_iter().map(|record| view(record, now, false));
+        certificates.extend(views.filter(|view| query.state.is_none_or(|state| state == view.state)));
+    }
+    certificates.truncate(most);
     Ok(Answer(CertificateList { certificates }))
 }
 

@@ -1,6 +1,10 @@
 //! The admin API: who may do what, what is refused and how, and that what was answered holds for the next request.
 
+use countersign_model::certificate::{CertificateRecord, CertificateState};
 use countersign_model::operator::Role;
+use countersign_model::{Clock, Serial};
+use countersign_storage::stores::CertificateFilter;
+use countersign_storage::{Transaction, Write};
 use countersign_testkit::{Answer, TestServer};
 use http::Method;
 use serde_json::{Value, json};
@@ -366,6 +370,43 @@ async fn a_certificate_is_found_by_serial_beginning_of_it_and_thumbprint() {
     }
     server.clock.advance_s(31 * 86_400);
     assert_eq!(show(&serials[1]).await.json()["state"], "expired");
+}
+
+#[tokio::test]
+async fn an_expired_certificate_is_listed_behind_a_thousand_valid_ones() {
+    let server = TestServer::start().await;
+    server.add_client("acme-pay", "production", "tls_client_auth", &["data:read"]).await;
+    server.certificate("acme-pay").await;
+    server.clock.advance_s(31 * 86_400);
+    let context = server.server.context();
+    let of_acme =
+        CertificateFilter { client: Some("acme-pay".parse().unwrap()), ..CertificateFilter::default() };
+    let old = context.store.certificates(&of_acme, 1).await.unwrap().remove(0);
+    let mut transaction = Transaction::new();
+    for i in 0..1001_u32 {
+        let serial = Serial::from_octets(&[&[0x7f; 8], i.to_be_bytes().as_slice()].concat()).unwrap();
+        let state = CertificateState::Pending;
+        let (not_after, created_at) = (server.clock.now().plus_days(30), server.clock.now());
+        let row = CertificateRecord {
+            serial,
+            state,
+            not_after,
+            created_at,
+            der: None,
+            thumbprint: None,
+            ..old.clone()
+        };
+        let (issuer, der) = (old.issuer.clone(), i.to_be_bytes().to_vec());
+        let thumbprint = countersign_pki::thumbprint(&der);
+        transaction.writes.push(Write::InsertPendingCertificate(row));
+        transaction.writes.push(Write::MarkIssued { issuer, serial, der, thumbprint });
+    }
+    context.store.commit(transaction).await.unwrap();
+    for (state, count) in [("expired", 1), ("valid", 1000)] {
+        let path = format!("/admin/v1/certificates?client=acme-pay&state={state}");
+        let found = server.administer(Method::GET, &path, &Value::Null).await.json();
+        assert_eq!(found["certificates"].as_array().unwrap().len(), count, "{state}");
+    }
 }
 
 #[tokio::test]
