@@ -155,6 +155,10 @@ pub enum AuditAction {
     ClientSecretRotated,
     /// A new token key was published.
     TokenKeyRotated,
+    /// An operator was added.
+    OperatorAdded,
+    /// An operator got a new token, and the one before is refused.
+    OperatorTokenReset,
     /// A call of the admin API was refused.
     AdminRefused,
     /// The configuration was reloaded, or a bad one refused.

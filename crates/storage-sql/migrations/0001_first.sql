@@ -66,6 +66,9 @@ CREATE UNIQUE INDEX certificates_thumbprint ON certificates (thumbprint);
 CREATE INDEX certificates_newest ON certificates (created_at, serial);
 CREATE INDEX certificates_client ON certificates (client, created_at, serial);
 CREATE INDEX certificates_pending ON certificates (issuer, serial) WHERE state = 'pending';
+CREATE INDEX certificates_ended_newest ON certificates (state, created_at, serial) WHERE ended_at IS NOT NULL;
+-- Our own among many of clients: a listener looks for its certificate there.
+CREATE INDEX certificates_own ON certificates (profile, created_at, serial) WHERE client IS NULL;
 CREATE INDEX certificates_ended ON certificates (issuer, crl_shard, not_after) WHERE ended_at IS NOT NULL;
 
 CREATE TABLE issuers (

@@ -44,6 +44,9 @@ pub(crate) async fn apply(
         Write::DeleteKey { key } => keys::delete_key(connection, key).await,
         Write::PutCrl(crl) => crls::put_crl(connection, crl).await.map(Some),
         Write::InsertOperator(operator) => operators::insert_operator(connection, operator).await.map(Some),
+        Write::ReplaceOperatorToken { name, token_hmac } => {
+            operators::replace_token(connection, name, *token_hmac).await.map(Some)
+        }
         Write::CredentialUsed { credential, at, uses } => {
             clients::credential_used(connection, *credential, *at, *uses).await.map(nothing)
         }

@@ -5,7 +5,7 @@ use crate::codec::{
 };
 use crate::dialect::Connection;
 use crate::store::SqliteStore;
-use countersign_model::certificate::{CertificateRecord, CertificateState, RevocationReason};
+use countersign_model::certificate::{CertificateRecord, CertificateState, Profile, RevocationReason};
 use countersign_model::change::Changed;
 use countersign_model::{IssuerId, Serial, Thumbprint, Timestamp};
 use countersign_storage::StorageError;
@@ -16,6 +16,9 @@ pub(crate) const STATEMENTS: &[&str] = &[
     CERTIFICATE,
     CERTIFICATE_BY_THUMBPRINT,
     NEWEST,
+    NEWEST_OWN,
+    NEWEST_ENDED,
+    NEWEST_PENDING,
     NEWEST_OF_CLIENT,
     NEWEST_WITH_PREFIX,
     NEWEST_OF_CLIENT_WITH_PREFIX,
@@ -40,21 +43,26 @@ macro_rules! select_certificates {
     };
 }
 
-/// What all listings have in common: where the page begins, the state if one is asked for, and how long it is.
+/// What all listings have in common: where the page begins, how long it is, and what is looked at row by row, if it is
+/// asked for: state, profile and expiry.
 macro_rules! select_page {
     ($condition:literal) => {
         select_certificates!(
             $condition,
             "(created_at, serial) < ($1, $2) AND (CAST($3 AS TEXT) IS NULL OR state = $3) ",
+            "AND (CAST($5 AS TEXT) IS NULL OR profile = $5) AND not_after >= $6 AND not_after < $7 ",
             "ORDER BY created_at DESC, serial DESC LIMIT $4"
         )
     };
 }
 
 const NEWEST: &str = select_page!("");
-const NEWEST_OF_CLIENT: &str = select_page!("client = $5 AND ");
-const NEWEST_WITH_PREFIX: &str = select_page!("serial >= $5 AND serial < $6 AND ");
-const NEWEST_OF_CLIENT_WITH_PREFIX: &str = select_page!("client = $5 AND serial >= $6 AND serial < $7 AND ");
+const NEWEST_OWN: &str = select_page!("client IS NULL AND profile = $5 AND ");
+const NEWEST_ENDED: &str = select_page!("ended_at IS NOT NULL AND state = $3 AND ");
+const NEWEST_PENDING: &str = select_page!("state = 'pending' AND ");
+const NEWEST_OF_CLIENT: &str = select_page!("client = $8 AND ");
+const NEWEST_WITH_PREFIX: &str = select_page!("serial >= $8 AND serial < $9 AND ");
+const NEWEST_OF_CLIENT_WITH_PREFIX: &str = select_page!("client = $8 AND serial >= $9 AND serial < $10 AND ");
 const CERTIFICATE: &str = select_certificates!("serial = $1 AND issuer = $2");
 const CERTIFICATE_BY_THUMBPRINT: &str = select_certificates!("thumbprint = $1");
 const PENDING: &str = select_certificates!("state = 'pending' ORDER BY issuer, serial");
@@ -106,7 +114,12 @@ pub(crate) async fn certificates(
     };
     // The statement is chosen by what narrows the listing, so that each has an index to walk on.
     let statement = match (&filter.client, &range) {
-        (None, None) => NEWEST,
+        (None, None) => match (filter.state.as_deref(), filter.profile) {
+            (Some("revoked" | "abandoned"), _) => NEWEST_ENDED,
+            (Some("pending"), _) => NEWEST_PENDING,
+            (_, Some(Profile::RootCa | Profile::IssuingCa | Profile::Server)) => NEWEST_OWN,
+            _ => NEWEST,
+        },
         (Some(_), None) => NEWEST_OF_CLIENT,
         (None, Some(_)) => NEWEST_WITH_PREFIX,
         (Some(_), Some(_)) => NEWEST_OF_CLIENT_WITH_PREFIX,
@@ -119,14 +132,17 @@ pub(crate) async fn certificates(
         .bind(before)
         .bind(before_serial)
         .bind(filter.state.as_deref())
-        .bind(i64::from(limit));
+        .bind(i64::from(limit))
+        .bind(filter.profile.map(|profile| profile.as_str()))
+        .bind(filter.valid_until.map_or(i64::MIN, |until| until.unix_ms()))
+        .bind(filter.expired_before.map_or(i64::MAX, |end| end.unix_ms()));
     if let Some(client) = &filter.client {
         query = query.bind(client.as_str());
     }
     if let Some((from, to)) = range {
         query = query.bind(from).bind(to);
     }
-    fetch_all(store.readers(), query, record).await
+    fetch_all(store.scanners(), query, record).await
 }
 
 /// The first serial number that begins with these hexadecimal digits, and the first after it that does not.
@@ -155,7 +171,7 @@ fn serials_with_prefix(prefix: &str) -> Option<(Vec<u8>, Vec<u8>)> {
 pub(crate) async fn pending_certificates(
     store: &SqliteStore,
 ) -> Result<Vec<CertificateRecord>, StorageError> {
-    fetch_all(store.readers(), sqlx::query(PENDING), record).await
+    fetch_all(store.scanners(), sqlx::query(PENDING), record).await
 }
 
 pub(crate) async fn revoked_certificates(
@@ -174,7 +190,7 @@ pub(crate) async fn revoked_certificates(
             not_after: columns.time()?,
         })
     };
-    fetch_all(store.readers(), query, entry).await
+    fetch_all(store.scanners(), query, entry).await
 }
 
 fn record(columns: &mut Columns<'_>) -> Result<CertificateRecord, StorageError> {

@@ -83,7 +83,7 @@ impl ClientStore for SqliteStore {
         // Every id comes after the empty text.
         let after = after.map_or("", ClientId::as_str);
         let query = sqlx::query(CLIENTS_AFTER).bind(after).bind(i64::from(limit));
-        registrations(&query.fetch_all(self.readers()).await.map_err(storage_error)?)
+        registrations(&query.fetch_all(self.scanners()).await.map_err(storage_error)?)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Operators.
 
-use crate::codec::{Columns, fetch_all, insert};
+use crate::codec::{Columns, execute, fetch_all, insert};
 use crate::dialect::Connection;
 use crate::store::SqliteStore;
 use async_trait::async_trait;
@@ -10,11 +10,12 @@ use countersign_storage::StorageError;
 use countersign_storage::stores::OperatorStore;
 
 #[cfg(test)]
-pub(crate) const STATEMENTS: &[&str] = &[OPERATORS, INSERT_OPERATOR];
+pub(crate) const STATEMENTS: &[&str] = &[OPERATORS, INSERT_OPERATOR, REPLACE_TOKEN];
 
 const OPERATORS: &str = "SELECT name, role, token_hmac, enabled, created_at FROM operators ORDER BY name";
 const INSERT_OPERATOR: &str =
     "INSERT INTO operators (name, role, token_hmac, enabled, created_at) VALUES ($1, $2, $3, $4, $5)";
+const REPLACE_TOKEN: &str = "UPDATE operators SET token_hmac = $2, enabled = TRUE WHERE name = $1";
 
 #[async_trait]
 impl OperatorStore for SqliteStore {
@@ -45,4 +46,16 @@ pub(crate) async fn insert_operator(
         .bind(operator.created_at.unix_ms());
     insert(connection, query, "operator").await?;
     Ok(Changed::Operators)
+}
+
+pub(crate) async fn replace_token(
+    connection: &mut Connection,
+    name: &str,
+    token_hmac: [u8; 32],
+) -> Result<Changed, StorageError> {
+    let query = sqlx::query(REPLACE_TOKEN).bind(name).bind(token_hmac.to_vec());
+    match execute(connection, query).await? {
+        0 => Err(StorageError::Missing("operator")),
+        _ => Ok(Changed::Operators),
+    }
 }

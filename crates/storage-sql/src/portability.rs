@@ -98,6 +98,23 @@ async fn every_read_of_the_ledger_walks_on_an_index() {
     }
 }
 
+/// What is few among many is found without reading past the many.
+#[tokio::test]
+async fn rare_certificates_have_indexes_of_their_own() {
+    let mut connection = migrated().await;
+    for (condition, index) in [
+        ("client IS NULL AND", "certificates_own"),
+        ("ended_at IS NOT NULL AND", "certificates_ended_newest"),
+    ] {
+        let listing = |text: &&&str| text.contains(condition) && text.contains("ORDER BY created_at DESC");
+        let statement = certificates::STATEMENTS.iter().find(listing).unwrap();
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+        let rows = sqlx::query(explain).fetch_all(&mut connection).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+        assert!(plan[0].contains(index), "{statement}: {plan:?}");
+    }
+}
+
 /// In PostgreSQL's single-user mode: no server, no port.
 #[test]
 #[expect(clippy::print_stderr, reason = "a skipped test says what it needs")]

@@ -16,8 +16,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Connections that read: few, because a read takes microseconds and the data path reads views in memory.
-const READERS: u32 = 4;
+/// Connections for look-ups: few, because one takes microseconds and the data path reads views in memory.
+const READERS: u32 = 3;
+/// Connections for what reads many rows. Apart from the others: the views that follow a revocation never wait for
+/// somebody's listings.
+const SCANNERS: u32 = 2;
 
 /// How to open a database.
 #[derive(Clone)]
@@ -75,6 +78,7 @@ pub enum OpenError {
 pub struct SqliteStore {
     writer: WriterHandle,
     readers: Pool,
+    scanners: Pool,
     last_change: watch::Receiver<u64>,
 }
 
@@ -113,15 +117,9 @@ impl SqliteStore {
         let mut writer =
             Writer { connection, counters, last_change: signal, clock: options.clock.clone(), exclusive };
         require_durable(&writer.settings().await?)?;
-        let readers = PoolOptions::new()
-            .max_connections(READERS)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .test_before_acquire(false)
-            .connect_with(dialect::reader(path, &options))
-            .await
-            .map_err(storage_error)?;
-        Ok(Self { writer: writer.start(), readers, last_change })
+        let readers = pool(path, &options, READERS).await?;
+        let scanners = pool(path, &options, SCANNERS).await?;
+        Ok(Self { writer: writer.start(), readers, scanners, last_change })
     }
 
     /// How the writer's connection is set up.
@@ -142,11 +140,18 @@ impl SqliteStore {
     pub async fn close(&self) -> Result<(), StorageError> {
         // Readers first: the log can be emptied only when nobody reads it.
         self.readers.close().await;
+        self.scanners.close().await;
         self.writer.close().await
     }
 
+    /// For look-ups.
     pub(crate) fn readers(&self) -> &Pool {
         &self.readers
+    }
+
+    /// For what reads many rows.
+    pub(crate) fn scanners(&self) -> &Pool {
+        &self.scanners
     }
 
     pub(crate) fn follow(&self) -> watch::Receiver<u64> {
@@ -154,6 +159,16 @@ impl SqliteStore {
         follower.mark_unchanged();
         follower
     }
+}
+
+async fn pool(path: &Path, options: &Options, connections: u32) -> Result<Pool, StorageError> {
+    let pool = PoolOptions::new()
+        .max_connections(connections)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .connect_with(dialect::reader(path, options));
+    pool.await.map_err(storage_error)
 }
 
 /// Some file systems cannot do WAL, and SQLite then goes on without a word.

@@ -3,7 +3,8 @@
 //! Transactions arrive closed, so it takes all that are waiting (up to [`GROUP`]) into one database transaction: one
 //! sync to disk for all of them, and an answer to each after it. When a group fails, whatever the reason, it is rolled
 //! back and each of its transactions is committed by itself: the one that is to blame answers its error, the others go
-//! on. Nobody is ever worse off than without groups, a full disk or a broken statement cannot leave half a group, and
+//! on. Only where not even the database transaction begins, because a foreign program holds the lock, all are told so at
+//! once: each by itself would wait for the same lock anew. Nobody is ever worse off than without groups, a full disk or a broken statement cannot leave half a group, and
 //! no transaction pays for a savepoint.
 
 use crate::apply::apply;
@@ -45,6 +46,28 @@ enum Request {
     Commit(Transaction, Answer<Receipt>),
     Settings(Answer<WriterSettings>),
     Close(Answer<()>),
+}
+
+/// Why a group was not committed.
+enum Failed {
+    /// The database transaction did not begin: nobody of the group is to blame.
+    Begin(StorageError),
+    /// A transaction, or the commit of all of them.
+    Within(StorageError),
+}
+
+impl From<StorageError> for Failed {
+    fn from(error: StorageError) -> Self {
+        Self::Within(error)
+    }
+}
+
+impl From<Failed> for StorageError {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Begin(error) | Failed::Within(error) => error,
+        }
+    }
 }
 
 /// The writer's end that callers hold.
@@ -133,22 +156,27 @@ impl Writer {
                     let _ = answer.send(Ok(receipt)); // Who does not wait for it does not need it.
                 }
             }
-            Err(error) if transactions.len() == 1 => {
+            Err(Failed::Begin(error)) => {
                 for answer in answers {
                     let _ = answer.send(Err(error.clone()));
                 }
             }
-            Err(_) => {
+            Err(Failed::Within(error)) if transactions.len() == 1 => {
+                for answer in answers {
+                    let _ = answer.send(Err(error.clone()));
+                }
+            }
+            Err(Failed::Within(_)) => {
                 for (transaction, answer) in transactions.iter().zip(answers) {
                     let outcome = self.commit(slice::from_ref(transaction)).await;
-                    let _ = answer.send(outcome.map(|receipts| receipts[0]));
+                    let _ = answer.send(outcome.map(|receipts| receipts[0]).map_err(StorageError::from));
                 }
             }
         }
     }
 
     /// Commits all of them, or nothing. A receipt for each.
-    async fn commit(&mut self, transactions: &[Transaction]) -> Result<Vec<Receipt>, StorageError> {
+    async fn commit(&mut self, transactions: &[Transaction]) -> Result<Vec<Receipt>, Failed> {
         if transactions.is_empty() {
             return Ok(Vec::new());
         }
@@ -168,10 +196,10 @@ impl Writer {
         &mut self,
         transactions: &[Transaction],
         before: Counters,
-    ) -> Result<Vec<Receipt>, StorageError> {
+    ) -> Result<Vec<Receipt>, Failed> {
         let now = self.clock.now();
         let connection = &mut self.connection;
-        execute(connection, sqlx::query(BEGIN)).await?;
+        execute(connection, sqlx::query(BEGIN)).await.map_err(Failed::Begin)?;
         let mut receipts = Vec::with_capacity(transactions.len());
         for transaction in transactions {
             for write in &transaction.writes {

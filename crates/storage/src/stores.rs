@@ -66,6 +66,10 @@ pub struct CertificateFilter {
     pub profile: Option<Profile>,
     /// Only those whose serial begins so (hexadecimal).
     pub serial_prefix: Option<String>,
+    /// Only those that are valid until this moment or longer.
+    pub valid_until: Option<Timestamp>,
+    /// Only those that expired before this moment.
+    pub expired_before: Option<Timestamp>,
     /// Only those made before this row: the last one of the page before.
     pub before: Option<(Timestamp, Serial)>,
 }

@@ -137,6 +137,13 @@ pub enum Write {
     PutCrl(CrlRecord),
     /// Adds an operator. `Conflict` when the name is taken. Change: the operators.
     InsertOperator(Operator),
+    /// Gives an operator another token, in the place of the one before, and enables him. `Missing`. Change: the operators.
+    ReplaceOperatorToken {
+        /// Whose.
+        name: String,
+        /// HMAC-SHA-256 of the new token under the pepper.
+        token_hmac: [u8; 32],
+    },
     /// Adds to what is known of a credential's use. Silently nothing when it is gone. No change.
     CredentialUsed {
         /// Which.

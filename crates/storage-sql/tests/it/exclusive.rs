@@ -4,11 +4,11 @@ use crate::{add_client, open, options};
 use countersign_storage::StorageError;
 use countersign_storage::conformance::fixtures::client_id;
 use countersign_storage::stores::ClientStore;
-use countersign_storage_sql::{OpenError, SqliteStore};
+use countersign_storage_sql::{OpenError, Options, SqliteStore};
 use sqlx::Connection;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[tokio::test]
 async fn a_second_handle_is_refused_and_told_why() {
@@ -64,6 +64,33 @@ async fn a_foreign_program_that_locks_the_database_delays_and_does_not_break() {
     let refused = add_client(&store, "acme-pay").await;
     assert!(matches!(refused, Err(StorageError::Unavailable(_))), "{refused:?}");
     assert_eq!(store.client(&client_id("acme-pay")).await, Ok(None)); // Reads go on.
+
+    sqlx::query("ROLLBACK").execute(&mut foreign).await.unwrap();
+    foreign.close().await.unwrap();
+    add_client(&store, "acme-pay").await.unwrap();
+    store.close().await.unwrap();
+}
+
+/// Each of a group by itself would wait for the same lock anew, one after the other.
+#[tokio::test]
+async fn all_who_wait_are_told_at_once_that_a_foreign_program_has_the_lock() {
+    const PATIENCE: Duration = Duration::from_millis(300);
+    let directory = tempfile::tempdir().unwrap();
+    let database = directory.path().join("countersign.db");
+    let store = SqliteStore::open(&database, Options { busy_timeout: PATIENCE, ..options() }).await.unwrap();
+    let url = format!("sqlite:{}", database.display());
+    let mut foreign = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut foreign).await.unwrap();
+
+    let begun = Instant::now();
+    let names: Vec<String> = (0..40).map(|n| format!("client-{n}")).collect();
+    let refused = futures_util::future::join_all(names.iter().map(|name| add_client(&store, name))).await;
+    assert!(
+        refused.iter().all(|refused| matches!(refused, Err(StorageError::Unavailable(_)))),
+        "{refused:?}"
+    );
+    // One wait for each group; 40 of them would be 12 s.
+    assert!(begun.elapsed() < 8 * PATIENCE, "{:?}", begun.elapsed());
 
     sqlx::query("ROLLBACK").execute(&mut foreign).await.unwrap();
     foreign.close().await.unwrap();

@@ -235,3 +235,55 @@ pub async fn a_listing_is_filtered(store: Arc<dyn Store>) {
     assert_eq!(listed(&*store, &shouted, 10).await, [last.serial]);
     assert_eq!(listed(&*store, &prefix("ff"), 10).await, [last.serial]);
 }
+
+/// Also our own certificates among those of clients, and beside the other filters.
+pub async fn a_listing_is_filtered_by_profile_and_expiry(store: Arc<dyn Store>) {
+    commit(&*store, Write::InsertClient(client("acme-pay"))).await.unwrap();
+    let rows = [
+        (1, Profile::Server, 45),
+        (2, Profile::Client, 30),
+        (3, Profile::RootCa, 90),
+        (4, Profile::Server, 2),
+    ];
+    for (n, profile, days) in rows {
+        let client = (profile == Profile::Client).then(|| client_id("acme-pay"));
+        let record = CertificateRecord { profile, client, not_after: NOW.plus_days(days), ..pending(n) };
+        commit(&*store, Write::InsertPendingCertificate(record)).await.unwrap();
+    }
+    commit_each(&*store, [issued(1), issued(2), issued(4), revoked(2, NOW, RevocationReason::Unspecified)])
+        .await;
+    let all = CertificateFilter::default();
+    let of = |profile| CertificateFilter { profile: Some(profile), ..all.clone() };
+    let acme = CertificateFilter { client: Some(client_id("acme-pay")), ..all.clone() };
+    let state = |text: &str| Some(text.to_owned());
+    let in_30_days = NOW.plus_days(30);
+    let cases = [
+        (of(Profile::Server), vec![4, 1]),
+        (of(Profile::Client), vec![2]),
+        (of(Profile::RootCa), vec![3]),
+        (of(Profile::IssuingCa), vec![]),
+        (CertificateFilter { profile: Some(Profile::Client), ..acme.clone() }, vec![2]),
+        (CertificateFilter { profile: Some(Profile::Server), ..acme.clone() }, vec![]),
+        (CertificateFilter { state: state("issued"), ..of(Profile::Server) }, vec![4, 1]),
+        (CertificateFilter { state: state("pending"), ..of(Profile::Server) }, vec![]),
+        (CertificateFilter { before: Some((NOW, serial(4))), ..of(Profile::Server) }, vec![1]),
+        (CertificateFilter { valid_until: Some(in_30_days), ..all.clone() }, vec![3, 2, 1]),
+        (CertificateFilter { expired_before: Some(in_30_days), ..all.clone() }, vec![4]),
+        (CertificateFilter { valid_until: Some(in_30_days), ..of(Profile::Server) }, vec![1]),
+        (CertificateFilter { valid_until: Some(in_30_days.plus_s(1)), ..acme.clone() }, vec![]),
+        (CertificateFilter { state: state("revoked"), ..acme }, vec![2]),
+        (
+            CertificateFilter { state: state("revoked"), valid_until: Some(in_30_days), ..all.clone() },
+            vec![2],
+        ),
+        (
+            CertificateFilter { state: state("revoked"), expired_before: Some(in_30_days), ..all.clone() },
+            vec![],
+        ),
+        (CertificateFilter { state: state("pending"), ..all }, vec![3]),
+    ];
+    for (filter, expected) in cases {
+        let expected: Vec<_> = expected.into_iter().map(serial).collect();
+        assert_eq!(listed(&*store, &filter, 10).await, expected, "{filter:?}");
+    }
+}

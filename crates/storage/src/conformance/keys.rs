@@ -47,3 +47,15 @@ pub async fn operators_are_listed_by_name(store: Arc<dyn Store>) {
     assert_eq!(refused, Err(StorageError::Conflict("operator")));
     assert_eq!(store.operators().await, Ok(vec![anna, bot]));
 }
+
+/// The name, the role and the day stay; who was disabled acts again.
+pub async fn an_operator_gets_another_token(store: Arc<dyn Store>) {
+    let anna = Operator { enabled: false, role: Role::Admin, ..operator("anna") };
+    commit_each(&*store, [anna.clone(), operator("bot")].map(Write::InsertOperator)).await;
+    let replace = |name: &str| Write::ReplaceOperatorToken { name: name.to_owned(), token_hmac: [9; 32] };
+    let before = store.last_change().await.unwrap();
+    assert_eq!(commit(&*store, replace("anna")).await, Ok(before + 1));
+    let anna = Operator { enabled: true, token_hmac: [9; 32], ..anna };
+    assert_eq!(store.operators().await, Ok(vec![anna, operator("bot")]));
+    assert_eq!(commit(&*store, replace("nobody")).await, Err(StorageError::Missing("operator")));
+}

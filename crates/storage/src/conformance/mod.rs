@@ -41,6 +41,7 @@ macro_rules! conformance_tests {
             certificates::uses_of_a_certificate_add_up
             certificates::a_listing_is_paged_newest_first
             certificates::a_listing_is_filtered
+            certificates::a_listing_is_filtered_by_profile_and_expiry
             crls::rule_r1_an_entry_stays_until_it_was_on_one_crl_after_its_expiry
             crls::revoked_and_abandoned_certificates_are_listed_by_issuer_and_shard
             crls::rule_r1_the_crl_number_strictly_increases
@@ -48,6 +49,7 @@ macro_rules! conformance_tests {
             keys::keys_are_listed_by_purpose_oldest_first
             keys::rule_k9_a_token_key_retires_and_is_forgotten
             keys::operators_are_listed_by_name
+            keys::an_operator_gets_another_token
             feed::every_write_that_a_view_must_know_of_adds_one_change
             feed::writes_that_no_view_needs_add_no_change
             feed::what_changes_nothing_adds_no_change

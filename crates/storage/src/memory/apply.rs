@@ -8,6 +8,7 @@ use countersign_model::client::{
     CertificateMatcher, Client, ClientState, Credential, CredentialKind, CredentialState,
 };
 use countersign_model::key::{KeyPurpose, KeyRecord};
+use countersign_model::operator::Operator;
 use countersign_model::{ClientId, CredentialId, IssuerId, KeyId, Serial, Thumbprint, Timestamp};
 
 impl State {
@@ -55,6 +56,12 @@ impl State {
             Write::InsertOperator(operator) => {
                 absent(self.operators.contains_key(&operator.name), "operator")?;
                 self.operators.put(operator.name.clone(), operator);
+                Some(Changed::Operators)
+            }
+            Write::ReplaceOperatorToken { name, token_hmac } => {
+                let operator = self.operators.get(&name).ok_or(StorageError::Missing("operator"))?;
+                let operator = Operator { token_hmac, enabled: true, ..operator.clone() };
+                self.operators.put(name, operator);
                 Some(Changed::Operators)
             }
             Write::CredentialUsed { credential, at, uses } => {

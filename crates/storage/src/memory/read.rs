@@ -68,6 +68,9 @@ impl CertificateStore for MemoryStore {
         let shown = |record: &CertificateRecord| {
             filter.client.as_ref().is_none_or(|client| record.client.as_ref() == Some(client))
                 && filter.state.as_deref().is_none_or(|state| record.state.as_str() == state)
+                && filter.profile.is_none_or(|profile| record.profile == profile)
+                && filter.valid_until.is_none_or(|until| record.not_after >= until)
+                && filter.expired_before.is_none_or(|end| record.not_after < end)
                 && before.is_none_or(|before| (record.created_at, record.serial.octets()) < before)
                 && record.serial.to_string().starts_with(&prefix)
         };
