@@ -1,5 +1,6 @@
 //! Bodies of requests and answers, streamed and never buffered. An enum where a boxed body would cost an allocation.
 
+use crate::answers::{Answer, Piece};
 use crate::forward::UpstreamBody;
 use crate::local::{BoxError, LocalBody};
 use crate::observe::Completion;
@@ -8,6 +9,7 @@ use countersign_model::ReasonCode;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -123,7 +125,9 @@ impl Body for RequestBody {
 /// The body of an answer, and the request's completion, which is over when the body is.
 pub(crate) struct ResponseBody {
     source: Source,
-    _completion: Completion,
+    completion: Completion,
+    /// On HTTP/2, what tells whether the peer takes it.
+    answer: Option<Rc<Answer>>,
 }
 
 /// Where the body of an answer comes from.
@@ -138,25 +142,44 @@ pub(crate) enum Source {
 
 impl ResponseBody {
     pub(crate) fn new(source: Source, completion: Completion) -> Self {
-        Self { source, _completion: completion }
+        let mut body = Self { source, completion: completion, answer: None };
+        if body.completion.connection().http2 && !body.is_end_stream() {
+            body.answer = Some(Answer::begin(body.completion.connection().clone()));
+        }
+        body
+    }
+
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
+        match &mut self.source {
+            Source::Full(bytes) => Poll::Ready(bytes.take().map(Ok)),
+            Source::Upstream(body) => {
+                body.poll_data(cx).map(|data| data.map(|data| data.map_err(Into::into)))
+            }
+            // Our own endpoints send no trailers.
+            Source::Local(body) => Pin::new(body).poll_frame(cx).map(|frame| match frame {
+                Some(Ok(frame)) => frame.into_data().ok().map(Ok),
+                Some(Err(error)) => Some(Err(error)),
+                None => None,
+            }),
+        }
     }
 }
 
 impl Body for ResponseBody {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match &mut self.source {
-            Source::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Source::Upstream(body) => {
-                body.poll_data(cx).map(|data| data.map(|data| data.map(Frame::data).map_err(Into::into)))
-            }
-            Source::Local(body) => Pin::new(body).poll_frame(cx),
+    ) -> Poll<Option<Result<Frame<Piece>, BoxError>>> {
+        let polled = self.poll_data(cx);
+        if let Some(answer) = &self.answer {
+            if polled.is_pending() { answer.our_turn() } else { answer.peers_turn() }
         }
+        polled.map(|data| {
+            data.map(|data| data.map(|bytes| Frame::data(Piece::new(bytes, self.answer.as_ref()))))
+        })
     }
 
     fn is_end_stream(&self) -> bool {

@@ -4,9 +4,10 @@
 //! is answered with 401. Then its task is dropped, running streams included: hyper's graceful shutdown alone would let a
 //! streaming answer go on for ever (measured).
 
+use crate::answers::Answers;
 use crate::forward::Forwarded;
-use crate::guard::Exchange;
 use crate::guard::timer::Timer;
+use crate::guard::{Exchange, GuardTimes};
 use countersign_model::{ClientId, IssuerId, Serial};
 use countersign_policy::Peer;
 use std::cell::{Cell, RefCell};
@@ -14,7 +15,7 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -54,6 +55,8 @@ pub(crate) struct Connection {
     pub(crate) over_limit: Cell<bool>,
     /// What guard and service tell each other.
     pub(crate) exchange: Rc<Exchange>,
+    /// The answers that the peer has to take, on HTTP/2.
+    pub(crate) answers: Answers,
     clients: RefCell<Vec<ClientId>>,
     forwarded: RefCell<Option<Rc<Forwarded>>>,
     /// Since when resets are counted, and how many there were.
@@ -87,6 +90,7 @@ impl Connection {
             tls,
             over_limit: Cell::new(false),
             exchange: Rc::default(),
+            answers: Answers::default(),
             clients: RefCell::default(),
             forwarded: RefCell::default(),
             resets: Cell::new(None),
@@ -147,6 +151,14 @@ impl Connection {
         }
     }
 
+    /// A request is over. When it was the last one, the time until the end begins.
+    pub(crate) fn answered(&self) {
+        self.exchange.answered();
+        if self.http2 && self.exchange.in_flight() == 0 {
+            self.wake();
+        }
+    }
+
     fn wake(&self) {
         if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();
@@ -171,13 +183,12 @@ pub(crate) trait Http {
     fn begin_end(self: Pin<&mut Self>);
 }
 
-/// Runs a connection to its end: its own, or the one that was ordered. `idle` bounds the time without any request;
-/// HTTP/1.1 has the guard for that.
-pub(crate) async fn run(http: impl Http, connection: &Connection, idle: Option<Duration>) {
+/// Runs a connection to its end: its own, or the one that was ordered. `times` bounds what HTTP/2 would wait for without
+/// end; HTTP/1.1 has the guard for that.
+pub(crate) async fn run(http: impl Http, connection: &Connection, times: Option<&GuardTimes>) {
     let mut http = std::pin::pin!(http);
     let mut cut_timer = Timer::default();
-    let mut idle_timer = Timer::default();
-    let mut idle_since = None;
+    let mut patience = times.map(Patience::new);
     std::future::poll_fn(|cx| {
         if connection.order.get() == Order::Finish {
             connection.order.set(Order::Finishing);
@@ -200,19 +211,79 @@ pub(crate) async fn run(http: impl Http, connection: &Connection, idle: Option<D
                 *waker = Some(cx.waker().clone());
             }
         }
-        if let Some(idle) = idle {
-            if connection.exchange.in_flight() > 0 {
-                idle_since = None;
-            } else if connection.order.get() == Order::None {
-                let since = *idle_since.get_or_insert_with(Instant::now);
-                if idle_timer.poll_until(since + idle, cx).is_ready() {
-                    connection.finish();
-                }
-            }
-        }
-        Poll::Pending
+        patience.as_mut().map_or(Poll::Pending, |patience| patience.poll_over(connection, cx))
     })
     .await;
+}
+
+/// What an HTTP/2 connection may take its time for (rule G15). hyper and h2 bound none of it.
+struct Patience<'a> {
+    times: &'a GuardTimes,
+    idle_since: Option<Instant>,
+    ending_since: Option<Instant>,
+    answers_until: Option<Instant>,
+    timer: Timer,
+    answers_timer: Timer,
+}
+
+impl<'a> Patience<'a> {
+    fn new(times: &'a GuardTimes) -> Self {
+        Self {
+            times,
+            idle_since: None,
+            ending_since: None,
+            answers_until: None,
+            timer: Timer::default(),
+            answers_timer: Timer::default(),
+        }
+    }
+
+    /// Ready when the connection is to be dropped. Ends an idle one in order first.
+    fn poll_over(&mut self, connection: &Connection, cx: &mut Context<'_>) -> Poll<()> {
+        if self.poll_answers(connection, cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if connection.exchange.in_flight() > 0 {
+            self.idle_since = None;
+            return Poll::Pending;
+        }
+        if connection.order.get() == Order::None {
+            // Before the first request nothing is known of the peer but that it can shake hands.
+            let patience = if connection.exchange.was_called() { self.times.idle } else { self.times.head };
+            let since = *self.idle_since.get_or_insert_with(Instant::now);
+            ready!(self.timer.poll_until(since + patience, cx));
+            connection.finish();
+        }
+        // The end waits for the peer: for its preface, for its answer to a ping, for room to write. Counted from the first
+        // moment that nothing was in flight, and not anew for requests that come later.
+        let since = *self.ending_since.get_or_insert_with(Instant::now);
+        self.timer.poll_until(since + self.times.write_progress, cx)
+    }
+
+    /// Ready when the peer has taken nothing of an answer for too long. Each answer counts for itself: one that moves
+    /// does not shield those that do not.
+    fn poll_answers(&mut self, connection: &Connection, cx: &mut Context<'_>) -> Poll<()> {
+        if connection.answers.is_empty() {
+            return Poll::Pending;
+        }
+        loop {
+            // A deadline that was looked up holds until it comes: answers move on, and new ones have later ones.
+            let until = match self.answers_until {
+                Some(until) => until,
+                None => {
+                    let now = Instant::now();
+                    let deadline = connection.answers.deadline(self.times.write_progress);
+                    if deadline.is_some_and(|deadline| deadline <= now) {
+                        return Poll::Ready(());
+                    }
+                    deadline.unwrap_or(now + self.times.write_progress)
+                }
+            };
+            self.answers_until = Some(until);
+            ready!(self.answers_timer.poll_until(until, cx));
+            self.answers_until = None;
+        }
+    }
 }
 
 /// The open connections of one worker.

@@ -27,6 +27,7 @@ pub mod local;
 mod refusal;
 mod token_cache;
 
+mod answers;
 pub mod body;
 pub mod connections;
 mod observe;

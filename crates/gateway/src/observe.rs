@@ -109,6 +109,11 @@ impl Completion {
         }
     }
 
+    /// The connection that it came on.
+    pub(crate) fn connection(&self) -> &Rc<Connection> {
+        &self.connection
+    }
+
     /// When the request came.
     pub(crate) fn began(&self) -> Instant {
         self.began
@@ -123,7 +128,7 @@ impl Completion {
 
 impl Drop for Completion {
     fn drop(&mut self) {
-        self.connection.exchange.answered();
+        self.connection.answered();
         match self.route.borrow().as_ref() {
             Some(route) => route.took(self.method, self.status.get(), self.began.elapsed().as_secs_f64()),
             None if self.connection.http2 => self.connection.note_reset(self.resets_per_second),

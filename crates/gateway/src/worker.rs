@@ -5,6 +5,7 @@ use crate::admission::RateLimits;
 use crate::connections::{self, Connection, Cut, Http, Register};
 use crate::forward::Pools;
 use crate::guard::Guard;
+use crate::guard::stall::BoundedWrites;
 use crate::handshake::{self, Addresses};
 use crate::interaction_id::InteractionIds;
 use crate::observe::{ListenerMetrics, Metrics};
@@ -232,8 +233,8 @@ pub(crate) async fn serve_stream<S>(
             )
             .keep_alive_interval(limits.times.idle / 2)
             .keep_alive_timeout(limits.times.write_progress)
-            .serve_connection(TokioIo::new(stream), service);
-        connections::run(http, &connection, Some(limits.times.idle)).await;
+            .serve_connection(TokioIo::new(BoundedWrites::new(stream, limits.times.write_progress)), service);
+        connections::run(http, &connection, Some(&limits.times)).await;
     } else {
         let guard = Guard::new(stream, limits.sizes, limits.times, connection.exchange.clone());
         let mut builder = hyper::server::conn::http1::Builder::new();

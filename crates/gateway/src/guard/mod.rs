@@ -10,11 +10,13 @@
 
 pub mod framing;
 pub(crate) mod head;
+pub(crate) mod stall;
 pub(crate) mod timer;
 
 use bytes::{Buf, BytesMut};
 use countersign_model::ReasonCode;
 use framing::{Framing, FramingLimits, Judgement};
+use stall::WriteStall;
 use std::cell::Cell;
 use std::io;
 use std::mem::MaybeUninit;
@@ -29,7 +31,7 @@ use tokio::time::Instant;
 /// What a connection may take its time for. Each is a setting with a safe default (rule G15).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GuardTimes {
-    /// From the first byte of a head to its last. Default 10 s.
+    /// From the first byte of a head to its last; on HTTP/2, until the first request. Default 10 s.
     pub head: Duration,
     /// Between two messages. Default 75 s, as other servers have it, so that clients' pools fit.
     pub idle: Duration,
@@ -37,7 +39,8 @@ pub struct GuardTimes {
     pub body_progress: Duration,
     /// For the whole of a body. Default 5 min: with the progress alone a byte every 19 s would hold a connection for years.
     pub body: Duration,
-    /// Without the peer taking a single byte of the answer. Default 30 s.
+    /// Without the peer taking a single byte of the answer, on HTTP/2 of any one of the answers; and how long an HTTP/2
+    /// connection that has nothing left to answer may take to end. Default 30 s.
     pub write_progress: Duration,
 }
 
@@ -91,6 +94,11 @@ impl Exchange {
         self.refused.get().is_some_and(|refused| refused.ordinal == ordinal && refused.in_head)
     }
 
+    /// Whether the service was called at all.
+    pub(crate) fn was_called(&self) -> bool {
+        self.called.get() > 0
+    }
+
     /// How many messages are being answered.
     pub(crate) fn in_flight(&self) -> u64 {
         self.called.get().saturating_sub(self.answered.get())
@@ -119,8 +127,7 @@ pub(crate) struct Guard<S> {
     waiting: Option<(Wait, Instant)>,
     body_began: Option<(u64, Instant)>,
     timer: Timer,
-    write_stalled: Option<Instant>,
-    write_timer: Timer,
+    stall: WriteStall,
     linger: Option<(Instant, usize)>,
 }
 
@@ -155,8 +162,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             waiting: None,
             body_began: None,
             timer: Timer::default(),
-            write_stalled: None,
-            write_timer: Timer::default(),
+            stall: WriteStall::new(times.write_progress),
             linger: None,
         }
     }
@@ -272,23 +278,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         ready!(self.timer.poll_until(deadline, cx));
         Poll::Ready(if wait == Wait::Message { Waited::Idle } else { Waited::TooSlow })
     }
-
-    /// The peer takes nothing of the answer: how long do we go on offering it?
-    fn stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let since = *self.write_stalled.get_or_insert_with(Instant::now);
-        ready!(self.write_timer.poll_until(since + self.times.write_progress, cx));
-        Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the peer takes no data"))
-    }
-
-    fn written<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        match result {
-            Poll::Pending => self.stalled(cx).map(Err),
-            done => {
-                self.write_stalled = None;
-                done
-            }
-        }
-    }
 }
 
 enum Waited {
@@ -334,7 +323,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.stream).poll_write(cx, bytes);
-        this.written(cx, result)
+        this.stall.bound(cx, result)
     }
 
     fn poll_write_vectored(
@@ -344,7 +333,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
-        this.written(cx, result)
+        this.stall.bound(cx, result)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -354,7 +343,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.stream).poll_flush(cx);
-        this.written(cx, result)
+        this.stall.bound(cx, result)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -362,7 +351,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         let (since, mut drained) = match this.linger {
             Some(linger) => linger,
             None => {
-                ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+                // With a bound: the end of a TLS stream is written behind all that the peer did not take.
+                let result = Pin::new(&mut this.stream).poll_shutdown(cx);
+                ready!(this.stall.bound(cx, result))?;
                 if this.end == End::Open && this.framing.between_messages() {
                     return Poll::Ready(Ok(())); // nothing unread is on its way
                 }

@@ -127,3 +127,27 @@ async fn the_answer_to_a_refused_peer_is_not_lost_to_a_reset() {
     guard.shutdown().await.unwrap();
     assert_eq!(began.elapsed(), LINGER, "reads what still comes, for a while");
 }
+
+#[tokio::test(start_paused = true)]
+async fn rule_g15_a_peer_that_takes_nothing_does_not_hold_up_the_end() {
+    /// A TLS stream whose last words cannot be written.
+    struct Clogged;
+    impl AsyncRead for Clogged {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+    impl AsyncWrite for Clogged {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+    let mut guard = Guard::new(Clogged, FramingLimits::default(), GuardTimes::default(), Rc::default());
+    assert_eq!(guard.shutdown().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+}

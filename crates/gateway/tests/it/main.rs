@@ -16,6 +16,7 @@ mod decisions;
 mod forwarding;
 mod framing;
 mod http2;
+mod http2_waits;
 mod limits;
 mod observed;
 mod plain;
