@@ -3,11 +3,12 @@
 use crate::crl::Crls;
 use crate::{Refusal, Settings};
 use countersign_keys::{Custody, Signer};
-use countersign_model::certificate::{Issuer, IssuerRole};
+use countersign_model::certificate::{CertificateRecord, Issuer, IssuerRole};
 use countersign_model::{Clock, IssuerId, Rng};
 use countersign_pki::{IssuerIdentity, TrustedIssuer};
 use countersign_storage::{StorageError, Store};
 use std::sync::Arc;
+use tokio::sync::Mutex;
 
 /// Signs certificates and CRLs. One for a process.
 pub struct CertificateAuthority {
@@ -18,6 +19,8 @@ pub struct CertificateAuthority {
     pub(crate) rng: Arc<dyn Rng>,
     pub(crate) issuers: Vec<SigningIssuer>,
     pub(crate) crls: Crls,
+    /// Rows that were pending when this authority was opened: of a program that stopped in the middle.
+    pub(crate) orphans: Mutex<Vec<CertificateRecord>>,
 }
 
 /// One of our CAs, with what it signs by.
@@ -46,7 +49,10 @@ impl CertificateAuthority {
             let key = store.key(&issuer.key).await?.ok_or(Refusal::NotFound("key of an issuer"))?;
             issuers.push(SigningIssuer::new(&issuer, custody.signer(&key)?)?);
         }
-        let authority = Self { settings, store, custody, clock, rng, issuers, crls: Crls::default() };
+        // Read before the first issuance: what is pending later is at work.
+        let orphans = Mutex::new(store.pending_certificates().await?);
+        let crls = Crls::default();
+        let authority = Self { settings, store, custody, clock, rng, issuers, crls, orphans };
         authority.load_crls().await?;
         Ok(authority)
     }

@@ -4,11 +4,11 @@ use crate::authority::SigningIssuer;
 use crate::{CertificateAuthority, Refusal};
 use countersign_model::certificate::{CrlRecord, IssuerRole};
 use countersign_model::{IssuerId, Timestamp};
-use countersign_pki::{CrlEntry, CrlPolicy, CrlTemplate};
+use countersign_pki::{CrlEntry, CrlPolicy, CrlTemplate, RevocationList};
 use countersign_storage::views::CRL_SHARDS;
 use countersign_storage::{StorageError, Transaction, Write};
 use dashmap::DashMap;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
@@ -29,6 +29,8 @@ pub(crate) struct Crls {
     /// The position of the change feed that each list speaks of. Held while a list is signed: numbers increase
     /// strictly (rule R1), and whoever waited finds its revocation on the list that was signed meanwhile.
     covered: Mutex<HashMap<(IssuerId, u16), u64>>,
+    /// The position of the change feed at which each list was last found to be complete.
+    complete_at: DashMap<(IssuerId, u16), u64>,
 }
 
 impl CertificateAuthority {
@@ -48,8 +50,10 @@ impl CertificateAuthority {
         Ok(())
     }
 
-    /// Signs and publishes every list that is missing or due by its age; returns how many. One that fails keeps none of
-    /// the others from being published.
+    /// Signs and publishes every list that is missing, due by its age or without something that belongs on it; returns
+    /// how many. One that fails keeps none of the others from being published.
+    ///
+    /// The last of these makes good what a crash or a failure between a revocation and its list left open (rule R2).
     ///
     /// # Errors
     /// The first failure.
@@ -59,32 +63,65 @@ impl CertificateAuthority {
         // With an issuer everything that it signed has expired: there is nothing left to say of it.
         for issuer in self.issuers.iter().filter(|issuer| issuer.identity.not_after() > now) {
             for shard in 0..CRL_SHARDS {
-                let due = match self.crl(&issuer.id, shard) {
-                    Some(crl) => crl.this_update.plus_days(cadence(issuer).renew_days) <= now,
-                    None => true,
-                };
-                if due {
-                    match self.publish_crl(&issuer.id, shard).await {
-                        Ok(_) => published += 1,
-                        Err(refusal) => failure = failure.or(Some(refusal)),
-                    }
+                match self.publish_if_due(issuer, shard, now).await {
+                    Ok(due) => published += usize::from(due),
+                    Err(refusal) => failure = failure.or(Some(refusal)),
                 }
             }
         }
         failure.map_or(Ok(published), Err)
     }
 
-    /// Publishes every list anew: after certificates of any issuer were given up.
+    async fn publish_if_due(
+        &self,
+        issuer: &SigningIssuer,
+        shard: u16,
+        now: Timestamp,
+    ) -> Result<bool, Refusal> {
+        let due = match self.crl(&issuer.id, shard) {
+            None => true,
+            Some(crl) if crl.this_update.plus_days(cadence(issuer).renew_days) <= now => true,
+            // A clock that was set back: a list from the future is replaced by one that is valid today.
+            Some(crl) if crl.this_update > now => true,
+            Some(crl) => !self.is_complete(&crl).await?,
+        };
+        if due {
+            self.publish_crl(&issuer.id, shard).await?;
+        }
+        Ok(due)
+    }
+
+    /// The list of a shard, with everything on it that was committed before this call: the one that is served if that is
+    /// so, else a new one. Revoking twice signs nothing twice.
     ///
     /// # Errors
     /// As [`CertificateAuthority::publish_crl`].
-    pub async fn publish_all_crls(&self) -> Result<(), Refusal> {
-        for issuer in &self.issuers {
-            for shard in 0..CRL_SHARDS {
-                self.publish_crl(&issuer.id, shard).await?;
+    pub async fn complete_crl(&self, issuer: &IssuerId, shard: u16) -> Result<Arc<CrlRecord>, Refusal> {
+        match self.crl(issuer, shard) {
+            Some(crl) if self.is_complete(&crl).await? => Ok(crl),
+            _ => self.publish_crl(issuer, shard).await,
+        }
+    }
+
+    /// Whether everything that belongs on a list is on it, compared entry by entry: no clock and no position has a say.
+    /// Only the answer "since then nothing was committed at all" is remembered.
+    async fn is_complete(&self, crl: &CrlRecord) -> Result<bool, Refusal> {
+        let key = (crl.issuer.clone(), crl.shard);
+        let position = self.store.last_change().await?;
+        if self.crls.complete_at.get(&key).is_some_and(|complete_at| *complete_at >= position) {
+            return Ok(true);
+        }
+        let ended = self.store.revoked_certificates(&crl.issuer, crl.shard, crl.this_update).await?;
+        if !ended.is_empty() {
+            // One that cannot be read is as good as none.
+            let Ok(list) = RevocationList::parse(&crl.der) else { return Ok(false) };
+            let listed: HashSet<_> = list.entries.iter().map(|entry| entry.serial).collect();
+            if !ended.iter().all(|ended| listed.contains(&ended.serial)) {
+                return Ok(false);
             }
         }
-        Ok(())
+        self.crls.complete_at.insert(key, position);
+        Ok(true)
     }
 
     /// Publishes a list on which everything is that was committed before this call: signs one, unless another caller
@@ -133,7 +170,12 @@ impl CertificateAuthority {
             distribution_point_url: url.clone(),
             entries: revoked
                 .into_iter()
-                .map(|entry| CrlEntry { serial: entry.serial, revoked_at: entry.at, reason: entry.reason })
+                .map(|entry| CrlEntry {
+                    serial: entry.serial,
+                    // A clock that was set back must not make a list of revocations to come, which no list may be.
+                    revoked_at: entry.at.min(this_update),
+                    reason: entry.reason,
+                })
                 .collect(),
         };
         let linted = template.to_be_signed()?.lint(&CrlPolicy {

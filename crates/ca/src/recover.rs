@@ -6,34 +6,52 @@
 use crate::{CertificateAuthority, Refusal};
 use countersign_model::Reference;
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, CertificateRef, Facts};
-use countersign_storage::{Transaction, Write};
+use countersign_model::certificate::CertificateRecord;
+use countersign_storage::{StorageError, Transaction, Write};
 
 impl CertificateAuthority {
-    /// Gives up every pending row, and returns how many there were. Must run before the first issuance.
+    /// Gives up every row that was pending when the authority was opened, and returns how many there were. What fails,
+    /// as on a full disk, is tried again by the next call; rows of certificates that are being signed are never touched.
     ///
     /// # Errors
     /// What storage suffers from.
     pub async fn recover(&self) -> Result<usize, Refusal> {
-        let pending = self.store.pending_certificates().await?;
-        let now = self.clock.now();
-        for certificate in &pending {
-            let facts = Facts {
-                client: certificate.client.clone(),
-                certificate: Some(CertificateRef {
-                    issuer: Some(certificate.issuer.clone()),
-                    serial: Some(certificate.serial),
-                    thumbprint: None,
-                }),
-                object: Some(certificate.profile.to_string()),
-                ..Facts::default()
-            };
-            let reference = Reference::generate(now, self.rng.as_ref());
-            let action = AuditAction::CertificateAbandoned;
-            let event = AuditEvent::done(reference, now, action, Actor::System, facts);
-            let issuer = certificate.issuer.clone();
-            let abandon = Write::MarkAbandoned { issuer, serial: certificate.serial, at: now };
-            self.store.commit(Transaction::new().write(abandon).record(event)).await?;
+        let mut orphans = self.orphans.lock().await;
+        let mut given_up = 0;
+        while let Some(orphan) = orphans.last() {
+            match self.give_up(orphan).await {
+                Ok(()) => given_up += 1,
+                // Somebody revoked it meanwhile: it is refused already.
+                Err(StorageError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+            orphans.pop();
         }
-        Ok(pending.len())
+        Ok(given_up)
+    }
+
+    /// Whether everything that was pending when the authority was opened is given up.
+    pub async fn is_recovered(&self) -> bool {
+        self.orphans.lock().await.is_empty()
+    }
+
+    async fn give_up(&self, certificate: &CertificateRecord) -> Result<(), StorageError> {
+        let now = self.clock.now();
+        let facts = Facts {
+            client: certificate.client.clone(),
+            certificate: Some(CertificateRef {
+                issuer: Some(certificate.issuer.clone()),
+                serial: Some(certificate.serial),
+                thumbprint: None,
+            }),
+            object: Some(certificate.profile.to_string()),
+            ..Facts::default()
+        };
+        let reference = Reference::generate(now, self.rng.as_ref());
+        let action = AuditAction::CertificateAbandoned;
+        let event = AuditEvent::done(reference, now, action, Actor::System, facts);
+        let issuer = certificate.issuer.clone();
+        let abandon = Write::MarkAbandoned { issuer, serial: certificate.serial, at: now };
+        self.store.commit(Transaction::new().write(abandon).record(event)).await.map(drop)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{CertificateAuthority, Refusal};
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, CertificateRef, Facts};
-use countersign_model::certificate::{CertificateRecord, CertificateState, RevocationReason};
+use countersign_model::certificate::{CertificateRecord, CertificateState, Profile, RevocationReason};
 use countersign_model::{ClientId, IssuerId, Reference, Serial};
 use countersign_storage::stores::CertificateFilter;
 use countersign_storage::{Transaction, Write};
@@ -19,10 +19,11 @@ pub struct Revocation {
 }
 
 impl CertificateAuthority {
-    /// Revokes one certificate. Idempotent: the first time and reason stay.
+    /// Revokes one certificate, also one that is being signed, which is then not handed out. Idempotent: the first time
+    /// and reason stay.
     ///
     /// # Errors
-    /// `Conflict` for a row that was never issued; what storage suffers from.
+    /// `Conflict` for a row that was given up, and for the certificates of our own authorities; what storage suffers from.
     pub async fn revoke(
         &self,
         certificate: &CertificateRecord,
@@ -33,7 +34,7 @@ impl CertificateAuthority {
         self.revoke_all(std::slice::from_ref(certificate), reason, actor, reference).await
     }
 
-    /// Revokes every valid certificate of a client, in one transaction.
+    /// Revokes every certificate of a client in one transaction, also what is being signed for it just now.
     ///
     /// # Errors
     /// `NotFound` without such a client; what storage suffers from.
@@ -47,12 +48,20 @@ impl CertificateAuthority {
         if self.store.client(client).await?.is_none() {
             return Err(Refusal::NotFound("client"));
         }
-        let filter = CertificateFilter {
-            client: Some(client.clone()),
-            state: Some(CertificateState::Issued.as_str().to_owned()),
-            ..CertificateFilter::default()
-        };
-        let certificates = self.store.certificates(&filter, u32::MAX).await?;
+        let mut certificates = Vec::new();
+        // What is pending first: what is issued in between is found by the second listing.
+        for state in [CertificateState::Pending, CertificateState::Issued] {
+            let filter = CertificateFilter {
+                client: Some(client.clone()),
+                state: Some(state.as_str().to_owned()),
+                ..CertificateFilter::default()
+            };
+            let found = self.store.certificates(&filter, u32::MAX).await?;
+            certificates.retain(|seen: &CertificateRecord| {
+                !found.iter().any(|found| (&found.issuer, found.serial) == (&seen.issuer, seen.serial))
+            });
+            certificates.extend(found);
+        }
         self.revoke_all(&certificates, reason, actor, reference).await
     }
 
@@ -67,13 +76,22 @@ impl CertificateAuthority {
         let mut transaction = Transaction::new();
         let (mut revoked, mut already_revoked) = (Vec::new(), Vec::new());
         for certificate in certificates {
+            // Its row would say so, and nothing would follow: whoever trusts the root goes on trusting it, and it goes
+            // on signing.
+            if matches!(certificate.profile, Profile::RootCa | Profile::IssuingCa) {
+                return Err(Refusal::Conflict(
+                    "an authority of our own is not revoked here: it is replaced by a new one",
+                ));
+            }
             match certificate.state {
-                CertificateState::Issued => revoked.push((certificate.issuer.clone(), certificate.serial)),
+                CertificateState::Issued | CertificateState::Pending => {
+                    revoked.push((certificate.issuer.clone(), certificate.serial))
+                }
                 CertificateState::Revoked { .. } => {
                     already_revoked.push((certificate.issuer.clone(), certificate.serial));
                     continue;
                 }
-                CertificateState::Pending | CertificateState::Abandoned { .. } => {
+                CertificateState::Abandoned { .. } => {
                     return Err(Refusal::Conflict("the certificate was never handed out"));
                 }
             }

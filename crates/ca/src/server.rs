@@ -9,6 +9,10 @@ use countersign_model::{Reference, Timestamp};
 use countersign_pki::{PublicKey, Subject, SubjectAltName};
 use countersign_storage::stores::CertificateFilter;
 use countersign_storage::{Transaction, Write};
+use std::collections::HashSet;
+
+/// How long a key may be without a certificate: far longer than an issuance takes.
+const KEY_WITHOUT_CERTIFICATE_S: i64 = 3600;
 
 /// A certificate of ours with its chain and its key in custody.
 #[derive(Debug, Clone)]
@@ -50,21 +54,18 @@ impl CertificateAuthority {
         let issued = self.issue(wanted, None, Actor::System, reference).await;
         count(IssuerRole::Servers, Profile::Server, issued.is_ok());
         let issued = issued?;
+        if let Err(error) = self.forget_server_keys().await {
+            tracing::warn!(%error, "keys of listeners that are not used any more are kept until the next renewal");
+        }
         Ok(ServerCertificate { chain: self.chain(issued.der)?, key, not_after: issued.not_after })
     }
 
     /// The newest certificate with exactly these names that has a third of its life left and whose key is in custody.
     async fn present(&self, names: &[SubjectAltName]) -> Result<Option<ServerCertificate>, Refusal> {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let filter = CertificateFilter {
-            state: Some(CertificateState::Issued.as_str().to_owned()),
-            profile: Some(Profile::Server),
-            ..CertificateFilter::default()
-        };
-        let now = self.clock.now();
         let keys = self.store.keys(KeyPurpose::TlsServer).await?;
-        for certificate in self.store.certificates(&filter, 100).await? {
-            if certificate.names != names || renewal_at(&certificate) <= now {
+        for certificate in self.server_certificates(self.clock.now()).await? {
+            if certificate.names != names {
                 continue;
             }
             let key = keys.iter().find(|key| hash_of(key) == Some(certificate.key_hash));
@@ -78,6 +79,40 @@ impl CertificateAuthority {
             }
         }
         Ok(None)
+    }
+
+    /// Deletes the keys of listeners that no certificate in use has: of those that were renewed, and of attempts that
+    /// were cut short. A young one may belong to a certificate that is being made at this moment.
+    async fn forget_server_keys(&self) -> Result<(), Refusal> {
+        let now = self.clock.now();
+        let in_use: HashSet<[u8; 32]> =
+            self.server_certificates(now).await?.map(|row| row.key_hash).collect();
+        let mut transaction = Transaction::new();
+        for key in self.store.keys(KeyPurpose::TlsServer).await? {
+            let old = key.created_at.plus_s(KEY_WITHOUT_CERTIFICATE_S) < now;
+            if old && hash_of(&key).is_some_and(|hash| !in_use.contains(&hash)) {
+                transaction.writes.push(Write::DeleteKey { key: key.id });
+            }
+        }
+        if !transaction.writes.is_empty() {
+            self.store.commit(transaction).await?;
+        }
+        Ok(())
+    }
+
+    /// The certificates of listeners that are not yet due for renewal, newest first.
+    async fn server_certificates(
+        &self,
+        now: Timestamp,
+    ) -> Result<impl Iterator<Item = CertificateRecord>, Refusal> {
+        let filter = CertificateFilter {
+            state: Some(CertificateState::Issued.as_str().to_owned()),
+            profile: Some(Profile::Server),
+            valid_until: Some(now),
+            ..CertificateFilter::default()
+        };
+        let found = self.store.certificates(&filter, u32::MAX).await?;
+        Ok(found.into_iter().filter(move |certificate| renewal_at(certificate) > now))
     }
 
     fn chain(&self, end_entity: Vec<u8>) -> Result<Vec<Vec<u8>>, Refusal> {

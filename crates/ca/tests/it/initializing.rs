@@ -49,7 +49,7 @@ async fn a_first_start_that_is_cut_short_is_completed_by_the_next() {
         let ca = installation.open().await;
         let half_made = usize::from(nth % 2 == 0);
         assert_eq!(ca.recover().await.unwrap(), half_made, "cut at commit {nth}");
-        ca.publish_all_crls().await.unwrap();
+        ca.publish_due_crls().await.unwrap();
 
         let rows = installation.store.certificates(&CertificateFilter::default(), 100).await.unwrap();
         assert_eq!(rows.len(), 3 + half_made);

@@ -53,7 +53,7 @@ async fn rule_p7_what_was_signed_but_not_stored_is_given_up_and_refused_everywhe
 
     let ca = installation.open().await; // The next start.
     assert_eq!(ca.recover().await.unwrap(), 1);
-    ca.publish_all_crls().await.unwrap();
+    ca.publish_due_crls().await.unwrap();
     let row = installation.row("clients", &serial).await;
     assert_eq!(row.state, CertificateState::Abandoned { at: installation.clock.now() });
     assert!(
@@ -99,4 +99,21 @@ async fn rule_p7_every_certificate_that_left_us_is_a_row_of_the_ledger() {
         let issuer = ca.issuer_certificate(&row.issuer).unwrap().to_vec();
         assert!(TrustedIssuer::new(row.issuer.clone(), issuer).is_ok());
     }
+}
+
+#[tokio::test]
+async fn what_cannot_be_given_up_now_is_given_up_later_and_what_is_being_signed_is_not() {
+    let (installation, ca) = Installation::with_client().await;
+    installation.store.fail(2);
+    installation.issue(&ca, request("acme-pay").as_bytes()).await.unwrap_err();
+    let restarted = installation.open().await;
+    installation.store.fail(1); // The disk is full still.
+    restarted.recover().await.unwrap_err();
+    assert!(!restarted.is_recovered().await);
+
+    installation.store.fail(2); // Another one is being signed meanwhile.
+    installation.issue(&restarted, request("acme-pay").as_bytes()).await.unwrap_err();
+    assert_eq!(restarted.recover().await.unwrap(), 1);
+    assert!(restarted.is_recovered().await);
+    assert_eq!(installation.store.pending_certificates().await.unwrap().len(), 1, "not ours to give up");
 }

@@ -1,10 +1,12 @@
 //! Certificates of our own listeners: kept over a restart, renewed in time (rule P9).
 
-use crate::support::{BEGIN, DAY_S, Installation, authority};
+use crate::support::{BEGIN, DAY_S, Installation, authority, request};
 use countersign_ca::server::ServerCertificate;
 use countersign_model::Clock;
 use countersign_model::certificate::IssuerRole;
+use countersign_model::key::KeyPurpose;
 use countersign_pki::{PathOptions, Purpose, TrustAnchors, validate_path};
+use countersign_storage::stores::KeyStore;
 use rustls_pki_types::ServerName;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
@@ -66,4 +68,31 @@ async fn a_server_certificate_that_was_cut_short_is_made_anew() {
     assert_eq!(restarted.recover().await.unwrap(), 1);
     let certificate = restarted.server_certificate(&names()).await.unwrap();
     assert_eq!(certificate.chain.len(), 2);
+}
+
+/// Else each renewal would leave a key behind for ever.
+#[tokio::test]
+async fn the_keys_of_renewed_certificates_are_deleted_and_those_in_use_stay() {
+    let (installation, ca) = Installation::with_client().await;
+    let (first, second) = (names(), vec!["example.com".to_owned()]);
+    ca.server_certificate(&first).await.unwrap();
+    installation.clock.advance_s(20 * DAY_S);
+    let kept = ca.server_certificate(&second).await.unwrap();
+    installation.clock.advance_s(11 * DAY_S); // Two thirds of the first one's life, not of the second one's.
+    let renewed = ca.server_certificate(&first).await.unwrap();
+    let keys = installation.store.keys(KeyPurpose::TlsServer).await.unwrap();
+    let ids: Vec<_> = keys.iter().map(|key| &key.id).collect();
+    assert_eq!(ids, [&kept.key.id, &renewed.key.id]);
+}
+
+/// However many partners were issued certificates since.
+#[tokio::test]
+async fn a_server_certificate_is_found_among_many_of_clients() {
+    let (installation, ca) = Installation::with_client().await;
+    let first = ca.server_certificate(&names()).await.unwrap();
+    for _ in 0..101 {
+        installation.clock.advance_s(1);
+        installation.issue(&ca, request("acme-pay").as_bytes()).await.unwrap();
+    }
+    assert_eq!(ca.server_certificate(&names()).await.unwrap().chain, first.chain);
 }

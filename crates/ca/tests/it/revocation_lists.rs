@@ -152,3 +152,49 @@ async fn rule_r2_a_list_that_cannot_be_stored_is_not_served() {
     assert_eq!(ca.publish_crl(&id("clients"), 0).await.unwrap().number, 2);
     assert_eq!(ca.publish_crl(&id("nobody"), 0).await.unwrap_err().reason(), ReasonCode::ObjectNotFound);
 }
+
+#[tokio::test]
+async fn rule_r2_a_revocation_whose_list_failed_is_on_the_next_one_within_a_turn_of_the_timer() {
+    let (installation, ca) = Installation::with_client().await;
+    ca.publish_due_crls().await.unwrap();
+    let serial = issue_and_revoke(&installation, &ca).await;
+    installation.store.fail(1);
+    ca.publish_crl(&id("clients"), 0).await.unwrap_err();
+    assert!(served(&ca, "clients").revocation(&serial).is_none());
+    assert_eq!(ca.publish_due_crls().await.unwrap(), 1);
+    assert!(served(&ca, "clients").revocation(&serial).is_some());
+    assert_eq!(ca.publish_due_crls().await.unwrap(), 0, "and once");
+
+    // Killed between the two: the next start makes it good, also in the second of the list before.
+    let serial = issue_and_revoke(&installation, &ca).await;
+    let restarted = installation.open().await;
+    assert_eq!(restarted.publish_due_crls().await.unwrap(), 1);
+    assert!(served(&restarted, "clients").revocation(&serial).is_some());
+    assert_eq!(restarted.publish_due_crls().await.unwrap(), 0);
+    // What is complete is complete however often it is looked at, and becomes due by its age all the same.
+    installation.clock.advance_s(DAY_S);
+    assert_eq!(restarted.publish_due_crls().await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn rule_r5_asking_twice_for_a_complete_list_signs_once() {
+    let (installation, ca) = Installation::with_client().await;
+    ca.publish_due_crls().await.unwrap();
+    issue_and_revoke(&installation, &ca).await;
+    let clients = id("clients");
+    assert_eq!(ca.complete_crl(&clients, 0).await.unwrap().number, 2);
+    assert_eq!(ca.complete_crl(&clients, 0).await.unwrap().number, 2);
+}
+
+#[tokio::test]
+async fn rule_r1_a_clock_that_was_set_back_makes_a_list_that_is_valid_today() {
+    let (installation, ca) = Installation::with_client().await;
+    installation.clock.advance_s(400 * DAY_S);
+    ca.publish_due_crls().await.unwrap();
+    let serial = issue_and_revoke(&installation, &ca).await;
+    installation.clock.advance_s(-400 * DAY_S);
+    assert_eq!(ca.publish_due_crls().await.unwrap(), 3);
+    let list = served(&ca, "clients");
+    assert_eq!((list.number, list.this_update), (2, BEGIN));
+    assert_eq!(list.revocation(&serial).unwrap().revoked_at, BEGIN, "no revocation of a day to come");
+}

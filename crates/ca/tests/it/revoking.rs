@@ -5,8 +5,9 @@ use countersign_model::audit::{Actor, AuditAction};
 use countersign_model::certificate::{CertificateState, IssuerRole, RevocationReason};
 use countersign_model::{Clock, ReasonCode, Serial};
 use countersign_policy::Registry;
-use countersign_storage::stores::AuditOutbox;
+use countersign_storage::stores::{AuditOutbox, CertificateFilter, CertificateStore, Commit};
 use countersign_storage::views::Views;
+use countersign_storage::{StorageError, Transaction, Write};
 use std::collections::HashSet;
 
 fn tester() -> Actor {
@@ -85,4 +86,43 @@ async fn a_revocation_that_is_not_stored_is_not_acknowledged() {
     let refused = ca.revoke(&row, reason, tester(), installation.reference()).await.unwrap_err();
     assert_eq!(refused.reason(), ReasonCode::StorageUnavailable);
     assert_eq!(installation.row("clients", &issued.serial).await.state, CertificateState::Issued);
+}
+
+#[tokio::test]
+async fn rule_r5_revoking_a_client_reaches_what_is_being_signed_for_it() {
+    let (installation, ca) = Installation::with_client().await;
+    let issued = installation.issue(&ca, request("acme-pay").as_bytes()).await.unwrap();
+    installation.store.fail(2); // As if the second commit had not come yet.
+    installation.issue(&ca, request("acme-pay").as_bytes()).await.unwrap_err();
+    let pending = installation.store.pending_certificates().await.unwrap().remove(0);
+    let reason = RevocationReason::PrivilegeWithdrawn;
+    let revocation =
+        ca.revoke_client(&client("acme-pay"), reason, tester(), installation.reference()).await.unwrap();
+    assert_eq!(revocation.revoked.len(), 2);
+    for serial in [issued.serial, pending.serial] {
+        let state = installation.row("clients", &serial).await.state;
+        assert!(matches!(state, CertificateState::Revoked { .. }), "{state:?}");
+    }
+    let mark = Write::MarkIssued {
+        issuer: pending.issuer,
+        serial: pending.serial,
+        der: vec![1],
+        thumbprint: countersign_pki::thumbprint(&[1]),
+    };
+    let late = installation.store.commit(Transaction::new().write(mark)).await;
+    assert_eq!(late, Err(StorageError::Conflict("certificate")), "it is not handed out");
+}
+
+#[tokio::test]
+async fn our_own_authorities_are_not_revoked_without_an_effect() {
+    let (installation, ca) = Installation::with_client().await;
+    let rows = installation.store.certificates(&CertificateFilter::default(), 100).await.unwrap();
+    for row in rows {
+        let refused = ca
+            .revoke(&row, RevocationReason::CaCompromise, tester(), installation.reference())
+            .await
+            .unwrap_err();
+        assert_eq!(refused.reason(), ReasonCode::ObjectConflict);
+        assert!(refused.to_string().contains("replaced"), "{refused}");
+    }
 }
