@@ -96,15 +96,19 @@ impl Installation {
         let ca =
             CertificateAuthority::open(settings, store.clone(), custody.clone(), clock.clone(), rng.clone());
         let ca = Arc::new(ca.await?);
-        let abandoned = ca.recover().await?;
-        if abandoned > 0 {
-            tracing::warn!(
-                abandoned,
-                "certificates were pending when the program stopped: they are on the CRL now"
-            );
-            ca.publish_all_crls().await?;
+        match ca.recover().await {
+            Ok(0) => {}
+            Ok(abandoned) => {
+                tracing::warn!(
+                    abandoned,
+                    "certificates were pending when the program stopped: they go onto the CRL"
+                );
+            }
+            Err(error) => {
+                tracing::error!(%error, "what was pending when the program stopped is not given up yet")
+            }
         }
-        // Tried again every minute: whoever restarts a node with a full disk needs it to serve.
+        // Both are tried again every minute: whoever restarts a node with a full disk needs it to serve.
         if let Err(error) = ca.publish_due_crls().await {
             tracing::error!(%error, "a CRL that is due is not published");
         }

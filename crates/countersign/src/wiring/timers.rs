@@ -45,6 +45,9 @@ impl Upkeep {
     pub(super) async fn once(&self) {
         let context = &self.context;
         let now = context.clock.now();
+        if let Err(error) = context.ca.recover().await {
+            tracing::error!(%error, "what was pending when the program stopped is not given up yet");
+        }
         if let Err(error) = context.ca.publish_due_crls().await {
             tracing::error!(%error, "a CRL that is due is not published");
         }
