@@ -70,6 +70,8 @@ struct Class {
     action: AuditAction,
     reason: ReasonCode,
     client: Option<ClientId>,
+    /// Whether the client proved that it was the caller, or was only named by one.
+    proved: bool,
     network: Option<Network>,
 }
 
@@ -107,7 +109,7 @@ impl FoldTable {
             return self.count(series, event);
         }
         let mut coarse = lock(&self.coarse);
-        let class = Class { client: None, ..class };
+        let class = Class { client: None, proved: false, ..class };
         if let Some(series) = make_room(&mut coarse, &class, self.settings.max_classes, event.at) {
             return self.count(series, event);
         }
@@ -195,13 +197,14 @@ impl Class {
             action: event.action,
             reason,
             client: event.facts.client.clone(),
+            proved: matches!(event.actor, Actor::Client(_)),
             network: event.facts.source.map(Network::of),
         }
     }
 
     /// What is equal in all refusals of the class, and nothing else.
     fn record(&self, open: Open, now: Timestamp) -> Entry {
-        let actor = self.client.clone().map_or(Actor::Anonymous, Actor::Client);
+        let actor = self.client.clone().filter(|_| self.proved).map_or(Actor::Anonymous, Actor::Client);
         let facts = Facts { client: self.client.clone(), ..Facts::default() };
         let event = AuditEvent::refused(open.reference, now, self.action, self.reason, actor, facts);
         let network = self.network.map(|network| network.to_string());

@@ -39,7 +39,9 @@ impl RateLimits {
         let route = permit.route();
         match route.rate_limit() {
             None => Ok(Admission(())),
-            Some(limit) => self.count(limit, permit.client_id(), route.name(), now),
+            Some(limit) => self
+                .count(limit, permit.client_id(), route.name(), now)
+                .map_err(|denial| permit.refused(denial)),
         }
     }
 
@@ -60,9 +62,9 @@ impl RateLimits {
         };
         match verdict {
             Verdict::Accepted { .. } => Ok(Admission(())),
-            Verdict::Refused { .. } => Err(Denial::new(ReasonCode::RateLimited)
-                .retry_after_s(verdict.retry_after_s())
-                .client(Some(client.clone()))),
+            Verdict::Refused { .. } => {
+                Err(Denial::new(ReasonCode::RateLimited).retry_after_s(verdict.retry_after_s()))
+            }
         }
     }
 
@@ -112,7 +114,7 @@ mod tests {
         let count = |client: &ClientId, route| limits.count(&limit, client, route, Instant::now());
         assert!(count(&a, "data").is_ok());
         let denial = count(&a, "data").unwrap_err();
-        assert_eq!(denial, Denial::new(ReasonCode::RateLimited).retry_after_s(10).client(Some(a.clone())));
+        assert_eq!(denial, Denial::new(ReasonCode::RateLimited).retry_after_s(10));
         assert!(count(&b, "data").is_ok() && count(&a, "pay").is_ok());
         tokio::time::advance(Duration::from_secs(70)).await;
         limits.sweep();

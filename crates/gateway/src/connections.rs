@@ -36,7 +36,8 @@ pub enum Cut {
 /// Between the order to cut and the drop: time for one more request to be told why. Well under the second of rule G14.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// A client may speak through one connection, a front proxy's holds a few; more than these are not told apart.
+/// A client may speak through one connection, a front proxy's holds a few. A connection of more than these may be anybody's,
+/// and is cut with each of them.
 const MAX_CLIENTS_NOTED: usize = 16;
 
 /// One open connection, shared by its task, its service and the register. Never leaves its thread.
@@ -100,12 +101,14 @@ impl Connection {
         }
     }
 
-    /// Notes who calls, so that cutting the client finds this connection.
-    pub(crate) fn note_client(&self, client: &ClientId) {
+    /// Notes who calls, so that cutting the client finds this connection. Whether that is news.
+    pub(crate) fn note_client(&self, client: &ClientId) -> bool {
         let mut clients = self.clients.borrow_mut();
-        if clients.len() < MAX_CLIENTS_NOTED && !clients.contains(client) {
+        let is_new = clients.len() < MAX_CLIENTS_NOTED && !clients.contains(client);
+        if is_new {
             clients.push(client.clone());
         }
+        is_new
     }
 
     /// What upstreams are told of this connection.
@@ -172,7 +175,10 @@ impl Connection {
                     certificate.issuer_key_hash() == issuer_key_hash && certificate.serial() == serial
                 })
             }
-            Cut::Client(client) => self.clients.borrow().contains(client),
+            Cut::Client(client) => {
+                let clients = self.clients.borrow();
+                clients.len() >= MAX_CLIENTS_NOTED || clients.contains(client)
+            }
         }
     }
 }
@@ -359,5 +365,27 @@ impl Drop for Registered {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rule_g14_a_connection_of_more_clients_than_are_noted_is_cut_with_each_of_them() {
+        let peer = Peer::new(([192, 0, 2, 1], 1).into(), None);
+        let connection = Connection::new(peer, None, None, true, true);
+        let client = |n: usize| -> ClientId { format!("client-{n}").parse().unwrap() };
+        for n in 0..MAX_CLIENTS_NOTED - 1 {
+            assert!(connection.note_client(&client(n)));
+        }
+        assert!(!connection.note_client(&client(0)));
+        assert!(connection.matches(&Cut::Client(client(0))));
+        assert!(!connection.matches(&Cut::Client(client(100))));
+        for n in [99, 100] {
+            connection.note_client(&client(n));
+        }
+        assert!(connection.matches(&Cut::Client(client(100))));
     }
 }

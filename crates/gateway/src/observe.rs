@@ -49,6 +49,12 @@ impl RouteMetrics {
         self.allowed.increment(1);
     }
 
+    /// A call by the `internal` method; counted apart (rule C11).
+    pub(crate) fn internal(&self, decision: &'static str) {
+        counter!("countersign_internal_calls_total", "route" => self.name.clone(), "decision" => decision)
+            .increment(1);
+    }
+
     pub(crate) fn denied(&self, reason: ReasonCode) {
         let mut denied = self.denied.borrow_mut();
         let counter = denied.entry(reason).or_insert_with(|| {

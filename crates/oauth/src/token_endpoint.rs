@@ -218,6 +218,8 @@ impl TokenResponse {
 /// What is known of a request so far: it becomes the audit event and the metric, however the request ends.
 struct Trail {
     facts: Facts,
+    /// Nobody until somebody proved to be a client: before that, the facts tell who it says it is.
+    actor: Actor,
     method: &'static str,
 }
 
@@ -238,7 +240,7 @@ impl Trail {
             path: Some(parts.uri.path().chars().take(MAX_RECORDED_CHARS).collect()),
             ..Facts::default()
         };
-        Self { facts, method: "none" }
+        Self { facts, actor: Actor::Anonymous, method: "none" }
     }
 
     fn presented(&mut self, presented: &Presented, request: &TokenRequest) {
@@ -251,6 +253,7 @@ impl Trail {
 
     fn authenticated(&mut self, client: &AuthenticatedClient) {
         self.facts.client = Some(client.client().client.id.clone());
+        self.actor = Actor::Client(client.client().client.id.clone());
         self.facts.environment = Some(client.client().client.environment);
         self.facts.credential = Some(client.credential());
     }
@@ -276,8 +279,7 @@ impl Trail {
 
         let denial = match result {
             Ok(_) => {
-                let actor = self.actor();
-                return AuditEvent::done(reference, now, AuditAction::TokenIssued, actor, self.facts);
+                return AuditEvent::done(reference, now, AuditAction::TokenIssued, self.actor, self.facts);
             }
             Err(denial) => denial,
         };
@@ -285,12 +287,8 @@ impl Trail {
         self.facts.client = self.facts.client.or_else(|| denial.known_client().cloned());
         self.facts.credential = self.facts.credential.or(denial.known_credential());
         self.facts.detail = denial.operator_note().map(str::to_owned);
-        let actor = self.actor();
+        let actor = denial.proved_client().cloned().map_or(self.actor, Actor::Client);
         AuditEvent::refused(reference, now, AuditAction::TokenRefused, denial.reason(), actor, self.facts)
-    }
-
-    fn actor(&self) -> Actor {
-        self.facts.client.clone().map_or(Actor::Anonymous, Actor::Client)
     }
 }
 

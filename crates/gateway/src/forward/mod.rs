@@ -84,8 +84,7 @@ pub(crate) async fn forward(
     let (upload, progress) = Upload::new(body);
     let request = Request::from_parts(parts, upload);
     let pool = pools.pool(upstream);
-    let of_client =
-        |denial: Denial| denial.client(Some(permit.client_id().clone())).credential(permit.credential());
+    let of_client = |denial: Denial| permit.refused(denial);
     let (link, mut response) = send(&pool, request, progress.as_deref()).await.map_err(of_client)?;
     // An upgrade was not asked for: the field is taken out.
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {

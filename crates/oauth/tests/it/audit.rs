@@ -45,6 +45,11 @@ async fn rule_i4_a_refusal_is_recorded_with_its_exact_reason() {
     assert!(event.facts.detail.is_some());
     assert_eq!(event.facts.jti, None);
 
+    // Who only says that it is a client does not act as it in the record.
+    let event = world.send(Call::form("client_id=acme-pay&client_secret=guessed")).await.event;
+    assert_eq!(event.actor, Actor::Anonymous);
+    assert_eq!(event.facts.client, Some(id("acme-pay")));
+
     let event = world.send(Call::form("")).await.event;
     assert_eq!((event.actor, event.reason), (Actor::Anonymous, Some(ReasonCode::RequestMalformed)));
 }

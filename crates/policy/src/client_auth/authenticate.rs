@@ -52,10 +52,10 @@ pub fn authenticate(
     now: Timestamp,
 ) -> Result<AuthenticatedClient, Denial> {
     let certificate = match peer.certificate() {
-        Some(certificate) => Some(check_certificate(certificate, None, registry, now).map_err(|denial| {
-            let known = denial.known_client().or(presented.client_id()).cloned();
-            hide(denial.client(known))
-        })?),
+        Some(certificate) => Some(
+            check_certificate(certificate, None, registry, now)
+                .map_err(|denial| hide(denial.claimed_client(presented.client_id().cloned())))?,
+        ),
         None => None,
     };
     authenticate_beside(presented, certificate.as_ref(), None, peer, registry, pepper, throttle, now)
@@ -80,7 +80,7 @@ pub(crate) fn authenticate_beside(
         let key = ThrottleKey::new(presented.client_id().cloned(), peer.address().ip());
         if let Verdict::Wait { retry_after_s } = throttle.verdict(&key, now) {
             let denial = Denial::new(ReasonCode::Throttled).retry_after_s(retry_after_s);
-            return Err(denial.client(presented.client_id().cloned()));
+            return Err(denial.claimed_client(presented.client_id().cloned()));
         }
         let proved = prove_by_secret(presented, client.as_deref(), pepper, now);
         if proved.is_err() {
@@ -91,27 +91,30 @@ pub(crate) fn authenticate_beside(
     let beside =
         |client: &ClientEntry| certificate.is_none_or(|beside| beside.client.client.id == client.client.id);
     let outcome = match (client, proved) {
-        (Some(client), Ok(credential)) if !beside(&client) => {
-            Err(Denial::new(ReasonCode::ClientCertificateNotRegistered)
-                .note("the certificate is registered to another client")
-                .credential(credential))
-        }
-        (Some(client), Ok(credential)) if client.client.state == ClientState::Disabled => {
-            Err(Denial::new(ReasonCode::ClientDisabled).credential(credential))
-        }
-        // A secret of one environment is refused in the other (design section 2).
-        (Some(client), Ok(credential)) if environment.is_some_and(|it| it != client.client.environment) => {
-            Err(Denial::new(ReasonCode::ClientMethodWrong)
-                .note("the client belongs to the other environment")
-                .credential(credential))
-        }
         (Some(client), Ok(credential)) => {
-            Ok(AuthenticatedClient { client, credential, method: presented.method() })
+            let refused =
+                |denial: Denial| Err(denial.credential(credential).client(Some(client.client.id.clone())));
+            if !beside(&client) {
+                refused(
+                    Denial::new(ReasonCode::ClientCertificateNotRegistered)
+                        .note("the certificate is registered to another client"),
+                )
+            } else if client.client.state == ClientState::Disabled {
+                refused(ReasonCode::ClientDisabled.into())
+            } else if environment.is_some_and(|it| it != client.client.environment) {
+                // A secret of one environment is refused in the other (design section 2).
+                refused(
+                    Denial::new(ReasonCode::ClientMethodWrong)
+                        .note("the client belongs to the other environment"),
+                )
+            } else {
+                Ok(AuthenticatedClient { client, credential, method: presented.method() })
+            }
         }
         (None, Ok(_)) => Err(ReasonCode::ClientUnknown.into()),
         (_, Err(denial)) => Err(denial),
     };
-    outcome.map_err(|denial| hide(denial.client(presented.client_id().cloned())))
+    outcome.map_err(|denial| hide(denial.claimed_client(presented.client_id().cloned())))
 }
 
 /// Unknown client, wrong secret, disabled client and unregistered certificate read the same from outside

@@ -183,3 +183,19 @@ fn rule_c10_guessing_is_throttled_and_proving_a_key_is_not() {
     assert!(authenticate(&presented, &elsewhere, &world.known, &world.pepper, &world.throttle, NOW).is_ok());
     assert!(tls(&world, "acme-pay", Some(&world.acme)).is_ok());
 }
+
+#[test]
+fn rule_i4_a_name_that_was_not_proved_is_a_claim() {
+    let world = World::new();
+    let guessed = post(&world, "test-shop", "guessed").unwrap_err();
+    assert_eq!(guessed.known_client().map(|id| id.as_str()), Some("test-shop"));
+    assert_eq!(guessed.proved_client(), None);
+    world.change("test-shop", |entry| entry.client.state = ClientState::Disabled);
+    let disabled = basic(&world, "test-shop", &world.secret, None).unwrap_err();
+    assert_eq!(disabled.reason(), R::ClientDisabled);
+    assert_eq!(disabled.proved_client().map(|id| id.as_str()), Some("test-shop"));
+    // The certificate proves its holder, whoever the request speaks of.
+    world.known.lock().unwrap().revoked.extend([(*world.acme.serial(), RevocationReason::KeyCompromise)]);
+    let revoked = tls(&world, "other-bank", Some(&world.acme)).unwrap_err();
+    assert_eq!(revoked.proved_client().map(|id| id.as_str()), Some("acme-pay"));
+}

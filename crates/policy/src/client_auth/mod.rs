@@ -9,7 +9,7 @@ pub mod tls;
 
 pub(crate) use authenticate::authenticate_beside;
 pub use authenticate::{AuthenticatedClient, authenticate};
+pub(crate) use presented::basic_credentials;
 pub use presented::{Form, Method, Presented};
-pub(crate) use presented::{basic_credentials, internal_basic};
 pub use secret::Pepper;
 pub use throttle::{Throttle, ThrottleKey, ThrottleTable};

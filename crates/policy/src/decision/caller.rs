@@ -2,7 +2,7 @@
 
 use super::credential::{Credential, RequestCredentials};
 use super::{Permit, Policy};
-use crate::client_auth::{self, Presented};
+use crate::client_auth::{self, Method, Presented};
 use crate::denial::Denial;
 use crate::peer::{ClientEntry, Peer, RegisteredCertificate, check_certificate};
 use crate::route::{Matched, TokenPolicy};
@@ -123,7 +123,8 @@ impl Policy<'_> {
             self.pepper,
             self.throttle,
             now,
-        )?;
+        )
+        .map_err(|denial| denial.method(Method::Internal))?;
         let certificate = peer.thumbprint().copied();
         let proof = Proof::Internal { credential: authenticated.credential() };
         Ok(Caller { matched, client: Arc::clone(authenticated.client()), proof, certificate })
@@ -132,10 +133,7 @@ impl Policy<'_> {
 
 /// Whether the token lives: itself, its client and its credential (design, decision 4). Epochs are compared and not
 /// `iat`, which ties within a second.
-fn not_revoked(
-    token: &VerifiedToken,
-    client: Option<Arc<ClientEntry>>,
-) -> Result<Arc<ClientEntry>, Denial> {
+fn not_revoked(token: &VerifiedToken, client: Option<Arc<ClientEntry>>) -> Result<Arc<ClientEntry>, Denial> {
     let revoked = |note| Denial::new(ReasonCode::TokenRevoked).note(note);
     let client = client.ok_or_else(|| revoked("its client does not exist"))?;
     let credential = client.credential(token.credential());

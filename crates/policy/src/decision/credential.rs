@@ -1,7 +1,6 @@
 //! Which credential a request carries: exactly one, in its place (rule G1), or a refusal.
 
-use crate::client_auth::Presented;
-use crate::client_auth::{basic_credentials, internal_basic};
+use crate::client_auth::{Method, Presented, basic_credentials};
 use crate::denial::Denial;
 use crate::identity::is_identity_header;
 use countersign_model::ReasonCode;
@@ -121,17 +120,19 @@ impl<'a> Credential<'a> {
         }
         let basic = authorization.and_then(|value| basic_credentials(value.as_bytes()));
         if (has_internal || basic.is_some()) && !internal_is_on {
-            return Err(ReasonCode::InternalMethodRefused.into());
+            return Err(Denial::new(ReasonCode::InternalMethodRefused).method(Method::Internal));
         }
         if has_internal {
             let (Some(id), Some(secret)) = (text(id), text(secret)) else {
-                return Err(ReasonCode::InternalCredentialsMissing.into());
+                return Err(Denial::new(ReasonCode::InternalCredentialsMissing).method(Method::Internal));
             };
             return Ok(Self::Internal(Presented::internal(id, secret)));
         }
         if let Some(basic) = basic {
-            let (id, secret) = internal_basic(basic).ok_or(ReasonCode::InternalCredentialsMissing)?;
-            return Ok(Self::Internal(Presented::internal(&id, &secret)));
+            let presented = Presented::internal_basic(basic).ok_or_else(|| {
+                Denial::new(ReasonCode::InternalCredentialsMissing).method(Method::Internal)
+            })?;
+            return Ok(Self::Internal(presented));
         }
         let Some(authorization) = authorization else { return Err(ReasonCode::TokenMissing.into()) };
         bearer(authorization).map(Self::Token)

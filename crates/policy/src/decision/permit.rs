@@ -1,6 +1,7 @@
 //! What the client may do: stages 7 and 8 of the decision, and the proof that all stages were passed.
 
 use super::caller::{Caller, Proof};
+use crate::client_auth::Method;
 use crate::denial::Denial;
 use crate::peer::ClientEntry;
 use crate::route::{ClientCertificate, Route};
@@ -39,10 +40,21 @@ impl BindingKind {
 
 impl Permit {
     pub(super) fn decide(caller: Caller) -> Result<Self, Denial> {
-        check(&caller).map_err(|denial| {
-            denial.client(Some(caller.client.client.id.clone())).credential(credential(&caller.proof))
-        })?;
-        Ok(Self { caller })
+        let refused = check(&caller).err();
+        let permit = Self { caller };
+        match refused {
+            None => Ok(permit),
+            Some(denial) => Err(permit.refused(denial)),
+        }
+    }
+
+    /// Adds who was permitted to what is refused later: by a limit, or because of the upstream.
+    pub fn refused(&self, denial: Denial) -> Denial {
+        let denial = denial.client(Some(self.client_id().clone())).credential(self.credential());
+        match self.binding() {
+            BindingKind::Internal => denial.method(Method::Internal),
+            BindingKind::Certificate | BindingKind::None => denial,
+        }
     }
 
     /// The route that is permitted.

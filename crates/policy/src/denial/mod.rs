@@ -9,9 +9,9 @@ mod texts;
 pub use render::{REFERENCE_HEADER, Surface, render};
 pub use texts::{explain_text, markdown, problem_page};
 
+use crate::client_auth::Method;
 use countersign_model::{ClientId, CredentialId, ReasonCode, Scopes};
 use countersign_token::TokenError;
-use http::Method;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -29,10 +29,13 @@ struct Facts {
     required_scopes: Scopes,
     missing_scopes: Scopes,
     retry_after_s: Option<u32>,
-    allow: Vec<Method>,
+    allow: Vec<http::Method>,
     note: Option<Cow<'static, str>>,
     client: Option<ClientId>,
+    /// Whether `client` is only what the caller says of itself.
+    claimed: bool,
     credential: Option<CredentialId>,
+    method: Option<Method>,
 }
 
 impl Denial {
@@ -48,12 +51,31 @@ impl Denial {
         self
     }
 
-    /// Adds who calls, as far as that is known.
+    /// Adds who calls, where that was proved: by a secret, a verified token, or the connection's certificate.
     #[must_use]
     pub fn client(mut self, client: Option<ClientId>) -> Self {
         if client.is_some() {
-            self.facts_mut().client = client;
+            let facts = self.facts_mut();
+            (facts.client, facts.claimed) = (client, false);
         }
+        self
+    }
+
+    /// Adds who the caller says it is, unless it is known who it is. Anybody may say so: the record names the client, and
+    /// nobody as the actor.
+    #[must_use]
+    pub fn claimed_client(mut self, client: Option<ClientId>) -> Self {
+        if client.is_some() && self.known_client().is_none() {
+            let facts = self.facts_mut();
+            (facts.client, facts.claimed) = (client, true);
+        }
+        self
+    }
+
+    /// Adds how the caller proved itself, or tried to.
+    #[must_use]
+    pub fn method(mut self, method: Method) -> Self {
+        self.facts_mut().method = Some(method);
         self
     }
 
@@ -81,7 +103,7 @@ impl Denial {
 
     /// Adds the methods that are allowed (RFC 9110 section 15.5.6).
     #[must_use]
-    pub fn allow(mut self, methods: &[Method]) -> Self {
+    pub fn allow(mut self, methods: &[http::Method]) -> Self {
         self.facts_mut().allow = methods.to_vec();
         self
     }
@@ -109,7 +131,18 @@ impl Denial {
             .unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// Who called, as far as it was known.
+    /// Who called, where that was proved: the actor of the record.
+    pub fn proved_client(&self) -> Option<&ClientId> {
+        let facts = self.facts.as_ref()?;
+        facts.client.as_ref().filter(|_| !facts.claimed)
+    }
+
+    /// How the caller proved itself, or tried to, where that was noted.
+    pub fn known_method(&self) -> Option<Method> {
+        self.facts.as_ref()?.method
+    }
+
+    /// Who called, or says that it did, as far as it was known.
     pub fn known_client(&self) -> Option<&ClientId> {
         self.facts.as_ref()?.client.as_ref()
     }

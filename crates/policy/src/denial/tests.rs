@@ -66,7 +66,7 @@ fn a_rate_limit_at_the_gateway() {
 
 #[test]
 fn a_method_that_is_not_allowed() {
-    let denial = Denial::new(R::MethodNotAllowed).allow(&[Method::GET, Method::POST]);
+    let denial = Denial::new(R::MethodNotAllowed).allow(&[http::Method::GET, http::Method::POST]);
     insta::assert_snapshot!(printed(&denial, &GATEWAY));
 }
 
