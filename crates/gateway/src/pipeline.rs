@@ -12,13 +12,17 @@ use crate::refusal;
 use crate::settings::{Limits, Snapshot};
 use crate::worker::{Listener, Worker};
 use countersign_model::{ReasonCode, Timestamp};
-use countersign_policy::decision::RequestCredentials;
+use countersign_policy::decision::{BindingKind, RequestCredentials};
 use countersign_policy::{Denial, Permit, Policy, Route};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
+
+/// Where tokens are issued: the one decision among the local services that stands on the registry. The admin API is for
+/// repairing a node, and everything else is public.
+const TOKEN_ENDPOINT: &str = "/oauth2/token";
 
 /// Answers one request: the only place that records its outcome.
 pub(crate) async fn serve(
@@ -64,7 +68,8 @@ pub(crate) struct Call<'a> {
 pub(crate) enum Place {
     Unknown,
     Local(&'static str),
-    Route(Arc<Route>),
+    /// With the interaction id of the request, which every answer of a route carries (rule G8).
+    Route(Arc<Route>, HeaderValue),
 }
 
 impl Place {
@@ -73,7 +78,7 @@ impl Place {
         match self {
             Self::Unknown => "none",
             Self::Local(prefix) => prefix,
-            Self::Route(route) => route.name(),
+            Self::Route(route, _) => route.name(),
         }
     }
 }
@@ -87,6 +92,13 @@ impl Call<'_> {
         place: &mut Place,
     ) -> Result<Response<Source>, Denial> {
         let Call { worker, listener, connection, now, .. } = self;
+        // Of a refused head nothing was read: its path is the substitute's.
+        let local = listener.settings.local.prefix_of(request.uri().path());
+        if let Some(prefix) = local
+            && !connection.exchange.is_substituted(self.ordinal)
+        {
+            *place = Place::Local(prefix);
+        }
         let received =
             intake::receive(request, self.ordinal, connection, &listener.settings, &snapshot.limits)?;
         if connection.over_limit.get() {
@@ -94,8 +106,10 @@ impl Call<'_> {
                 Denial::new(ReasonCode::ConnectionsExhausted).note("too many connections of this client")
             );
         }
-        if let Some(prefix) = listener.settings.local.prefix_of(received.parts.uri.path()) {
-            *place = Place::Local(prefix);
+        if local.is_some() {
+            if received.parts.uri.path() == TOKEN_ENDPOINT {
+                self.refuse_when_stale(&snapshot.limits)?;
+            }
             return self.answer_locally(received).await;
         }
         if !listener.settings.routes {
@@ -104,15 +118,15 @@ impl Call<'_> {
         let policy = self.policy(snapshot);
         let parts = &received.parts;
         let matched = snapshot.routes.find(&received.host()?, &parts.method, parts.uri.path())?;
-        *place = Place::Route(matched.route().clone());
+        let interaction_id = self.interaction_id(&parts.headers);
+        *place = Place::Route(matched.route().clone(), interaction_id.clone());
         self.refuse_when_stale(&snapshot.limits)?;
         let credentials = RequestCredentials { headers: &parts.headers, query: parts.uri.query() };
         let caller = policy.identify(matched, &connection.peer, &credentials, *now)?;
         let permit = caller.authorize()?;
         let admission = worker.shared.rate_limits.admit(&permit, completion.began())?;
-        self.note_use(&permit);
         worker.metrics.route(place.name()).allowed();
-        let interaction_id = self.interaction_id(&parts.headers);
+        self.note_use(&permit);
         let Received { parts, body, authority, verdict } = received;
         let request = ValidatedRequest::new(parts, body, authority);
         forward::forward(permit, admission, request, interaction_id, connection, snapshot, &worker.pools)
@@ -121,7 +135,7 @@ impl Call<'_> {
             .map_err(|denial| found_in_body(verdict).unwrap_or(denial))
     }
 
-    /// Rule G16: decisions on what was known long ago let through what was revoked since.
+    /// Rule G16: decisions on what was known long ago let through what was revoked since, and issue tokens to it.
     fn refuse_when_stale(&self, limits: &Limits) -> Result<(), Denial> {
         let age = self.worker.settings.registry.age(self.now);
         match limits.registry_age {
@@ -170,7 +184,24 @@ impl Call<'_> {
         {
             usage.certificate_used(issuer, certificate.serial(), self.now);
         }
-        self.connection.note_client(permit.client_id());
+        let is_new = self.connection.note_client(permit.client_id());
+        if permit.binding() == BindingKind::Internal {
+            self.note_internal(permit, is_new);
+        }
+    }
+
+    /// Rule C11: the `internal` method is loud, because whoever uses it has not arrived at certificate and token yet.
+    fn note_internal(&self, permit: &Permit, is_new: bool) {
+        let route = permit.route().name();
+        self.worker.metrics.route(route).internal("allow");
+        if is_new {
+            tracing::warn!(
+                "countersign.client.id" = %permit.client_id(),
+                "http.route" = route,
+                "client.address" = %self.connection.peer.address().ip().to_canonical(),
+                "a client calls with its secret, by the internal method"
+            );
+        }
     }
 
     /// Rule G8: a received `x-fapi-interaction-id` is echoed, and made where there was none.

@@ -2,15 +2,17 @@
 //! after it is decided here too.
 
 use crate::body::Source;
+use crate::forward::INTERACTION_ID;
 use crate::observe::method_label;
 use crate::pipeline::{Call, Place};
 use bytes::Bytes;
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, CertificateRef, Facts};
 use countersign_model::{ReasonCode, Reference};
 use countersign_policy::Denial;
+use countersign_policy::client_auth::Method;
 use countersign_policy::denial::{Surface, render};
 use http::header::CONNECTION;
-use http::{HeaderValue, Method, Response, Uri};
+use http::{HeaderValue, Response, Uri};
 
 /// How much of a path is recorded.
 const MAX_PATH: usize = 256;
@@ -20,7 +22,7 @@ pub(crate) async fn refuse(
     call: &Call<'_>,
     denial: &Denial,
     place: &Place,
-    method: &Method,
+    method: &http::Method,
     uri: &Uri,
 ) -> Response<Source> {
     let settings = &call.worker.settings;
@@ -34,22 +36,28 @@ pub(crate) async fn refuse(
             unrecorded.reference
         }
     };
-    call.worker.metrics.route(place.name()).denied(denial.reason());
+    let metrics = call.worker.metrics.route(place.name());
+    metrics.denied(denial.reason());
+    if denial.known_method() == Some(Method::Internal) {
+        metrics.internal("deny");
+    }
     log(call, denial, place, request, reference);
-    let metadata = match place {
-        Place::Route(route) => Some(format!(
-            "{}/.well-known/oauth-protected-resource/{}",
-            settings.issuer.trim_end_matches('/'),
-            route.name()
-        )),
-        Place::Local(_) | Place::Unknown => None,
+    let response = match place {
+        Place::Route(route, interaction_id) => {
+            let issuer = settings.issuer.trim_end_matches('/');
+            let metadata = format!("{issuer}/.well-known/oauth-protected-resource/{}", route.name());
+            let surface = Surface::Gateway { realm: route.name(), resource_metadata: Some(&metadata) };
+            let mut response = render(denial, &surface, reference, &settings.issuer);
+            response.headers_mut().insert(INTERACTION_ID, interaction_id.clone());
+            response
+        }
+        // Clients of these endpoints read OAuth errors (RFC 6749 section 5.2), whoever refuses them.
+        Place::Local("/oauth2/") => render(denial, &Surface::OAuth, reference, &settings.issuer),
+        Place::Local(_) | Place::Unknown => {
+            let surface = Surface::Gateway { realm: "countersign", resource_metadata: None };
+            render(denial, &surface, reference, &settings.issuer)
+        }
     };
-    let realm = match place {
-        Place::Route(route) => route.name(),
-        Place::Local(_) | Place::Unknown => "countersign",
-    };
-    let surface = Surface::Gateway { realm, resource_metadata: metadata.as_deref() };
-    let response = render(denial, &surface, reference, &settings.issuer);
     let mut response =
         response.map(|body| Source::Full(Some(Bytes::from(body)).filter(|body| !body.is_empty())));
     if ends_connection(call, denial) {
@@ -78,15 +86,19 @@ fn ends_connection(call: &Call<'_>, denial: &Denial) -> bool {
         }
 }
 
-fn event(call: &Call<'_>, denial: &Denial, place: &Place, request: Option<(&Method, &Uri)>) -> AuditEvent {
+fn event(
+    call: &Call<'_>,
+    denial: &Denial,
+    place: &Place,
+    request: Option<(&http::Method, &Uri)>,
+) -> AuditEvent {
     let settings = &call.worker.settings;
     let reference = Reference::generate(call.now, settings.rng.as_ref());
     let peer = &call.connection.peer;
     let route = match place {
-        Place::Route(route) => Some(route),
+        Place::Route(route, _) => Some(route),
         Place::Local(_) | Place::Unknown => None,
     };
-    let client = denial.known_client().cloned();
     let facts = Facts {
         credential: denial.known_credential(),
         environment: route.map(|route| route.environment()),
@@ -103,10 +115,12 @@ fn event(call: &Call<'_>, denial: &Denial, place: &Place, request: Option<(&Meth
         path: request.map(|(_, uri)| uri.path().chars().take(MAX_PATH).collect()),
         audience: route.map(|route| route.api().audience.clone()),
         detail: denial.operator_note().map(str::to_owned),
-        client: client.clone(),
+        client: denial.known_client().cloned(),
+        auth_method: denial.known_method().map(|method| method.as_str().to_owned()),
         ..Facts::default()
     };
-    let actor = client.map_or(Actor::Anonymous, Actor::Client);
+    // Who only says that it is a client is not the actor: anybody can fill the record of a client like that.
+    let actor = denial.proved_client().cloned().map_or(Actor::Anonymous, Actor::Client);
     AuditEvent::refused(reference, call.now, AuditAction::RequestRefused, denial.reason(), actor, facts)
 }
 
@@ -116,7 +130,7 @@ fn log(
     call: &Call<'_>,
     denial: &Denial,
     place: &Place,
-    request: Option<(&Method, &Uri)>,
+    request: Option<(&http::Method, &Uri)>,
     reference: Reference,
 ) {
     let peer = &call.connection.peer;

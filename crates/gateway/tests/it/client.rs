@@ -190,6 +190,14 @@ impl Reply {
         document["code"].as_str().unwrap().to_owned()
     }
 
+    /// Status and `error` of an OAuth error.
+    pub(crate) fn oauth_error(&self) -> (u16, String) {
+        assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
+        assert_eq!(self.header("countersign-ref").map(str::len), Some(26), "{self:?}");
+        let document: Value = serde_json::from_slice(&self.body).unwrap();
+        (self.status, document["error"].as_str().unwrap().to_owned())
+    }
+
     /// Status and code of a refusal, for comparison in one line.
     pub(crate) fn refusal(&self) -> (u16, String) {
         (self.status, self.code())

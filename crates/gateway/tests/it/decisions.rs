@@ -139,6 +139,31 @@ async fn rule_c11_the_internal_method_works_in_the_sandbox_only() {
 }
 
 #[tokio::test]
+async fn rule_c11_calls_by_the_internal_method_are_counted_and_recorded_apart() {
+    let world = World::start().await;
+    let mut raw = world.connect(None).await;
+    for secret in [world.secret.as_str(), "cs_wrong"] {
+        raw.call(format!(
+            "GET /test/x HTTP/1.1\r\nHost: localhost\r\nclient_id: test-shop\r\nclient_secret: {secret}\r\n\r\n"
+        ))
+        .await;
+    }
+    let text = crate::observed::metrics().render();
+    for decision in ["allow", "deny"] {
+        let line = format!(r#"countersign_internal_calls_total{{route="test",decision="{decision}"}}"#);
+        assert!(text.contains(&line), "{line} is not in\n{text}");
+    }
+    let log = world.audit_log().await;
+    let refused = log.lines().find(|line| line.contains("client_secret_wrong")).unwrap();
+    assert!(refused.contains(r#""auth_method":"internal""#), "{refused}");
+    // Anybody can name a client: it is not the actor of a call that did not prove it.
+    assert!(
+        refused.contains(r#""actor":{"kind":"anonymous"}"#) && refused.contains("test-shop"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
 async fn rule_g8_too_many_requests_are_429_with_retry_after() {
     let world = World::start().await;
     let (mut raw, token) = world.acme().await;
@@ -164,6 +189,33 @@ async fn reserved_paths_go_to_the_local_service() {
     assert_eq!((reply.status, reply.text()), (200, "local /oauth2/token 5"));
     let reply = raw.call("GET /pki/x HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(reply.code(), "route_not_found", "not served on this listener");
+}
+
+#[tokio::test]
+async fn rule_g16_a_node_that_is_too_old_decides_nothing_and_issues_nothing() {
+    let world = World::start().await;
+    let (mut raw, token) = world.acme().await;
+    let issue = "POST /oauth2/token HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n";
+    world.registry.age_s.store(10, Ordering::SeqCst);
+    assert_eq!(raw.call(get("/data/", &token)).await.status, 200);
+    assert_eq!(raw.call(issue).await.status, 200);
+    world.registry.age_s.store(11, Ordering::SeqCst);
+    assert_eq!(raw.call(get("/data/", &token)).await.refusal(), (503, "not_ready".to_owned()));
+    let refused = raw.call(issue).await;
+    assert_eq!(refused.oauth_error(), (503, "temporarily_unavailable".to_owned()));
+    assert_eq!(raw.call("GET /oauth2/jwks HTTP/1.1\r\nHost: localhost\r\n\r\n").await.status, 200);
+}
+
+#[tokio::test]
+async fn rule_k3_the_gateway_refuses_at_the_oauth_endpoints_as_they_do() {
+    let mut limits = countersign_gateway::Limits::default();
+    limits.sizes.body_bytes = 10;
+    let world = World::start_with(crate::world::Options { limits, ..Default::default() }).await;
+    let chunks = "POST /oauth2/token HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n\
+                  14\r\n01234567890123456789\r\n0\r\n\r\n";
+    let refused = world.connect(None).await.call(chunks).await;
+    assert_eq!(refused.oauth_error(), (413, "invalid_request".to_owned()));
+    assert!(refused.text().contains("request_body_too_large"), "{}", refused.text());
 }
 
 #[tokio::test]

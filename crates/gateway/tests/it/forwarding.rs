@@ -56,6 +56,23 @@ async fn rule_g8_the_interaction_id_is_echoed_or_made() {
 }
 
 #[tokio::test]
+async fn rule_g8_refusals_of_a_route_have_the_interaction_id_too() {
+    let options = Options { response_timeout: Duration::from_millis(100), ..Options::default() };
+    let world = World::start_with(options).await;
+    let (mut raw, token) = world.acme().await;
+    for path in ["/pay/", "/silent/", "/down/"] {
+        let named = get(path, &token).replace("\r\n\r\n", "\r\nX-FAPI-Interaction-ID: my-own\r\n\r\n");
+        let refused = raw.call(named).await;
+        assert!(refused.status >= 400);
+        assert_eq!(refused.header("x-fapi-interaction-id"), Some("my-own"), "{path}");
+        let made = raw.call(get(path, &token)).await;
+        assert_eq!(made.header("x-fapi-interaction-id").map(str::len), Some(36), "{path}");
+    }
+    let unknown = raw.call(get("/nowhere/", &token)).await;
+    assert_eq!(unknown.header("x-fapi-interaction-id"), None, "of no route");
+}
+
+#[tokio::test]
 async fn connections_to_the_upstream_are_kept() {
     let world = World::start().await;
     let (mut raw, token) = world.acme().await;

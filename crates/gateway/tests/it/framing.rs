@@ -162,7 +162,7 @@ async fn rule_g15_bodies_over_the_limit_are_413() {
     let chunked =
         format!("POST /data/ HTTP/1.1\r\n{auth}Transfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n");
     refused(&world, chunked.as_bytes(), 413, "request_body_too_large").await;
-    let local = chunked.replace("/data/", "/oauth2/token");
+    let local = chunked.replace("/data/", "/problems/x");
     refused(&world, local.as_bytes(), 413, "request_body_too_large").await;
 }
 
@@ -178,7 +178,7 @@ async fn rule_g15_slow_heads_and_bodies_are_408() {
         "POST /data/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 10\r\n\r\nabc"
     );
     refused(&world, body.as_bytes(), 408, "request_too_slow").await;
-    refused(&world, body.replace("/data/", "/oauth2/x").as_bytes(), 408, "request_too_slow").await;
+    refused(&world, body.replace("/data/", "/problems/x").as_bytes(), 408, "request_too_slow").await;
 }
 
 #[tokio::test]

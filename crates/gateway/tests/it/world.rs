@@ -83,6 +83,8 @@ pub(crate) struct World {
 pub(crate) struct Known {
     pub(crate) clients: Mutex<HashMap<ClientId, ClientEntry>>,
     pub(crate) revoked: Mutex<HashMap<Serial, RevocationReason>>,
+    /// How long ago it heard of changes.
+    pub(crate) age_s: AtomicI64,
 }
 
 impl Registry for Known {
@@ -105,6 +107,10 @@ impl Registry for Known {
 
     fn revocation(&self, _issuer_key_hash: &[u8; 32], serial: &Serial) -> Option<RevocationReason> {
         self.revoked.lock().unwrap().get(serial).copied()
+    }
+
+    fn age(&self, _now: Timestamp) -> Duration {
+        Duration::from_secs(self.age_s.load(Ordering::SeqCst).unsigned_abs())
     }
 }
 
