@@ -13,7 +13,8 @@ use countersign_model::Clock;
 pub(crate) enum Command {
     /// Publish a new key now, and sign with it once everybody can have fetched it
     Rotate {
-        /// Sign with it at once: for a key in other hands; verifiers that cache keys refuse new tokens for some minutes
+        /// For a key in other hands: sign with the new one at once, and end the former keys with every token they signed;
+        /// verifiers that cache keys refuse new tokens for some minutes
         #[arg(long)]
         now: bool,
         /// Do not ask
@@ -31,7 +32,8 @@ impl Command {
         if now {
             console.confirm(
                 yes,
-                "Sign with a new key at once? Verifiers that cache keys refuse new tokens for some minutes.",
+                "Sign with a new key at once, and end all tokens that were issued so far? Clients need new ones, and \
+                 verifiers that cache keys refuse those for some minutes.",
             )?;
         }
         let rotated: TokenKeyRotated = admin.post("/token-keys/rotate", &RotateTokenKey { now })?;

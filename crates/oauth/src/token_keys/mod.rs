@@ -2,7 +2,7 @@
 //! (rule K9; design, decision 25).
 //!
 //! A key is published at once, signs once every cache of the JWKS has seen it, and stays published until the last token
-//! that it signed has expired. It signs tokens and nothing else.
+//! that it signed has expired. It signs tokens and nothing else. In an emergency the keys before it are gone at once.
 
 mod published;
 mod rotation;

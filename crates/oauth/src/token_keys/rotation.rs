@@ -11,7 +11,8 @@ use countersign_storage::{Receipt, Store, Transaction, Write};
 pub enum Rotation {
     /// When every cache of the JWKS has had the time to see it.
     AfterPublication,
-    /// At once, for emergencies: who verifies with a cached JWKS refuses new tokens until the cache is renewed.
+    /// At once, for a key in other hands: the keys before are deleted, and every token that they signed ends with them,
+    /// stolen or not. Who verifies with a cached JWKS refuses new tokens until the cache is renewed.
     Now,
 }
 
@@ -22,15 +23,15 @@ pub struct Rotated {
     pub key: KeyId,
     /// From when on it signs.
     pub signs_from: Timestamp,
-    /// The keys that stop then.
+    /// The keys that sign nothing from then on; in an emergency all that there were, and they verify nothing either.
     pub retired: Vec<KeyId>,
     /// Where the change feed stands now.
     pub receipt: Receipt,
 }
 
 impl TokenKeyRing {
-    /// Makes a new token key, publishes it, and ends the ones before when it begins to sign. The first key of all signs
-    /// at once. The audit event is in the same transaction.
+    /// Makes a new token key, publishes it, and ends the ones before when it begins to sign, in an emergency also for
+    /// verifying. The first key of all signs at once. The audit event is in the same transaction.
     ///
     /// # Errors
     /// [`TokenKeyError::Pending`] when a published key has not begun to sign yet and `rotation` can wait.
@@ -43,9 +44,11 @@ impl TokenKeyRing {
         now: Timestamp,
     ) -> Result<Rotated, TokenKeyError> {
         let records = store.keys(KeyPurpose::Token).await?;
+        // Of those that sign no more, a key in other hands may be one as well.
+        let emergency = rotation == Rotation::Now;
         let before: Vec<&KeyRecord> = records
             .iter()
-            .filter(|record| record.retired_at.is_none_or(|retired_at| now < retired_at))
+            .filter(|record| emergency || record.retired_at.is_none_or(|retired_at| now < retired_at))
             .collect();
         let signs_from = match rotation {
             Rotation::AfterPublication if !before.is_empty() => now.plus_s(JWKS_MAX_AGE_S),
@@ -60,13 +63,20 @@ impl TokenKeyRing {
 
         let facts = Facts {
             object: Some(key.0.clone()),
-            detail: Some(format!("signs from {signs_from} on")),
+            detail: Some(match retired.len() {
+                ended @ 1.. if emergency => format!("signs at once; keys ended with their tokens: {ended}"),
+                _ => format!("signs from {signs_from} on"),
+            }),
             ..Facts::default()
         };
         let event = AuditEvent::done(reference, now, AuditAction::TokenKeyRotated, actor, facts);
         let mut transaction = Transaction::new().write(Write::InsertKey(new)).record(event);
         for key in &retired {
-            transaction = transaction.write(Write::RetireKey { key: key.clone(), at: signs_from });
+            transaction = transaction.write(if emergency {
+                Write::DeleteKey { key: key.clone() }
+            } else {
+                Write::RetireKey { key: key.clone(), at: signs_from }
+            });
         }
         let receipt = store.commit(transaction).await?;
         self.reload(store, now).await?;

@@ -66,7 +66,26 @@ async fn in_an_emergency_the_new_key_signs_at_once() {
     let new = world.rotate(Rotation::Now, NOW).await.unwrap();
     assert_eq!(new.signs_from, NOW);
     assert_eq!(world.signs_at(NOW), Some(new.key.clone()));
-    assert_eq!(world.published(), [old, new.key]);
+    assert_eq!((world.published(), new.retired), (vec![new.key], vec![old]));
+}
+
+#[tokio::test]
+async fn in_an_emergency_what_the_old_keys_signed_ends_at_once() {
+    let world = World::new().await;
+    let verification = world.keys.verification();
+    let signed = world.send(world.shop()).await.result.unwrap();
+    let verify = || {
+        let keys = verification.load();
+        countersign_token::verify(signed.access_token.expose(), &keys, &Default::default()).map(drop)
+    };
+    // One that was retired before may be the stolen one, too.
+    world.rotate(Rotation::AfterPublication, NOW.plus_s(-1000)).await.unwrap();
+    assert_eq!(verify(), Ok(()));
+    let new = world.rotate(Rotation::Now, NOW).await.unwrap();
+    assert_eq!(new.retired.len(), 2);
+    assert_eq!(verify().unwrap_err().reason(), ReasonCode::TokenKeyUnknown);
+    let rows = world.store.keys(KeyPurpose::Token).await.unwrap();
+    assert_eq!(rows.into_iter().map(|row| row.id).collect::<Vec<_>>(), [new.key]);
 }
 
 #[tokio::test]
