@@ -1,5 +1,6 @@
 //! What the upstream learns of the caller (experience.md section 6): set here and nowhere else, and nowhere forgeable,
-//! because whatever looks like it is taken out of the request first (rules G9 and T8).
+//! because whatever looks like it is taken out of the request first (rules G9 and T8), and so is what would make the upstream
+//! do another thing than was decided about.
 
 use crate::decision::{InternalHeaders, Permit};
 use crate::peer::Peer;
@@ -44,25 +45,34 @@ pub fn identity_headers(
 }
 
 /// Names that say who calls, or look to some server as if they did.
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 12] = [
     "authorization",
+    "cf-connecting-ip",
     "client-cert",
     "client-cert-chain",
     "dpop",
     "forwarded",
     "proxy-authorization",
+    "true-client-ip",
     "x-client-cert",
+    "x-client-ip",
+    "x-cluster-client-ip",
     "x-real-ip",
 ];
+
+/// Names by which some servers take another path or method than the request line has: the one that we decided about.
+const OVERRIDES: [&str; 5] =
+    ["x-http-method", "x-http-method-override", "x-method-override", "x-original-url", "x-rewrite-url"];
 
 /// Beginnings of such names.
 const PREFIXES: [&str; 5] =
     ["countersign-", "x-forwarded-", "x-client-cert-", "x-ssl-client-", "ssl-client-"];
 
-/// Whether an inbound header of this name is taken out before forwarding: any case, and underscores for dashes, which
+/// Whether an inbound header of this name is taken out before forwarding, because it says who calls, or asks for another
+/// thing than was decided about: any case, and underscores for dashes, which
 /// CGI and its heirs cannot tell apart.
 pub fn is_identity_header(name: &str) -> bool {
-    NAMES.iter().any(|known| same_name(name, known))
+    NAMES.iter().chain(&OVERRIDES).any(|known| same_name(name, known))
         || PREFIXES
             .iter()
             .any(|prefix| name.get(..prefix.len()).is_some_and(|start| same_name(start, prefix)))
@@ -103,6 +113,15 @@ mod tests {
             "X-SSL-Client-S-DN",
             "ssl_client_verify",
             "X-Real-IP",
+            "True-Client-IP",
+            "X-Client-IP",
+            "CF-Connecting-IP",
+            "X_Cluster_Client_IP",
+            "X-Original-URL",
+            "X-Rewrite-URL",
+            "x_http_method_override",
+            "X-HTTP-Method",
+            "X-Method-Override",
         ] {
             assert!(is_identity_header(name), "{name}");
         }

@@ -41,9 +41,15 @@ pub(super) fn check_form(path: &str) -> Result<(), PathMistake> {
     if segments(path) > MAX_SEGMENTS { Err(PathMistake::TooDeep) } else { Ok(()) }
 }
 
-/// Checks a configured prefix.
+/// Checks a configured prefix. What may be written with and without a percent sign, or with either case of its digits,
+/// cannot be in one: the other spelling would be another route's, and the same path to the upstream (RFC 3986 section
+/// 6.2.2). Unreserved characters have one spelling, because requests that encode them are refused.
 pub(super) fn check_prefix(path: &str) -> Result<(), PathMistake> {
     check_form(path)?;
+    let one_spelling = |c: u8| c.is_ascii_alphanumeric() || b"-._~/".contains(&c);
+    if !path.bytes().all(one_spelling) {
+        return Err(PathMistake::NotNormal("letters, digits, `-`, `.`, `_`, `~` and slashes only"));
+    }
     match RESERVED.into_iter().find(|reserved| path.starts_with(reserved)) {
         Some(reserved) => Err(PathMistake::Reserved(reserved)),
         None => Ok(()),
@@ -208,6 +214,16 @@ mod tests {
         assert_eq!(check_prefix(&deep(MAX_SEGMENTS)), Ok(()));
         assert_eq!(check_prefix(&deep(MAX_SEGMENTS + 1)), Err(PathMistake::TooDeep));
         assert_eq!(check_prefix("/data/?x/"), Err(PathMistake::NotNormal("no query and no fragment")));
+    }
+
+    #[test]
+    fn a_prefix_has_one_spelling() {
+        assert_eq!(check_prefix("/a-z/A.9/_~/"), Ok(()));
+        for prefix in
+            ["/a:b/", "/@me/", "/a,b/", "/wow!/", "/%C3%A9/", "/%20/", "/a=b/", "/(x)/", "/a'/", "/[x]/"]
+        {
+            assert!(matches!(check_prefix(prefix), Err(PathMistake::NotNormal(_))), "{prefix}");
+        }
     }
 
     proptest! {

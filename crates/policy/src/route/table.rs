@@ -1,4 +1,4 @@
-//! Which route a request belongs to: by host, then by the longest prefix that ends at a slash.
+//! Which route a request belongs to: by host, then by the longest prefix that ends at a slash, or at the end of the path.
 
 use super::path::{self, MAX_SEGMENTS};
 use super::{Route, settings};
@@ -9,7 +9,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// All routes. A request costs one hash look-up for its host and at most one for each segment of the longest prefix.
+/// All routes. A request costs one hash look-up for its host and at most one for each segment of the longest prefix, and
+/// one more for a path that is shorter than that.
 #[derive(Debug, Clone, Default)]
 pub struct RouteTable {
     routes: Vec<Arc<Route>>,
@@ -21,6 +22,8 @@ pub struct RouteTable {
 #[derive(Debug, Clone, Default)]
 struct Prefixes {
     by_path: HashMap<String, Arc<Route>>,
+    /// The same without the last slash.
+    by_bare_path: HashMap<String, Arc<Route>>,
     depth: usize,
 }
 
@@ -67,6 +70,7 @@ impl RouteTable {
             if let Some(earlier) = prefixes.by_path.insert(route.path().to_owned(), Arc::clone(&route)) {
                 repeats("path", earlier.name());
             }
+            prefixes.by_bare_path.insert(bare(route.path()).to_owned(), Arc::clone(&route));
             prefixes.depth = prefixes.depth.max(slashes(route.path()));
             table.routes.push(route);
         }
@@ -108,8 +112,19 @@ impl Prefixes {
             ends[count] = i + 1;
             count += 1;
         }
-        ends[..count].iter().rev().find_map(|&end| self.by_path.get(&path[..end]))
+        // `/data/admin` is not left to the route of `/data/` when there is one of `/data/admin/`: most upstreams answer both
+        // in the same way. A path of as many slashes as the deepest prefix has none of them without its last slash.
+        let without_slash = if count < self.depth { self.by_bare_path.get(path) } else { None };
+        without_slash.or_else(|| self.longest_at(&ends[..count], path))
     }
+
+    fn longest_at(&self, ends: &[usize], path: &str) -> Option<&Arc<Route>> {
+        ends.iter().rev().find_map(|&end| self.by_path.get(&path[..end]))
+    }
+}
+
+fn bare(prefix: &str) -> &str {
+    prefix.strip_suffix('/').unwrap_or(prefix)
 }
 
 fn slashes(path: &str) -> usize {
@@ -125,10 +140,16 @@ impl Matched {
 
 impl Route {
     /// What to ask the upstream for: `upstream_path` in the place of the prefix, the rest and the query as they came.
-    /// `None` when the path is not one of this route's.
+    /// A path without the prefix's last slash stays without it. `None` when the path is not one of this route's.
     pub fn upstream_target(&self, path: &str, query: Option<&str>) -> Option<String> {
-        let rest = path.strip_prefix(self.path())?;
-        let prefix = self.upstream_path();
+        let (prefix, rest) = match path.strip_prefix(self.path()) {
+            Some(rest) => (self.upstream_path(), rest),
+            None if path == bare(self.path()) => match bare(self.upstream_path()) {
+                "" => ("/", ""),
+                prefix => (prefix, ""),
+            },
+            None => return None,
+        };
         let mut target =
             String::with_capacity(prefix.len() + rest.len() + query.map_or(0, |query| query.len() + 1));
         target.push_str(prefix);
@@ -186,15 +207,18 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_prefix_at_a_slash_wins_and_the_host_goes_first() {
+    fn the_longest_prefix_wins_with_or_without_its_last_slash_and_the_host_goes_first() {
         let table = table();
         for (host, path, expected) in [
             ("x.example", "/data/accounts", "data"),
             ("x.example", "/data/", "data"),
-            ("x.example", "/data", "root"),
+            ("x.example", "/data", "data"),
+            ("x.example", "/data/admins", "data"),
+            ("x.example", "/dat", "root"),
             ("x.example", "/database/", "root"),
             ("x.example", "/data/admin/x/y/z", "admin"),
-            ("x.example", "/data/admin", "data"),
+            ("x.example", "/data/admin", "admin"),
+            ("bank.example", "/data", "bank"),
             ("x.example", "/Data/admin/", "root"),
             ("bank.example", "/data/admin/", "bank"),
             ("bank.example", "/other", "root"),
@@ -213,7 +237,7 @@ mod tests {
         let table = RouteTable::new(vec![route("data", None, "/data/")]).unwrap();
         let reason = |path| table.find("x", &Method::GET, path).unwrap_err().reason();
         assert_eq!(reason("/other/"), ReasonCode::RouteNotFound);
-        assert_eq!(reason("/data"), ReasonCode::RouteNotFound);
+        assert_eq!(reason("/dat"), ReasonCode::RouteNotFound);
         assert_eq!(reason("/data/%2e%2e/x"), ReasonCode::RequestMalformed);
         assert_eq!(reason(&"/a".repeat(10_000)), ReasonCode::RouteNotFound);
     }
@@ -252,7 +276,12 @@ mod tests {
         let rewritten = Route::new(rewritten).unwrap();
         assert_eq!(rewritten.upstream_target("/data/a%20b", Some("x=1&y")).unwrap(), "/v1/bank/a%20b?x=1&y");
         assert_eq!(rewritten.upstream_target("/data/", None).unwrap(), "/v1/bank/");
+        assert_eq!(rewritten.upstream_target("/data", Some("x")).unwrap(), "/v1/bank?x");
         assert_eq!(rewritten.upstream_target("/other/", None), None);
+        assert_eq!(rewritten.upstream_target("/dat", None), None);
+        let mut root = settings("data", Environment::Production);
+        root.upstream_path = Some("/".into());
+        assert_eq!(Route::new(root).unwrap().upstream_target("/data", None).unwrap(), "/");
         assert_eq!(route("data", None, "/data/").upstream_target("/data/x", Some("")).unwrap(), "/data/x?");
     }
 }
