@@ -5,7 +5,9 @@ use crate::connections::Connection;
 use countersign_policy::decision::InternalHeaders;
 use countersign_policy::identity::{identity_headers, is_identity_header, is_secret_header};
 use countersign_policy::{Peer, Permit};
+use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http_body::Body;
 use std::net::IpAddr;
 
 /// The interaction id of the FAPI profiles: echoed, and made where there was none (rule G8).
@@ -34,8 +36,11 @@ const HOP_BY_HOP: [&str; 12] = [
 ];
 
 /// Makes a client's header fields the upstream's.
+#[expect(clippy::too_many_arguments, reason = "each is a part of the one request, or of where it goes")]
 pub(super) fn for_upstream(
     headers: &mut HeaderMap,
+    method: &Method,
+    body: &impl Body,
     permit: &Permit,
     connection: &Connection,
     internal: &InternalHeaders,
@@ -57,12 +62,41 @@ pub(super) fn for_upstream(
     }
     check_trace(headers);
     join_cookies(headers);
+    set_framing(headers, method, body);
     headers.insert(header::HOST, upstream.clone());
     headers.insert(INTERACTION_ID, interaction_id.clone());
     for (name, value) in identity_headers(permit, &connection.peer) {
         headers.insert(name, value);
     }
     connection.forwarded(host).set(headers);
+}
+
+/// Says how long the body is where hyper would not (RFC 9112 section 6.3). It drops the body of a GET or HEAD whose length
+/// it does not know: chunks are allowed with any method. And it says nothing of an empty body, though a method that gives
+/// meaning to one should (RFC 9110 section 8.6); some servers answer 411.
+fn set_framing(headers: &mut HeaderMap, method: &Method, body: &impl Body) {
+    if !body.is_end_stream() {
+        if body.size_hint().exact().is_none() {
+            headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+    } else if !matches!(*method, Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS) {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+}
+
+/// Whether an answer says in one way how long it is: RFC 9112 section 6.1 lets us read Transfer-Encoding and forget the
+/// Content-Length, but whoever sends both has been made to, and what follows may be another answer. hyper reads a coding
+/// other than `chunked` to the end of the connection and leaves the body coded; we asked for none.
+pub(super) fn is_framed_once(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => {
+            coding.as_bytes().eq_ignore_ascii_case(b"chunked")
+                && !headers.contains_key(header::CONTENT_LENGTH)
+        }
+        _ => false,
+    }
 }
 
 /// Makes an upstream's header fields the client's.

@@ -74,6 +74,8 @@ pub(crate) async fn forward(
     let internal = &snapshot.internal_headers;
     headers::for_upstream(
         &mut parts.headers,
+        &parts.method,
+        &body,
         &permit,
         connection,
         internal,
@@ -91,6 +93,10 @@ pub(crate) async fn forward(
         return Err(of_client(
             Denial::new(ReasonCode::UpstreamResponseInvalid).note("101 without an upgrade"),
         ));
+    }
+    if !headers::is_framed_once(response.headers()) {
+        let denial = Denial::new(ReasonCode::UpstreamResponseInvalid);
+        return Err(of_client(denial.note("the length of the answer can be read in two ways")));
     }
     headers::for_client(response.headers_mut(), interaction_id);
     *response.version_mut() = Version::HTTP_11;

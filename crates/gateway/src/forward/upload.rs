@@ -43,6 +43,17 @@ impl Upload {
     }
 }
 
+impl Drop for Upload {
+    /// hyper drops a body that it does not send, or that it has sent: either way nothing more is owed by the client.
+    fn drop(&mut self) {
+        if let Some((_, progress)) = &self.0
+            && progress.client_owes.get()
+        {
+            progress.set(false);
+        }
+    }
+}
+
 impl Progress {
     /// Since when the upstream alone is awaited; `None` while the client owes a part of the body.
     pub(super) fn upstream_awaited_since(&self) -> Option<Instant> {

@@ -232,6 +232,14 @@ impl World {
                     .await,
             ),
             (
+                "ambiguous",
+                upstream::canned(
+                    b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+                )
+                .await,
+            ),
+            ("coded", upstream::canned(b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\nab").await),
+            (
                 "upgrader",
                 upstream::canned(b"HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n")
                     .await,
