@@ -22,6 +22,12 @@ struct Readiness {
     feed_age_ms: u128,
     /// Whether the audit log can be written.
     audit_log: bool,
+    /// Whether every CRL that we serve is still valid.
+    crls: bool,
+    /// Whether there is a key that signs tokens.
+    token_key: bool,
+    /// Whether what was pending when the program stopped is given up.
+    ledger: bool,
 }
 
 async fn livez() -> &'static str {
@@ -29,12 +35,18 @@ async fn livez() -> &'static str {
 }
 
 async fn readyz(State(context): State<Arc<Context>>) -> Response {
-    let age = context.clock.now().since(context.views.heard_at());
+    let now = context.clock.now();
+    let age = now.since(context.views.heard_at());
     let audit_log = context.recorder.is_healthy();
     // Rule G16: a node that has not heard of the change feed for longer does not know what was revoked.
-    let ready = age <= context.max_staleness && audit_log;
+    let heard = age <= context.max_staleness;
+    let crls = context.ca.crls_are_current();
+    let token_key = context.token_keys.signer(now).is_some();
+    let ledger = context.ca.is_recovered().await;
+    let ready = heard && audit_log && crls && token_key && ledger;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready, feed_age_ms: age.as_millis(), audit_log })).into_response()
+    let feed_age_ms = age.as_millis();
+    (status, Json(Readiness { ready, feed_age_ms, audit_log, crls, token_key, ledger })).into_response()
 }
 
 async fn metrics(State(context): State<Arc<Context>>) -> Response {

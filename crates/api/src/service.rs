@@ -97,11 +97,13 @@ impl Context {
     }
 
     /// Waits until this node's views have applied what was just committed: what was acknowledged holds for the next
-    /// request.
-    pub(crate) async fn caught_up(&self, sequence: u64) {
-        if !self.views.applied(sequence, CATCH_UP).await {
+    /// request. Whether they have: what allows more than before may come a moment late, what refuses may not.
+    pub(crate) async fn caught_up(&self, sequence: u64) -> bool {
+        let applied = self.views.applied(sequence, CATCH_UP).await;
+        if !applied {
             tracing::error!(sequence, "the views have not applied a committed change");
         }
+        applied
     }
 }
 

@@ -39,6 +39,15 @@ impl CertificateAuthority {
         self.crls.published.get(&(issuer.clone(), shard)).map(|crl| crl.value().clone())
     }
 
+    /// Whether every list is there and its nextUpdate to come: what relying parties find is not out of date.
+    pub fn crls_are_current(&self) -> bool {
+        let now = self.clock.now();
+        let mut signing = self.issuers.iter().filter(|issuer| issuer.identity.not_after() > now);
+        signing.all(|issuer| {
+            (0..CRL_SHARDS).all(|shard| self.crl(&issuer.id, shard).is_some_and(|crl| crl.next_update > now))
+        })
+    }
+
     /// Reads a list that was published, here or on another node, so that it is served.
     ///
     /// # Errors

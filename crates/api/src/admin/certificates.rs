@@ -2,7 +2,7 @@
 
 use super::input::{Json, Query};
 use super::shapes::{
-    CertificateIssued, CertificateList, CertificateQuery, CertificateStateName, CertificateView,
+    CertificateIssued, CertificateList, CertificateQuery, CertificateStateName, CertificateView, DelayedCrl,
     NewCertificate, Problem, PublishedCrl, Revoke, Revoked,
 };
 use crate::Context;
@@ -125,11 +125,11 @@ pub(super) async fn revoke(
 /// Waits until this node refuses what was revoked, cuts its connections, publishes the CRLs, and tells what happened.
 ///
 /// The revocation itself is committed: a CRL that cannot be signed now is published by the timer later, and must not
-/// make the operator believe that the certificate still lives.
+/// make the operator believe that the certificate still lives: it is named in the answer.
 pub(super) async fn revoked_answer(context: &Context, revocation: Revocation) -> Result<Revoked, Refused> {
-    context.caught_up(revocation.sequence).await;
+    let enforced = context.caught_up(revocation.sequence).await;
     let mut connections_cut = 0;
-    let mut shards = BTreeSet::<(IssuerId, u16)>::new();
+    let mut lists = BTreeSet::<(IssuerId, u16)>::new();
     let mut certificates = Vec::new();
     let now = context.clock.now();
     for (issuer, serial) in &revocation.revoked {
@@ -137,25 +137,50 @@ pub(super) async fn revoked_answer(context: &Context, revocation: Revocation) ->
         let record =
             context.store.certificate(issuer, serial).await.map_err(|error| Refused::storage(&error))?;
         if let Some(record) = record {
-            shards.insert((record.issuer.clone(), record.crl_shard));
+            lists.insert((record.issuer.clone(), record.crl_shard));
             certificates.push(view(record, now, false));
-        }
-    }
-    let mut crls = Vec::new();
-    for (issuer, shard) in shards {
-        match context.ca.publish_crl(&issuer, shard).await {
-            Ok(crl) => crls.push(PublishedCrl { issuer, shard, number: crl.number }),
-            Err(error) => tracing::error!(%issuer, shard, %error, "the CRL could not be published"),
         }
     }
     for (issuer, serial) in &revocation.already_revoked {
         let record =
             context.store.certificate(issuer, serial).await.map_err(|error| Refused::storage(&error))?;
-        certificates.extend(record.map(|record| view(record, now, false)));
+        if let Some(record) = record {
+            // Its list may have failed the first time: whoever asks again makes it good.
+            lists.insert((record.issuer.clone(), record.crl_shard));
+            certificates.push(view(record, now, false));
+        }
+    }
+    let (crls, crls_delayed) = publish(context, lists).await;
+    if !enforced {
+        return Err(not_enforced());
     }
     let already_revoked = u32::try_from(revocation.already_revoked.len()).unwrap_or(u32::MAX);
     let connections_cut = u32::try_from(connections_cut).unwrap_or(u32::MAX);
-    Ok(Revoked { certificates, already_revoked, connections_cut, crls })
+    Ok(Revoked { certificates, already_revoked, connections_cut, crls, crls_delayed })
+}
+
+/// The lists, each with everything on it, and those that cannot be published now.
+async fn publish(
+    context: &Context,
+    lists: BTreeSet<(IssuerId, u16)>,
+) -> (Vec<PublishedCrl>, Vec<DelayedCrl>) {
+    let (mut published, mut delayed) = (Vec::new(), Vec::new());
+    for (issuer, shard) in lists {
+        match context.ca.complete_crl(&issuer, shard).await {
+            Ok(crl) => published.push(PublishedCrl { issuer, shard, number: crl.number }),
+            Err(error) => {
+                tracing::error!(%issuer, shard, %error, "a CRL is not published; the timer tries again");
+                delayed.push(DelayedCrl { issuer, shard });
+            }
+        }
+    }
+    (published, delayed)
+}
+
+/// What is to be refused from now on is on disk, but this node's data path has not heard of it.
+pub(super) fn not_enforced() -> Refused {
+    let note = "committed, but not enforced by this node yet: look at /readyz, and repeat the call";
+    Refused(Denial::new(ReasonCode::StorageUnavailable).note(note))
 }
 
 /// A refusal of the authority as the operator reads it: he may know the exact reason.

@@ -1,6 +1,6 @@
 //! `/admin/v1/clients`: partners as data.
 
-use super::certificates::revoked_answer;
+use super::certificates::{not_enforced, revoked_answer};
 use super::input::{Json, parse_or_not_found};
 use super::shapes::{
     ClientAdded, ClientList, ClientView, CredentialKindName, CredentialView, NewClient, OneTimeSecret,
@@ -93,8 +93,11 @@ pub(super) async fn disable(
     let id = parse_or_not_found(&id)?;
     let receipt =
         context.registrar().disable(&id, call.order(&context)).await.map_err(|error| refused(&error))?;
-    context.caught_up(receipt.sequence).await;
+    let enforced = context.caught_up(receipt.sequence).await;
     context.connections.cut_client(&id).await;
+    if !enforced {
+        return Err(not_enforced());
+    }
     let (client, credentials) = find(&context, &id).await?;
     Ok(Answer(view(client, credentials)))
 }

@@ -370,8 +370,22 @@ pub struct Revoked {
     pub already_revoked: u32,
     /// How many open connections are being cut.
     pub connections_cut: u32,
-    /// The CRLs that were published with them.
+    /// The CRLs that have them.
     pub crls: Vec<PublishedCrl>,
+    /// The CRLs that cannot be published with them now; it is tried again every minute. Inside the product the
+    /// certificates are refused all the same.
+    #[serde(default)]
+    pub crls_delayed: Vec<DelayedCrl>,
+}
+
+/// A CRL that is not out yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DelayedCrl {
+    /// The CA that signs it.
+    #[schema(value_type = String)]
+    pub issuer: IssuerId,
+    /// Its shard.
+    pub shard: u16,
 }
 
 /// A CRL as an answer names it.
@@ -455,8 +469,9 @@ pub struct AuditVerification {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RotateTokenKey {
-    /// Sign with the new key at once, though relying parties may not have fetched it yet: for emergencies. Default false:
-    /// it is published now and signs after the key set's `max-age` (design, decision 25).
+    /// For a key in other hands: sign with the new key at once, though relying parties may not have fetched it yet, and end
+    /// the former keys with every token that they signed. Default false: it is published now and signs after the key set's
+    /// `max-age`, and the former keys stay published until their last token has expired (design, decision 25).
     #[serde(default)]
     pub now: bool,
 }

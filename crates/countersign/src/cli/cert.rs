@@ -203,6 +203,10 @@ fn revoke_all(
 ) -> Result<(), Failure> {
     let now = SystemClock.now();
     let valid: CertificateList = admin.get(&list_path(Some(client), Some(CertificateStateName::Valid)))?;
+    if valid.certificates.is_empty() && !console.is_json() {
+        // Also what is being signed at this moment is revoked: so the server is asked all the same.
+        console.progress(&format!("`{client}` has no valid certificate"));
+    }
     let lines: Vec<String> = valid.certificates.iter().map(|view| summary(view, now)).collect();
     let number = u64::try_from(lines.len()).unwrap_or(u64::MAX);
     let question =
@@ -232,8 +236,18 @@ fn summary(view: &CertificateView, now: Timestamp) -> String {
 fn revoked_text(revoked: &Revoked, begun: Instant) -> String {
     let count = u64::try_from(revoked.certificates.len()).unwrap_or(u64::MAX);
     let already = u64::from(revoked.already_revoked);
+    let delayed: String = revoked
+        .crls_delayed
+        .iter()
+        .map(|crl| format!("the CRL of `{}` cannot be published now: the server tries again every minute, and its log says why\n", crl.issuer))
+        .collect();
     if count == already {
-        return "it was revoked already; nothing was changed\n".to_owned();
+        let what = match count {
+            0 => "there was nothing to revoke",
+            1 => "it was revoked already; nothing was changed",
+            _ => "they were revoked already; nothing was changed",
+        };
+        return format!("{what}\n{delayed}");
     }
     let crls: Vec<String> = revoked.crls.iter().map(|crl| format!("CRL {} published", crl.number)).collect();
     let mut parts = vec![counted(u64::from(revoked.connections_cut), "connection") + " cut"];
@@ -244,7 +258,7 @@ fn revoked_text(revoked: &Revoked, begun: Instant) -> String {
     } else {
         format!("{} revoked", counted(count - already, "certificate"))
     };
-    format!("{what}; {}   ({:.2} s)\n", parts.join(", "), begun.elapsed().as_secs_f64())
+    format!("{what}; {}   ({:.2} s)\n{delayed}", parts.join(", "), begun.elapsed().as_secs_f64())
 }
 
 fn list_text(certificates: &[CertificateView], now: Timestamp) -> String {

@@ -4,7 +4,7 @@ use super::connections::OpenConnections;
 use super::follow::{react, reload_operators};
 use super::outbox::{Delivery, StoredHeads};
 use super::policy::{self, PolicyError};
-use super::timers::Upkeep;
+use super::timers::{Upkeep, write_uses};
 use super::tls::{CertificateError, Loaded, Present};
 use super::{Installation, metrics};
 use crate::config::sections::listeners::{Listener, Serve};
@@ -28,6 +28,7 @@ use countersign_storage::usage::Usage;
 use countersign_storage::views::{Views, follow};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -172,8 +173,12 @@ impl Server {
         })?;
         *connections.running.write().await = Some(running);
 
-        let upkeep =
-            Arc::new(Upkeep { context: context.clone(), custody: custody.clone(), certificates, usage });
+        let upkeep = Arc::new(Upkeep {
+            context: context.clone(),
+            custody: custody.clone(),
+            certificates,
+            forgotten: AtomicU64::default(),
+        });
         let (stop, stopped) = watch::channel(false);
         let (changed, changes) = mpsc::unbounded_channel();
         let tasks = vec![
@@ -185,7 +190,8 @@ impl Server {
                 stopped.clone(),
             )),
             tokio::spawn(react(changes, context.clone(), connections.clone())),
-            tokio::spawn(upkeep.clone().run(stopped)),
+            tokio::spawn(upkeep.clone().run(stopped.clone())),
+            tokio::spawn(write_uses(store.clone(), usage, stopped)),
         ];
         // The outbox has a signal of its own: it is delivered after everything else has stopped.
         let (last, stopping) = watch::channel(false);

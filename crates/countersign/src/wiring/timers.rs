@@ -5,7 +5,9 @@ use super::tls::Present;
 use countersign_api::Context;
 use countersign_keys::Custody;
 use countersign_storage::usage::Usage;
+use countersign_storage::{Receipt, StorageError, Store, Transaction, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -18,24 +20,32 @@ const WRITE_USES: Duration = Duration::from_secs(5);
 /// How many uses one transaction writes.
 const USES_AT_ONCE: usize = 2000;
 
+/// How many transactions one turn writes: whoever stops us waits for one turn at most.
+const BATCHES_AT_ONCE: usize = 50;
+
+/// How many changes of the feed are kept, for whoever looks at the database.
+const KEPT_CHANGES: u64 = 100_000;
+
+/// How many changes are worth a commit that forgets them.
+const FORGOTTEN_AT_ONCE: u64 = 1000;
+
 /// What upkeep works on.
 pub(super) struct Upkeep {
     pub(super) context: Arc<Context>,
     pub(super) custody: Arc<Custody>,
     pub(super) certificates: Vec<(String, Arc<Present>)>,
-    pub(super) usage: Arc<Usage>,
+    /// The last change that was forgotten.
+    pub(super) forgotten: AtomicU64,
 }
 
 impl Upkeep {
-    /// Runs until `stop`, and then once more writes the uses.
+    /// Runs until `stop`.
     pub(super) async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let mut upkeep = tokio::time::interval(UPKEEP);
-        let mut write_uses = tokio::time::interval(WRITE_USES);
+        let mut turns = tokio::time::interval(UPKEEP);
         loop {
             tokio::select! {
-                _ = upkeep.tick() => self.once().await,
-                _ = write_uses.tick() => self.write_uses().await,
-                _ = stop.changed() => return self.write_uses().await,
+                _ = turns.tick() => self.once().await,
+                _ = stop.changed() => return,
             }
         }
     }
@@ -60,15 +70,105 @@ impl Upkeep {
             }
         }
         context.views.forget_expired(now);
+        if let Err(error) = self.forget_changes().await {
+            tracing::error!(%error, "old changes are not forgotten");
+        }
         metrics::publish(context, &self.certificates);
     }
 
-    async fn write_uses(&self) {
-        while let Some(uses) = self.usage.drain(USES_AT_ONCE) {
-            if let Err(error) = self.context.store.commit(uses).await {
-                tracing::warn!(%error, "last-used times are not written");
-                return;
-            }
+    async fn forget_changes(&self) -> Result<(), StorageError> {
+        let Context { store, views, .. } = self.context.as_ref();
+        let forgotten = self.forgotten.load(Ordering::Relaxed);
+        let Some(through) = forgettable(store.last_change().await?, forgotten) else { return Ok(()) };
+        // Views that stand still would go on behind the gap, and never hear of what was in it.
+        if views.applied(through, Duration::ZERO).await {
+            store.commit(Transaction::new().write(Write::ForgetChanges { through })).await?;
+            self.forgotten.store(through, Ordering::Relaxed);
         }
+        Ok(())
+    }
+}
+
+/// Up to which change the feed may be forgotten, if it is worth a commit.
+fn forgettable(last: u64, forgotten: u64) -> Option<u64> {
+    let through = last.checked_sub(KEPT_CHANGES)?;
+    (through >= forgotten.saturating_add(FORGOTTEN_AT_ONCE)).then_some(through)
+}
+
+/// Writes uses now and then until `stop`, and then once more. A task of its own: uses and upkeep never wait for each
+/// other.
+pub(super) async fn write_uses(store: Arc<dyn Store>, usage: Arc<Usage>, mut stop: watch::Receiver<bool>) {
+    let mut turns = tokio::time::interval(WRITE_USES);
+    loop {
+        let stopping = tokio::select! {
+            _ = turns.tick() => false,
+            _ = stop.changed() => true,
+        };
+        let commit = |uses| store.commit(uses);
+        if let Err(error) = write_gathered(&usage, commit).await {
+            tracing::warn!(%error, "last-used times are not written");
+        }
+        if stopping {
+            return;
+        }
+    }
+}
+
+/// Writes what was gathered, and ends also when the data path gathers more meanwhile.
+async fn write_gathered<C: Future<Output = Result<Receipt, StorageError>>>(
+    usage: &Usage,
+    commit: impl Fn(Transaction) -> C,
+) -> Result<(), StorageError> {
+    for _ in 0..BATCHES_AT_ONCE {
+        let Some(uses) = usage.drain(USES_AT_ONCE) else { break };
+        // A batch that is not full was all that there was.
+        let last = uses.writes.len() < USES_AT_ONCE;
+        commit(uses).await?;
+        if last {
+            break;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_model::{IssuerId, Serial, Timestamp};
+    use std::cell::Cell;
+
+    #[test]
+    fn changes_are_forgotten_by_the_thousand_and_the_last_ones_are_kept() {
+        assert_eq!(forgettable(0, 0), None);
+        assert_eq!(forgettable(KEPT_CHANGES + 999, 0), None);
+        assert_eq!(forgettable(KEPT_CHANGES + 1000, 0), Some(1000));
+        assert_eq!(forgettable(KEPT_CHANGES + 1500, 1000), None);
+        assert_eq!(forgettable(KEPT_CHANGES + 2000, 1000), Some(2000));
+    }
+
+    /// So many certificates call during each commit.
+    async fn commits_while_calling(callers: usize) -> usize {
+        let (usage, commits) = (Usage::default(), Cell::new(0));
+        let issuer: IssuerId = "clients".parse().unwrap();
+        let call = |callers: usize| {
+            for n in 1..=callers {
+                let serial = Serial::from_octets(&n.to_be_bytes()).unwrap();
+                usage.certificate_used(&issuer, &serial, Timestamp::default());
+            }
+        };
+        call(callers);
+        let commit = |_| {
+            commits.set(commits.get() + 1);
+            call(callers);
+            std::future::ready(Ok(Receipt { sequence: 0 }))
+        };
+        write_gathered(&usage, commit).await.unwrap();
+        commits.get()
+    }
+
+    #[tokio::test]
+    async fn writing_uses_ends_however_many_come_meanwhile() {
+        assert_eq!(commits_while_calling(1).await, 1);
+        assert_eq!(commits_while_calling(USES_AT_ONCE).await, BATCHES_AT_ONCE);
     }
 }

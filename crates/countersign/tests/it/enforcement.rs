@@ -1,0 +1,119 @@
+//! What is acknowledged is enforced and published, also when something fails in between (rules R2, R5, G16).
+
+use countersign_model::certificate::{Issuer, IssuerRole, RevocationReason};
+use countersign_model::{Clock, IssuerId, KeyId, Serial};
+use countersign_pki::RevocationList;
+use countersign_storage::{Transaction, Write};
+use countersign_testkit::{Client, TestServer};
+use http::Method;
+use serde_json::{Value, json};
+
+async fn commit(server: &TestServer, write: Write) {
+    server.server.context().store.commit(Transaction::new().write(write)).await.unwrap();
+}
+
+fn clients() -> IssuerId {
+    "clients".parse().unwrap()
+}
+
+async fn published(server: &TestServer) -> RevocationList {
+    let answer = Client::plain(server.documents).get("/pki/crl/clients/0.crl", &[]).await.unwrap();
+    RevocationList::parse(&answer.body).unwrap()
+}
+
+async fn serial_of(server: &TestServer, client: &str) -> Serial {
+    let path = format!("/admin/v1/certificates?client={client}");
+    let listed = server.administer(Method::GET, &path, &Value::Null).await.json();
+    listed["certificates"][0]["serial"].as_str().unwrap().parse().unwrap()
+}
+
+/// As after a crash between the revocation and its list: the row is there, the list is the one from before.
+async fn revoke_without_a_list(server: &TestServer, serial: Serial) {
+    let (at, reason) = (server.clock.now(), RevocationReason::Superseded);
+    commit(server, Write::RevokeCertificate { issuer: clients(), serial, at, reason }).await;
+    assert!(published(server).await.revocation(&serial).is_none());
+}
+
+#[tokio::test]
+async fn rule_r2_the_timer_and_the_next_start_put_on_the_list_what_a_crash_left_out() {
+    let server = TestServer::start().await;
+    server.add_client("acme-pay", "production", "tls_client_auth", &["data:read"]).await;
+    server.certificate("acme-pay").await;
+    let first = serial_of(&server, "acme-pay").await;
+    revoke_without_a_list(&server, first).await;
+    server.server.upkeep().await;
+    assert!(published(&server).await.revocation(&first).is_some());
+
+    server.clock.advance_s(1);
+    server.certificate("acme-pay").await;
+    let second = serial_of(&server, "acme-pay").await;
+    assert_ne!(first, second);
+    revoke_without_a_list(&server, second).await;
+    let server = server.restart().await;
+    assert!(published(&server).await.revocation(&second).is_some());
+}
+
+#[tokio::test]
+async fn rule_r5_revoking_again_makes_good_a_list_that_failed() {
+    let server = TestServer::start().await;
+    server.add_client("acme-pay", "production", "tls_client_auth", &["data:read"]).await;
+    let acme = server.certificate("acme-pay").await;
+    let serial = serial_of(&server, "acme-pay").await;
+    revoke_without_a_list(&server, serial).await;
+    let again = server.revoke(&acme, "superseded").await.json();
+    assert_eq!((&again["already_revoked"], &again["crls_delayed"]), (&json!(1), &json!([])));
+    let list = published(&server).await;
+    assert!(list.revocation(&serial).is_some());
+    assert_eq!(again["crls"][0]["number"], list.number);
+    let once_more = server.revoke(&acme, "superseded").await.json();
+    assert_eq!(once_more["crls"], again["crls"], "nothing is signed for a list that is complete");
+}
+
+#[tokio::test]
+async fn rule_g16_what_the_data_path_has_not_heard_of_is_not_acknowledged() {
+    let server = TestServer::start().await;
+    server.add_client("acme-pay", "production", "tls_client_auth", &["data:read"]).await;
+    let acme = server.certificate("acme-pay").await;
+    // A change that cannot be applied: the feed stands still behind it.
+    let unreadable = Issuer {
+        id: "unreadable".parse().unwrap(),
+        role: IssuerRole::Clients,
+        certificate: vec![0],
+        key: KeyId("none".to_owned()),
+        created_at: server.clock.now(),
+    };
+    commit(&server, Write::InsertIssuer(unreadable)).await;
+
+    let revoked = server.revoke(&acme, "keyCompromise").await;
+    assert_eq!((revoked.status, revoked.code().as_deref()), (503, Some("storage_unavailable")));
+    assert!(revoked.json()["detail"].as_str().unwrap().contains("not enforced"), "{}", revoked.json());
+    let serial = serial_of(&server, "acme-pay").await;
+    assert!(published(&server).await.revocation(&serial).is_some(), "it is committed, and others are told");
+    let disabled = server.administer(Method::POST, "/admin/v1/clients/acme-pay/disable", &Value::Null).await;
+    assert_eq!((disabled.status, disabled.code().as_deref()), (503, Some("storage_unavailable")));
+}
+
+#[tokio::test]
+async fn rule_g16_a_node_that_serves_outdated_lists_is_not_ready() {
+    let server = TestServer::start().await;
+    let ready = server.health("/readyz").await;
+    for member in ["crls", "token_key", "ledger"] {
+        assert_eq!(ready.json()[member], true, "{member}");
+    }
+    server.clock.advance_s(8 * 86_400); // And nobody has published a list.
+    let late = server.health("/readyz").await;
+    assert_eq!((late.status, &late.json()["crls"]), (503, &json!(false)));
+    server.server.upkeep().await;
+    assert_eq!(server.health("/readyz").await.json()["crls"], true);
+}
+
+#[tokio::test]
+async fn our_own_authorities_are_not_revoked_without_an_effect() {
+    let server = TestServer::start().await;
+    let listed = server.administer(Method::GET, "/admin/v1/certificates", &Value::Null).await.json();
+    let root = listed["certificates"].as_array().unwrap().iter().find(|row| row["profile"] == "root-ca");
+    let path = format!("/admin/v1/certificates/{}/revoke", root.unwrap()["serial"].as_str().unwrap());
+    let refused = server.administer(Method::POST, &path, &json!({ "reason": "cACompromise" })).await;
+    assert_eq!((refused.status, refused.code().as_deref()), (409, Some("object_conflict")));
+    assert!(refused.json()["detail"].as_str().unwrap().contains("replaced"), "{}", refused.json());
+}
