@@ -1,4 +1,7 @@
 //! Files that hold something private: made for the owner alone, refused when anybody else may read them.
+//!
+//! A file is written beside its place and then put there as a whole: whatever happens meanwhile, under its name is all of
+//! it or nothing.
 
 use countersign_model::Secret;
 use std::fs::{File, OpenOptions};
@@ -88,20 +91,79 @@ pub fn read_private(path: &Path, limit_bytes: u64) -> Result<Secret<Vec<u8>>, Pr
 /// # Errors
 /// Refuses to overwrite; what was written in part is removed.
 pub fn create_private(path: &Path, content: &[u8]) -> Result<(), PrivateFileError> {
-    let write_error = |source| PrivateFileError::Write { path: path.to_owned(), source };
-    // O_EXCL also refuses a symbolic link that somebody planted to have the secret written elsewhere.
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(
-        |source| match source.kind() {
-            io::ErrorKind::AlreadyExists => PrivateFileError::Exists { path: path.to_owned() },
-            _ => write_error(source),
-        },
-    )?;
-    let written = file.write_all(content).and_then(|()| file.sync_all()).and_then(|()| sync_parent(path));
-    written.map_err(|source| {
+    create(path, content, 0o600, put_where_nothing_is)
+}
+
+/// Makes a file that others may read, in the same way.
+///
+/// # Errors
+/// As [`create_private`].
+pub fn create_readable(path: &Path, content: &[u8]) -> Result<(), PrivateFileError> {
+    create(path, content, 0o644, put_where_nothing_is)
+}
+
+/// Makes a private file in the place of the one that is there, if one is.
+///
+/// # Errors
+/// As [`create_private`]; the file from before stays then.
+pub fn replace_private(path: &Path, content: &[u8]) -> Result<(), PrivateFileError> {
+    create(path, content, 0o600, |from, to| std::fs::rename(from, to))
+}
+
+/// Where the file of this path is while it is written: what a crash may leave behind.
+pub fn partial(path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".partial");
+    path.with_file_name(name)
+}
+
+fn create(
+    path: &Path,
+    content: &[u8],
+    mode: u32,
+    put: impl FnOnce(&Path, &Path) -> io::Result<()>,
+) -> Result<(), PrivateFileError> {
+    let partial = partial(path);
+    let write = || {
+        // Of a start that was cut short.
+        match std::fs::remove_file(&partial) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        // O_EXCL also refuses a symbolic link that somebody planted to have the secret written elsewhere.
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&partial)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        put(&partial, path)?;
+        sync_parent(path)
+    };
+    let written = write();
+    if written.is_err() {
         // Best effort: the error that matters is the one that is returned.
-        let _ = std::fs::remove_file(path);
-        write_error(source)
+        let _ = std::fs::remove_file(&partial);
+    }
+    written.map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => PrivateFileError::Exists { path: path.to_owned() },
+        _ => PrivateFileError::Write { path: path.to_owned(), source },
     })
+}
+
+/// A link never replaces anything, whoever makes the file at the same moment; a rename would.
+fn put_where_nothing_is(from: &Path, to: &Path) -> io::Result<()> {
+    match std::fs::hard_link(from, to) {
+        // A file system without links.
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) =>
+        {
+            match to.symlink_metadata() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => std::fs::rename(from, to),
+                Err(error) => Err(error),
+                Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            }
+        }
+        linked => linked.and_then(|()| std::fs::remove_file(from)),
+    }
 }
 
 /// A new file survives a power cut only when its directory was synced too.
@@ -131,6 +193,20 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
         assert!(matches!(create_private(&path, b"two"), Err(PrivateFileError::Exists { .. })));
         assert_eq!(read_private(&path, 16).unwrap().expose(), b"one");
+    }
+
+    #[test]
+    fn a_file_is_there_as_a_whole_and_what_a_crash_left_is_in_nobodys_way() {
+        let directory = directory();
+        let path = directory.path().join("secret");
+        fs::write(partial(&path), b"ha").unwrap(); // Killed in the middle of writing.
+        assert!(!path.exists());
+        create_private(&path, b"half and half").unwrap();
+        assert_eq!(read_private(&path, 16).unwrap().expose(), b"half and half");
+        replace_private(&path, b"another").unwrap();
+        assert_eq!(read_private(&path, 16).unwrap().expose(), b"another");
+        let names: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(names, ["secret"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::failure::{Exit, Failure, error_chain};
 use super::serve::{open, runtime};
 use crate::quickstart::partners::write_root;
 use crate::setup::directory::write_new;
+use crate::setup::master_key::Founding;
 use crate::setup::template::{self, HIGHEST_PORT, Ports};
 use crate::setup::{Directory, master_key, operator};
 use clap::Args;
@@ -26,14 +27,17 @@ impl Init {
     pub(crate) fn run(self, console: Console) -> Result<(), Failure> {
         let directory = Directory::open(&self.dir)?;
         let config = directory.file("countersign.toml");
-        if config.exists() {
+        let made = directory.announce("init", self.port, &[])?;
+        // The root's certificate is what is made last: without it, a start that was cut short goes on.
+        if made.command != "init" || directory.file("ca.crt").exists() {
             let failure = Failure::new(Exit::Refused, format!("{} is there already", config.display()));
             return Err(failure.why("nothing is overwritten").action("choose another directory with --dir"));
         }
-        let made = directory.announce("init", self.port, &[])?;
-        write_new(&config, template::empty(Ports(made.port), &made.master_key).as_bytes())?;
+        if !config.exists() {
+            write_new(&config, template::empty(Ports(made.port), &made.master_key).as_bytes())?;
+        }
         let configuration = load(&config, console)?;
-        master_key::ensure(&configuration)?;
+        master_key::ensure(&configuration, Founding::GoesOn)?;
         runtime()?.block_on(async {
             let installation = open(&configuration).await?;
             operator::first_operator(&installation, &directory.file("admin.token")).await?;

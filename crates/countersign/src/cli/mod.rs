@@ -16,6 +16,7 @@ mod failure;
 mod human;
 mod init;
 mod man;
+mod operator;
 mod quickstart;
 mod serve;
 mod token_key;
@@ -65,6 +66,9 @@ enum Command {
     /// Manage the keys that sign access tokens
     #[command(subcommand)]
     TokenKey(token_key::Command),
+    /// Help an operator whose credential was lost
+    #[command(subcommand)]
+    Operator(operator::Command),
     /// Print the completions for a shell
     Completions(completions::Completions),
     /// Print the manual page, or write the pages of all commands
@@ -96,6 +100,7 @@ impl Command {
             Self::Cert(command) => command.run(console),
             Self::Audit(command) => command.run(console),
             Self::TokenKey(command) => command.run(console),
+            Self::Operator(command) => command.run(console),
             Self::Completions(completions) => completions.run(console),
             Self::Man(man) => man.run(console),
         }

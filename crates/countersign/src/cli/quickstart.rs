@@ -9,6 +9,7 @@ use crate::logging;
 use crate::quickstart::printed::Printed;
 use crate::quickstart::{demo_api, partners};
 use crate::setup::directory::write_new;
+use crate::setup::master_key::Founding;
 use crate::setup::template::{self, HIGHEST_PORT, Ports};
 use crate::setup::{Directory, Made, master_key, operator, ports};
 use clap::Args;
@@ -54,7 +55,7 @@ impl Quickstart {
             write_new(&config, template::demo(ports, &made.master_key).as_bytes())?;
         }
         let configuration = load(&config, console)?;
-        master_key::ensure(&configuration)?;
+        master_key::ensure(&configuration, Founding::GoesOn)?;
         runtime()?.block_on(async {
             let signals = Signals::new()?;
             let log = configuration.log;

@@ -5,7 +5,7 @@ use super::console::Console;
 use super::failure::{Exit, Failure, error_chain};
 use crate::config::{self, Configuration};
 use crate::logging::{self, LogHandle};
-use crate::setup::master_key;
+use crate::setup::master_key::{self, Founding};
 use crate::system::{SystemClock, SystemEnvironment};
 use crate::wiring::{Installation, Server};
 use clap::Args;
@@ -38,7 +38,7 @@ impl Serve {
         let configuration = load(&self.config, console)?;
         let log = logging::init(&configuration.log);
         runtime()?.block_on(async {
-            if let Some(path) = master_key::ensure(&configuration)? {
+            if let Some(path) = master_key::ensure(&configuration, Founding::FromNothing)? {
                 let path = path.display();
                 console.progress(&format!(
                     "a new master key is in {path}: keep it apart from the data and its backups"

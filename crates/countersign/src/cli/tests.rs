@@ -51,6 +51,7 @@ fn what_the_documentation_shows_is_understood() {
         "quickstart --dir d --port 9443 --json",
         "quickstart --clean",
         "init --dir d --port 9443",
+        "operator reset-token --dir d --yes",
         "serve --config countersign.toml",
         "config check --config countersign.toml",
         "explain token_certificate_mismatch",

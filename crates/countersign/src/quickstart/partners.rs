@@ -12,11 +12,13 @@ use countersign_keys::PortableKey;
 use countersign_keys::file::{create_private, read_private};
 use countersign_model::audit::Actor;
 use countersign_model::certificate::{CertificateState, IssuerRole};
-use countersign_model::client::AuthMethod;
+use countersign_model::client::{
+    AuthMethod, Client, ClientState, Credential, CredentialKind, CredentialState,
+};
 use countersign_model::{ClientId, Environment, Reference, Secret, Serial, Timestamp};
 use countersign_oauth::{NewClient, Order, Registrar};
 use countersign_pki::{assemble_csr, csr_info_to_sign, pem};
-use countersign_policy::client_auth::secret;
+use countersign_policy::client_auth::secret::{self, hmac};
 use std::path::PathBuf;
 
 /// A certificate with less life left than this is replaced at the next start.
@@ -146,8 +148,10 @@ async fn ensure_client(
     secret: Option<Secret<String>>,
 ) -> Result<(), Failure> {
     let id = client_id(partner)?;
-    if installation.store.client(&id).await.map_err(|error| storage(&error))?.is_some() {
-        return Ok(());
+    if let Some((client, credentials)) =
+        installation.store.client(&id).await.map_err(|error| storage(&error))?
+    {
+        return still_demo(installation, &client, &credentials, secret.as_ref());
     }
     let (now, rng) = (installation.clock.now(), installation.rng.as_ref());
     let scopes =
@@ -170,6 +174,31 @@ async fn ensure_client(
     })
 }
 
+/// What an operator has done to a demo client stays done: then its calls would not work, and the demo is over.
+fn still_demo(
+    installation: &Installation,
+    client: &Client,
+    credentials: &[Credential],
+    secret: Option<&Secret<String>>,
+) -> Result<(), Failure> {
+    let over = |why: String| {
+        Err(Failure::new(Exit::Refused, format!("the demo client `{}` does not work any more", client.id))
+            .why(why)
+            .action("countersign quickstart --clean, then quickstart again; or choose another directory with --dir"))
+    };
+    if client.state != ClientState::Active {
+        return over("an operator disabled it".to_owned());
+    }
+    let Some(secret) = secret else { return Ok(()) };
+    let (now, presented) = (installation.clock.now(), hmac(&installation.pepper, secret.expose()));
+    let accepted = credentials.iter().any(|credential| {
+        matches!(&credential.kind, CredentialKind::Secret { hmac } if *hmac == presented)
+            && credential.state == CredentialState::Active
+            && credential.expires_at.is_none_or(|end| end > now)
+    });
+    if accepted { Ok(()) } else { over(format!("the secret in {}.secret was rotated away", client.id)) }
+}
+
 async fn ensure_secret(
     installation: &Installation,
     directory: &Directory,
@@ -185,6 +214,9 @@ async fn ensure_secret(
     }
     let read = read_private(&path, MAX_SECRET_BYTES).map_err(|error| refused(error.to_string()))?;
     let secret = Secret::new(String::from_utf8_lossy(read.expose()).trim().to_owned());
+    if !secret::is_well_formed(secret.expose()) {
+        return Err(refused("it holds no client secret".to_owned()).action("countersign quickstart --clean"));
+    }
     ensure_client(installation, partner, Some(secret.clone())).await?;
     Ok(secret)
 }

@@ -2,6 +2,8 @@
 //! on anything else.
 
 use crate::cli::{Exit, Failure};
+use countersign_keys::PrivateFileError;
+use countersign_keys::file::{create_readable, partial};
 use serde::{Deserialize, Serialize};
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
@@ -96,6 +98,8 @@ impl Directory {
     pub fn made(&self) -> Result<Option<Made>, Failure> {
         let path = self.file(MADE);
         match std::fs::read(&path) {
+            // A crash of the file system at the very first moment: as if it were not there.
+            Ok(text) if text.trim_ascii().is_empty() => Ok(None),
             Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| {
                 Failure::new(Exit::Refused, format!("{} is not understood", path.display()))
                     .why(error.to_string())
@@ -127,6 +131,7 @@ impl Directory {
         let text = serde_json::to_vec_pretty(&made).map_err(|error| {
             Failure::new(Exit::Refused, "made.json cannot be written").why(error.to_string())
         })?;
+        remove_file(&path)?; // An empty one.
         write_new(&path, &text)?;
         Ok(made)
     }
@@ -155,13 +160,13 @@ impl Directory {
             directory.clean_subdirectory(name)?;
         }
         for name in made.files.iter().filter(|name| is_plain_name(name)) {
-            remove_file(&directory.file(name))?;
+            remove_made(&directory.file(name))?;
         }
         // Only the one that this directory's name gives: a changed made.json must not lead anywhere else.
         if made.master_key == directory.master_key() {
-            remove_file(&made.master_key)?;
+            remove_made(&made.master_key)?;
         }
-        remove_file(&directory.file(MADE))?;
+        remove_made(&directory.file(MADE))?;
         drop(database_lock);
         let left = directory.entries()?;
         if left.is_empty() {
@@ -199,8 +204,11 @@ impl Directory {
         read.map_err(|error| Failure::file("read", &self.path, &error))
     }
 
+    /// Whether there is nothing in it but what a first start of ours leaves that was cut short at once.
     fn is_empty(&self) -> Result<bool, Failure> {
-        Ok(self.entries()?.is_empty())
+        let made = self.file(MADE);
+        let begun = [partial(&made), made];
+        Ok(self.entries()?.iter().all(|entry| begun.contains(entry)))
     }
 
     /// Keys and secrets lie in it.
@@ -210,17 +218,15 @@ impl Directory {
     }
 }
 
-/// Writes a file that must not be there yet.
+/// Writes a file that must not be there yet: all of it or nothing.
 ///
 /// # Errors
 /// When it is, or the system refuses.
 pub fn write_new(path: &Path, content: &[u8]) -> Result<(), Failure> {
-    use std::io::Write;
-    let written = File::create_new(path).and_then(|mut file| {
-        file.write_all(content)?;
-        file.sync_all()
-    });
-    written.map_err(|error| Failure::file("written", path, &error))
+    create_readable(path, content).map_err(|error| match &error {
+        PrivateFileError::Write { source, .. } => Failure::file("written", path, source),
+        _ => Failure::new(Exit::Refused, error.to_string()),
+    })
 }
 
 /// The lock is on the directory itself: it needs no file, and goes with the process however that ends.
@@ -257,9 +263,17 @@ fn remove_file(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// The segments of the audit log and its lock; the names are `audit`'s.
+/// Removes a file that we made, and what a crash may have left of its making.
+fn remove_made(path: &Path) -> Result<(), Failure> {
+    remove_file(&partial(path))?;
+    remove_file(path)
+}
+
+/// The segments of the audit log, the torn ends that were cut off, and its lock; the names are `audit`'s.
 fn is_audit_file(name: &str) -> bool {
-    name == "lock" || (name.starts_with("audit-") && name.ends_with(".jsonl"))
+    name == "lock"
+        || (name.starts_with("audit-") && name.ends_with(".jsonl"))
+        || (name.starts_with("torn-") && name.ends_with(".bin"))
 }
 
 fn is_plain_name(name: &str) -> bool {
@@ -277,7 +291,7 @@ mod tests {
         }
         std::fs::write(directory.master_key(), "x").unwrap();
         std::fs::create_dir(directory.file("audit")).unwrap();
-        for name in ["audit-1-2.jsonl", "lock"] {
+        for name in ["audit-1-2.jsonl", "torn-1-2.bin", "lock"] {
             std::fs::write(directory.file("audit").join(name), "x").unwrap();
         }
     }
@@ -334,6 +348,22 @@ mod tests {
         drop(directory);
         Directory::clean(&path, "quickstart").unwrap();
         assert!(outside.exists());
+    }
+
+    #[test]
+    fn a_start_that_was_cut_short_at_its_first_file_goes_on_and_is_cleaned() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("data");
+        for (name, content) in [(MADE, ""), (".made.json.partial", "{\"comm")] {
+            std::fs::create_dir(&path).unwrap();
+            std::fs::write(path.join(name), content).unwrap();
+            let directory = Directory::open(&path).unwrap();
+            assert_eq!(directory.made().unwrap(), None);
+            fill(&directory);
+            std::fs::write(directory.file(".admin.token.partial"), "csa_").unwrap();
+            drop(directory);
+            assert_eq!(Directory::clean(&path, "quickstart").unwrap(), [""; 0].map(PathBuf::from));
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! - [`master_key`]: made at the first start, apart from the data.
 //! - [`ports`]: are they free?
 //! - [`template`]: the commented `countersign.toml`.
-//! - [`operator`]: the first operator and its credential.
+//! - [`operator`]: the first operator and its credential, and a new one when that is lost.
 
 pub mod directory;
 pub mod master_key;

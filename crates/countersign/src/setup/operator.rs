@@ -1,11 +1,12 @@
-//! The first operator: `admin`, with its credential in `admin.token`.
+//! The first operator: `admin`, with its credential in `admin.token`; and a new credential where that one was lost.
 
 use crate::cli::{Exit, Failure};
 use crate::wiring::Installation;
-use countersign_keys::file::{create_private, read_private};
-use countersign_model::Secret;
+use countersign_keys::file::{create_private, read_private, replace_private};
+use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
 use countersign_model::operator::{Operator, Role};
-use countersign_policy::client_auth::secret::{generate_operator_token, hmac};
+use countersign_model::{Reference, Secret};
+use countersign_policy::client_auth::secret::{generate_operator_token, hmac, is_well_formed};
 use countersign_storage::{StorageError, Transaction, Write};
 use std::path::Path;
 
@@ -25,12 +26,17 @@ pub async fn first_operator(installation: &Installation, file: &Path) -> Result<
     let token = match file.exists() {
         true => {
             let read = read_private(file, MAX_TOKEN_BYTES).map_err(|error| refused(error.to_string()))?;
-            Secret::new(String::from_utf8_lossy(read.expose()).trim().to_owned())
+            let token = Secret::new(String::from_utf8_lossy(read.expose()).trim().to_owned());
+            // Anything else would become the credential of an administrator.
+            if !is_well_formed(token.expose()) {
+                return Err(refused("it holds no operator token".to_owned()).action("move it away"));
+            }
+            token
         }
         false => {
             let token = generate_operator_token(installation.rng.as_ref());
-            let line = Secret::new(format!("{}\n", token.expose()));
-            create_private(file, line.expose().as_bytes()).map_err(|error| refused(error.to_string()))?;
+            create_private(file, line(&token).expose().as_bytes())
+                .map_err(|error| refused(error.to_string()))?;
             token
         }
     };
@@ -42,10 +48,45 @@ pub async fn first_operator(installation: &Installation, file: &Path) -> Result<
     let taken = |name: &String| operators.iter().any(|operator| operator.name == *name);
     let names = std::iter::once("admin".to_owned()).chain((2..).map(|number| format!("admin-{number}")));
     let Some(name) = names.into_iter().find(|name| !taken(name)) else { return Ok(()) };
+    let event = event(installation, AuditAction::OperatorAdded, &name);
     let operator =
         Operator { name, role: Role::Admin, token_hmac, enabled: true, created_at: installation.clock.now() };
-    let transaction = Transaction::new().write(Write::InsertOperator(operator));
+    let transaction = Transaction::new().write(Write::InsertOperator(operator)).record(event);
     installation.store.commit(transaction).await.map(drop).map_err(|error| storage(&error))
+}
+
+/// Gives an operator a new token, in `file`; the one before is refused from then on. The remedy for a token that was
+/// lost or leaked.
+///
+/// The row comes before the file: whatever fails in between, the old token is dead, and the next call makes another one.
+///
+/// # Errors
+/// When there is no such operator, or the file or the database refuses.
+pub async fn reset_token(installation: &Installation, name: &str, file: &Path) -> Result<(), Failure> {
+    let token = generate_operator_token(installation.rng.as_ref());
+    let token_hmac = hmac(&installation.pepper, token.expose());
+    let transaction = Transaction::new()
+        .write(Write::ReplaceOperatorToken { name: name.to_owned(), token_hmac })
+        .record(event(installation, AuditAction::OperatorTokenReset, name));
+    installation.store.commit(transaction).await.map_err(|error| match error {
+        StorageError::Missing(_) => Failure::new(Exit::NotFound, format!("there is no operator `{name}`")),
+        error => storage(&error),
+    })?;
+    replace_private(file, line(&token).expose().as_bytes()).map_err(|error| {
+        Failure::new(Exit::Refused, format!("{} cannot be written", file.display()))
+            .why(crate::cli::error_chain(&error))
+            .action("make room for it and run this again: the token from before is refused already")
+    })
+}
+
+fn line(token: &Secret<String>) -> Secret<String> {
+    Secret::new(format!("{}\n", token.expose()))
+}
+
+fn event(installation: &Installation, action: AuditAction, operator: &str) -> AuditEvent {
+    let now = installation.clock.now();
+    let facts = Facts { object: Some(operator.to_owned()), ..Facts::default() };
+    AuditEvent::done(Reference::generate(now, installation.rng.as_ref()), now, action, Actor::System, facts)
 }
 
 /// What storage suffers from, as the command line tells it.

@@ -1,0 +1,220 @@
+//! Installations that are half made, half lost, or whose credentials are gone: each has a way out that is named.
+
+use countersign_testkit::Client;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+fn countersign(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+    command.args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+struct Place {
+    _parent: tempfile::TempDir,
+    directory: PathBuf,
+    port: u16,
+}
+
+impl Place {
+    fn new() -> Self {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("data");
+        Self { _parent: parent, directory, port: free_ports() }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        countersign(&[arguments, &["--dir", self.directory.to_str().unwrap()]].concat())
+    }
+
+    fn init(&self) -> Output {
+        self.run(&["init", "--port", &self.port.to_string()])
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    fn token(&self) -> String {
+        std::fs::read_to_string(self.file("admin.token")).unwrap().trim().to_owned()
+    }
+
+    fn serve(&self) -> Output {
+        countersign(&["serve", "--config", self.file("countersign.toml").to_str().unwrap()])
+    }
+
+    /// The status of a call of the admin API.
+    async fn status(&self, token: &str) -> u16 {
+        let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port + 1));
+        let authorization = format!("Bearer {token}");
+        let headers = [("authorization", authorization.as_str())];
+        Client::plain(admin).get("/admin/v1/clients", &headers).await.unwrap().status
+    }
+}
+
+struct Running(Child);
+
+impl Running {
+    /// Starts a command that prints one JSON document when it is ready.
+    fn start(arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+        command.args(arguments).arg("--json").stdin(Stdio::null());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().ends_with('}')), "it ended before it was ready");
+        Self(child)
+    }
+
+    fn stop(mut self) {
+        let pid = self.0.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        assert!(self.0.wait().unwrap().success());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn free_ports() -> u16 {
+    loop {
+        let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = first.local_addr().unwrap().port();
+        let free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        if port < u16::MAX - 3 && (port + 1..=port + 3).all(free) {
+            return port;
+        }
+    }
+}
+
+fn error(output: &Output) -> String {
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "{error}");
+    assert!(error.lines().count() <= 3, "three lines at most: {error}");
+    error
+}
+
+#[test]
+fn init_goes_on_where_it_was_cut_short_and_never_overwrites_what_is_whole() {
+    let place = Place::new();
+    assert!(place.init().status.success());
+    let token = place.token();
+    let names = |place: &Place| {
+        let entries = std::fs::read_dir(&place.directory).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let whole = names(&place);
+    assert!(error(&place.init()).contains("is there already"));
+
+    // Killed before each of the things that it makes, from the last to the first.
+    let master = place.directory.with_file_name("data-master.key");
+    let steps: [&[PathBuf]; 4] = [
+        &[place.file("ca.crt")],
+        &[place.file("admin.token")],
+        &[place.file("countersign.db"), place.file("countersign.db-wal"), place.file("countersign.db-shm")],
+        &[place.file("countersign.toml"), master],
+    ];
+    for cut in 1..=steps.len() {
+        for file in steps[..cut].iter().copied().flatten() {
+            let _ = std::fs::remove_file(file);
+        }
+        let done = place.init();
+        assert!(done.status.success(), "cut {cut}: {}", String::from_utf8_lossy(&done.stderr));
+        assert_eq!(names(&place), whole, "cut {cut}");
+        assert_eq!(place.token() == token, cut == 1, "cut {cut}");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_operator_token_is_replaced_at_the_data_and_recorded() {
+    let place = Place::new();
+    assert!(place.init().status.success());
+    let lost = place.token();
+    let config = place.file("countersign.toml");
+    let server = Running::start(&["serve", "--config", config.to_str().unwrap()]);
+    assert_eq!(place.status(&lost).await, 200);
+    let refused = error(&place.run(&["operator", "reset-token", "--yes"]));
+    assert!(refused.contains("in use"), "{refused}");
+    server.stop();
+
+    assert_eq!(place.run(&["operator", "reset-token"]).status.code(), Some(2), "it asks");
+    assert_eq!(place.run(&["operator", "reset-token", "--yes", "--name", "eve"]).status.code(), Some(5));
+    let reset = place.run(&["operator", "reset-token", "--yes"]);
+    assert!(reset.status.success(), "{}", String::from_utf8_lossy(&reset.stderr));
+    let token = place.token();
+    assert_eq!(place.file("admin.token").metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(!String::from_utf8_lossy(&reset.stdout).contains(&token), "only in its file");
+
+    let server = Running::start(&["serve", "--config", config.to_str().unwrap()]);
+    assert_eq!((place.status(&lost).await, place.status(&token).await), (401, 200));
+    for action in ["operator_added", "operator_token_reset"] {
+        let listed = place.run(&["audit", "list", "--json", "--action", action]);
+        let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+        assert_eq!(listed["records"][0]["object"], "admin", "{action}");
+        assert_eq!(listed["records"][0]["actor"], json!({ "kind": "system" }), "{action}");
+    }
+    server.stop();
+}
+
+#[test]
+fn a_file_that_holds_no_token_does_not_become_one() {
+    let place = Place::new();
+    assert!(place.init().status.success());
+    std::fs::remove_file(place.file("ca.crt")).unwrap();
+    std::fs::write(place.file("admin.token"), "\n").unwrap();
+    assert!(error(&place.init()).contains("no operator token"));
+}
+
+#[test]
+fn serve_founds_no_new_authorities_where_the_database_was_lost() {
+    let remove = |files: &[PathBuf]| files.iter().for_each(|file| drop(std::fs::remove_file(file)));
+    let place = Place::new();
+    assert!(place.init().status.success());
+    let database =
+        ["countersign.db", "countersign.db-wal", "countersign.db-shm"].map(|name| place.file(name));
+    remove(&database);
+    let master = place.directory.with_file_name("data-master.key");
+    let refused = error(&place.serve());
+    assert!(
+        refused.contains("countersign.db is not there") && refused.contains("data-master.key"),
+        "{refused}"
+    );
+    assert!(refused.contains("do:"), "{refused}");
+    assert!(!database[0].exists(), "nothing is made");
+
+    // Without either, the audit log tells that there was an installation.
+    remove(&[master.clone()]);
+    std::fs::create_dir_all(place.file("audit")).unwrap();
+    std::fs::write(place.file("audit").join("audit-00000000000000000001-1.jsonl"), "").unwrap();
+    assert!(error(&place.serve()).contains("audit log"));
+    assert!(!master.exists(), "nothing is made");
+    assert!(!Path::exists(&database[0]));
+}
+
+#[test]
+fn a_demo_that_an_operator_ended_says_how_to_begin_anew() {
+    let place = Place::new();
+    let directory = place.directory.to_str().unwrap();
+    let port = place.port.to_string();
+    let quickstart = ["quickstart", "--dir", directory, "--port", &port];
+    for (ended, what) in [
+        (["client", "rotate-secret", "test-shop", "--overlap", "0"].as_slice(), "rotated"),
+        (["client", "disable", "acme-pay", "--yes"].as_slice(), "disabled"),
+    ] {
+        let running = Running::start(&quickstart);
+        assert!(place.run(ended).status.success());
+        running.stop();
+        let refused = error(&countersign(&quickstart));
+        assert!(refused.contains(what) && refused.contains("--clean"), "{refused}");
+        assert!(place.run(&["quickstart", "--clean"]).status.success());
+        assert!(!place.directory.exists());
+    }
+}
