@@ -2,7 +2,9 @@
 //!
 //! Never a secret, a token, a key or a body: the fields below are all there is (rule I4).
 
-use crate::{ClientId, CredentialId, Environment, IssuerId, ReasonCode, Reference, Serial, Thumbprint, Timestamp};
+use crate::{
+    ClientId, CredentialId, Environment, IssuerId, ReasonCode, Reference, Serial, Thumbprint, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -28,7 +30,13 @@ pub struct AuditEvent {
 
 impl AuditEvent {
     /// An event of something that was done.
-    pub fn done(reference: Reference, at: Timestamp, action: AuditAction, actor: Actor, facts: Facts) -> Self {
+    pub fn done(
+        reference: Reference,
+        at: Timestamp,
+        action: AuditAction,
+        actor: Actor,
+        facts: Facts,
+    ) -> Self {
         Self { reference, at, action, reason: None, actor, facts }
     }
 

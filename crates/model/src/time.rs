@@ -1,9 +1,9 @@
 //! The one time type: milliseconds since 1970 in UTC, and the port that tells the present.
 
+use ::time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 use std::time::Duration;
-use ::time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// A moment in UTC with millisecond resolution. Displayed and serialised as RFC 3339 (`2026-12-22T10:00:00Z`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

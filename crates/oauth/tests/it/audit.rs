@@ -46,7 +46,10 @@ async fn rule_i4_a_refusal_is_recorded_with_its_exact_reason() {
     assert_eq!(event.facts.jti, None);
 
     // Who only says that it is a client does not act as it in the record.
-    let event = world.send(Call::form("grant_type=client_credentials&client_id=acme-pay&client_secret=guessed")).await.event;
+    let event = world
+        .send(Call::form("grant_type=client_credentials&client_id=acme-pay&client_secret=guessed"))
+        .await
+        .event;
     assert_eq!(event.actor, Actor::Anonymous);
     assert_eq!(event.facts.client, Some(id("acme-pay")));
 
