@@ -32,6 +32,9 @@ pub type IssuerKeyHash = [u8; 32];
 /// How many rows are read at once while the views are built.
 const PAGE: u32 = 1000;
 
+/// How long a revocation is held after its certificate has expired.
+const KEPT_AFTER_EXPIRY_S: i64 = 86_400;
+
 /// The views. One for a process, shared by all workers.
 #[derive(Debug)]
 pub struct Views {
@@ -108,9 +111,10 @@ impl Views {
         Timestamp::from_unix_ms(self.heard_ms.load(Ordering::Relaxed))
     }
 
-    /// Forgets revocations of certificates that have expired by themselves.
+    /// Forgets revocations of certificates that have expired by themselves. Not at once: validity ends with a whole second
+    /// and is judged by whoever asks, so that at no moment a revoked certificate is neither revoked nor expired.
     pub fn forget_expired(&self, now: Timestamp) {
-        self.revoked.retain(|_, revoked| revoked.not_after >= now);
+        self.revoked.retain(|_, revoked| revoked.not_after.plus_s(KEPT_AFTER_EXPIRY_S) >= now);
     }
 
     /// How many clients and revocations are held.
@@ -202,4 +206,31 @@ fn matchers(entry: &ClientEntry) -> impl Iterator<Item = &str> {
         CredentialKind::Certificate(CertificateMatcher::SanUri(uri)) => Some(uri.as_str()),
         CredentialKind::Secret { .. } => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::MemoryStore;
+    use countersign_policy::Registry;
+
+    #[tokio::test]
+    async fn rule_g14_a_revocation_outlives_its_certificate() {
+        let end = Timestamp::from_unix_s(1_800_000_000);
+        struct At(Timestamp);
+        impl countersign_model::Clock for At {
+            fn now(&self) -> Timestamp {
+                self.0
+            }
+        }
+        let views = Views::load(&MemoryStore::new(Arc::new(At(end))), end).await.unwrap();
+        let (key_hash, serial) = ([1; 32], "01".parse::<Serial>().unwrap());
+        let revoked = Revoked { reason: RevocationReason::KeyCompromise, not_after: end };
+        views.revoked.insert((key_hash, serial), revoked);
+        // Within its last second the certificate is valid, and the time is past `not_after`.
+        for (later_ms, held) in [(999, true), (60_000, true), (86_400_001, false)] {
+            views.forget_expired(Timestamp::from_unix_ms(end.unix_ms() + later_ms));
+            assert_eq!(views.revocation(&key_hash, &serial).is_some(), held, "{later_ms}");
+        }
+    }
 }
