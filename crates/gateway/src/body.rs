@@ -80,7 +80,10 @@ impl Bounds {
             Some(remaining) => self.remaining = remaining,
             None => return Err(self.refuse(ReasonCode::RequestBodyTooLarge)),
         }
-        self.sleep.as_mut().reset((Instant::now() + self.progress).min(self.ends));
+        // An empty DATA frame is no progress (the class of CVE-2019-9518).
+        if bytes > 0 {
+            self.sleep.as_mut().reset((Instant::now() + self.progress).min(self.ends));
+        }
         Ok(())
     }
 }
@@ -196,5 +199,28 @@ impl Body for ResponseBody {
             Source::Upstream(body) => body.size_hint(),
             Source::Local(body) => body.size_hint(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn rule_g15_a_frame_without_content_is_no_progress() {
+        let (progress, now) = (Duration::from_secs(20), Instant::now());
+        let mut bounds = Bounds {
+            remaining: 1,
+            progress,
+            ends: now + Duration::from_secs(300),
+            sleep: Box::pin(tokio::time::sleep_until(now + progress)),
+            verdict: Verdict::default(),
+        };
+        tokio::time::advance(Duration::from_secs(5)).await;
+        bounds.count(0).unwrap();
+        assert_eq!(bounds.sleep.deadline(), now + progress);
+        bounds.count(1).unwrap();
+        assert_eq!(bounds.sleep.deadline(), now + Duration::from_secs(5) + progress);
+        assert!(bounds.count(1).is_err());
     }
 }

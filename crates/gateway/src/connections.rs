@@ -62,6 +62,7 @@ pub(crate) struct Connection {
     forwarded: RefCell<Option<Rc<Forwarded>>>,
     /// Since when resets are counted, and how many there were.
     resets: Cell<Option<(Instant, u32)>>,
+    reset_too_often: Cell<bool>,
     order: Cell<Order>,
     cut_at: Cell<Option<Instant>>,
     waker: RefCell<Option<Waker>>,
@@ -95,6 +96,7 @@ impl Connection {
             clients: RefCell::default(),
             forwarded: RefCell::default(),
             resets: Cell::new(None),
+            reset_too_often: Cell::new(false),
             order: Cell::new(Order::None),
             cut_at: Cell::new(None),
             waker: RefCell::default(),
@@ -142,7 +144,12 @@ impl Connection {
             _ => (now, 1),
         };
         self.resets.set(Some((since, count)));
-        if count > limit {
+        if count > limit && !self.reset_too_often.replace(true) {
+            tracing::warn!(
+                "client.address" = %self.peer.address().ip().to_canonical(),
+                "countersign.certificate" = self.peer.certificate().map(|it| it.serial().short()),
+                "an HTTP/2 connection is cut: too many requests were taken back"
+            );
             self.cut();
         }
     }
@@ -185,13 +192,30 @@ impl Connection {
 
 /// An HTTP connection of hyper's, whichever version.
 pub(crate) trait Http {
-    fn poll_http(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>;
+    fn poll_http(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<hyper::Result<()>>;
     fn begin_end(self: Pin<&mut Self>);
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// As the peer or we wanted it.
+    InOrder,
+    /// By an order from outside.
+    Cut,
+    /// The peer took back more requests than it may.
+    Resets,
+    /// The peer took nothing of an answer.
+    AnswerStalled,
+    /// The peer did not take part in the end.
+    EndStalled,
+    /// By an error on the wire.
+    Failed(hyper::Error),
 }
 
 /// Runs a connection to its end: its own, or the one that was ordered. `times` bounds what HTTP/2 would wait for without
 /// end; HTTP/1.1 has the guard for that.
-pub(crate) async fn run(http: impl Http, connection: &Connection, times: Option<&GuardTimes>) {
+pub(crate) async fn run(http: impl Http, connection: &Connection, times: Option<&GuardTimes>) -> Ended {
     let mut http = std::pin::pin!(http);
     let mut cut_timer = Timer::default();
     let mut patience = times.map(Patience::new);
@@ -203,10 +227,10 @@ pub(crate) async fn run(http: impl Http, connection: &Connection, times: Option<
         if let Some(at) = connection.cut_at.get()
             && cut_timer.poll_until(at, cx).is_ready()
         {
-            return Poll::Ready(());
+            return Poll::Ready(if connection.reset_too_often.get() { Ended::Resets } else { Ended::Cut });
         }
-        if http.as_mut().poll_http(cx).is_ready() {
-            return Poll::Ready(());
+        if let Poll::Ready(result) = http.as_mut().poll_http(cx) {
+            return Poll::Ready(result.map_or_else(Ended::Failed, |()| Ended::InOrder));
         }
         if connection.order.get() == Order::Finish {
             cx.waker().wake_by_ref(); // ordered by the request just answered
@@ -219,7 +243,7 @@ pub(crate) async fn run(http: impl Http, connection: &Connection, times: Option<
         }
         patience.as_mut().map_or(Poll::Pending, |patience| patience.poll_over(connection, cx))
     })
-    .await;
+    .await
 }
 
 /// What an HTTP/2 connection may take its time for (rule G15). hyper and h2 bound none of it.
@@ -245,9 +269,9 @@ impl<'a> Patience<'a> {
     }
 
     /// Ready when the connection is to be dropped. Ends an idle one in order first.
-    fn poll_over(&mut self, connection: &Connection, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_over(&mut self, connection: &Connection, cx: &mut Context<'_>) -> Poll<Ended> {
         if self.poll_answers(connection, cx).is_ready() {
-            return Poll::Ready(());
+            return Poll::Ready(Ended::AnswerStalled);
         }
         if connection.exchange.in_flight() > 0 {
             self.idle_since = None;
@@ -263,7 +287,7 @@ impl<'a> Patience<'a> {
         // The end waits for the peer: for its preface, for its answer to a ping, for room to write. Counted from the first
         // moment that nothing was in flight, and not anew for requests that come later.
         let since = *self.ending_since.get_or_insert_with(Instant::now);
-        self.timer.poll_until(since + self.times.write_progress, cx)
+        self.timer.poll_until(since + self.times.write_progress, cx).map(|()| Ended::EndStalled)
     }
 
     /// Ready when the peer has taken nothing of an answer for too long. Each answer counts for itself: one that moves

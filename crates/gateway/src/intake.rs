@@ -74,10 +74,7 @@ fn check_http2(parts: &Parts, limits: &Limits) -> Result<String, Denial> {
     if parts.version != Version::HTTP_2 {
         return Err(ReasonCode::HttpVersionUnsupported.into());
     }
-    let upper = parts.method.as_str().bytes().all(|c| c.is_ascii_uppercase() || c == b'-' || c == b'_');
-    if !upper || parts.method == Method::CONNECT || parts.method == Method::TRACE {
-        return Err(malformed("the method is none of an API"));
-    }
+    head::check_method(parts.method.as_str()).map_err(|_| malformed("the method is none of an API"))?;
     if parts.uri.scheme_str() != Some("https") {
         return Err(malformed("the scheme is not https"));
     }

@@ -3,7 +3,7 @@
 //! Handles are kept by each worker, so that a request costs no registration and no label is hashed. Nothing a caller
 //! controls becomes a label: routes and reasons are closed sets, and so are methods here.
 
-use crate::connections::Connection;
+use crate::connections::{Connection, Ended};
 use countersign_model::ReasonCode;
 use http::Method;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
@@ -145,6 +145,7 @@ impl Drop for Completion {
 
 /// The handles of one listener.
 pub(crate) struct ListenerMetrics {
+    name: String,
     active: Gauge,
     handshakes_13: Counter,
     handshakes_12: Counter,
@@ -161,6 +162,7 @@ impl ListenerMetrics {
                 "listener" => listener.to_owned(), "version" => version, "result" => result)
         };
         Self {
+            name: listener.to_owned(),
             active: gauge!("countersign_connections_active", "listener" => listener.to_owned()),
             handshakes_13: handshakes("1.3", "ok"),
             handshakes_12: handshakes("1.2", "ok"),
@@ -177,9 +179,36 @@ impl ListenerMetrics {
         self.turned_away.increment(1);
     }
 
+    /// Counts an HTTP/2 connection that did not end in order (design, decision 21): below the service nobody else sees it.
+    pub(crate) fn http2_ended(&self, ended: &Ended) {
+        let kind = match ended {
+            Ended::InOrder | Ended::Cut => return,
+            Ended::Resets => "resets",
+            Ended::AnswerStalled => "answer_stalled",
+            Ended::EndStalled => "end_stalled",
+            Ended::Failed(error) => http2_error_kind(error),
+        };
+        counter!("countersign_http2_errors_total", "listener" => self.name.clone(), "kind" => kind)
+            .increment(1);
+    }
+
     pub(crate) fn connection(&self) -> ActiveConnection {
         self.active.increment(1.0);
         ActiveConnection(self.active.clone())
+    }
+}
+
+fn http2_error_kind(error: &hyper::Error) -> &'static str {
+    let h2 = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
+    match h2 {
+        Some(h2) if h2.get_io().is_some_and(|io| io.kind() == std::io::ErrorKind::TimedOut) => {
+            "write_stalled"
+        }
+        Some(h2) if h2.is_io() => "io",
+        Some(h2) if h2.is_remote() => "goaway",
+        // What h2 itself bounds: resets, empty frames, settings, pings.
+        Some(h2) if h2.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM) => "flood",
+        _ => "protocol",
     }
 }
 

@@ -216,7 +216,7 @@ pub(crate) async fn serve_stream<S>(
     let _registered = worker.register.add(&connection, client, limits.connections_per_client);
     let _active = listener.metrics.connection();
     let service = {
-        let connection = connection.clone();
+        let (listener, connection) = (listener.clone(), connection.clone());
         hyper::service::service_fn(move |request| {
             pipeline::serve(worker.clone(), listener.clone(), connection.clone(), request)
         })
@@ -234,7 +234,8 @@ pub(crate) async fn serve_stream<S>(
             .keep_alive_interval(limits.times.idle / 2)
             .keep_alive_timeout(limits.times.write_progress)
             .serve_connection(TokioIo::new(BoundedWrites::new(stream, limits.times.write_progress)), service);
-        connections::run(http, &connection, Some(&limits.times)).await;
+        let ended = connections::run(http, &connection, Some(&limits.times)).await;
+        listener.metrics.http2_ended(&ended);
     } else {
         let guard = Guard::new(stream, limits.sizes, limits.times, connection.exchange.clone());
         let mut builder = hyper::server::conn::http1::Builder::new();
@@ -246,7 +247,8 @@ pub(crate) async fn serve_stream<S>(
             builder.max_headers(limits.sizes.header_count);
         }
         let http = builder.serve_connection(TokioIo::new(guard), service);
-        connections::run(http, &connection, None).await;
+        // What went wrong on the wire was counted or recorded where the guard saw it.
+        let _ = connections::run(http, &connection, None).await;
     }
 }
 
@@ -273,8 +275,8 @@ where
     B: http_body::Body + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    fn poll_http(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        Future::poll(self, cx).map(drop) // what went wrong on the wire was counted or recorded where it was seen
+    fn poll_http(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        Future::poll(self, cx)
     }
 
     fn begin_end(self: Pin<&mut Self>) {
@@ -291,8 +293,8 @@ where
     B: http_body::Body + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    fn poll_http(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        Future::poll(self, cx).map(drop)
+    fn poll_http(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        Future::poll(self, cx)
     }
 
     fn begin_end(self: Pin<&mut Self>) {

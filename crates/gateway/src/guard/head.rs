@@ -74,7 +74,7 @@ fn check_line_ends(head: &[u8]) -> Result<(), ReasonCode> {
 }
 
 /// Methods are case-sensitive (RFC 9110 section 9.1). CONNECT and TRACE are no part of an API.
-fn check_method(method: &str) -> Result<(), ReasonCode> {
+pub(crate) fn check_method(method: &str) -> Result<(), ReasonCode> {
     let upper =
         !method.is_empty() && method.bytes().all(|c| c.is_ascii_uppercase() || c == b'-' || c == b'_');
     if upper && method.len() <= 32 && method != "CONNECT" && method != "TRACE" {

@@ -75,6 +75,7 @@ async fn rule_g12_host_beside_another_authority_is_refused() {
     for (method, uri) in [
         ("TRACE", "https://localhost/data/"),
         ("get", "https://localhost/data/"),
+        ("A-METHOD-OF-MORE-THAN-32-CHARACTERS", "https://localhost/data/"),
         ("GET", "http://localhost/data/"),
     ] {
         let odd = Request::builder().method(method).uri(uri).body(Full::default().boxed_unsync()).unwrap();

@@ -130,6 +130,8 @@ async fn rule_g15_a_peer_that_opens_no_window_is_dropped() {
         }
         peer.live(async |_, _| {}).await;
     }
+    let counted = r#"countersign_http2_errors_total{listener="public",kind="answer_stalled"}"#;
+    assert!(crate::observed::metrics().render().contains(counted));
 }
 
 #[tokio::test]
