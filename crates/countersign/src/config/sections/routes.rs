@@ -28,7 +28,7 @@ section! {
         api: Name = Required;
         /// Only requests for this host name, in lower case and without a port. Default: any host.
         host: String = Optional;
-        /// Requests whose path lies below this; it begins and ends with a slash.
+        /// Requests whose path lies below this, or is this without the last slash. It begins and ends with a slash and has letters, digits, `-`, `.`, `_` and `~` between.
         path: String = Required;
         /// Only these HTTP methods; others are answered with 405. Default: every method.
         methods: Vec<At<String>> = Optional;
