@@ -33,11 +33,6 @@ impl Usage {
 
     /// A certificate of ours made a call at `at`.
     pub fn certificate_used(&self, issuer: &IssuerId, serial: &Serial, at: Timestamp) {
-        // Looks up before it inserts, so that a known certificate costs no clone of the issuer's name.
-        if let Some(mut uses) = self.certificates.get_mut(&(issuer.clone(), *serial)) {
-            uses.add(at);
-            return;
-        }
         self.certificates.entry((issuer.clone(), *serial)).or_insert(Uses { last: at, count: 0 }).add(at);
     }
 

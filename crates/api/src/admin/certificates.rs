@@ -69,23 +69,23 @@ pub(super) async fn list(
     Query(query): Query<CertificateQuery>,
 ) -> Result<Answer<CertificateList>, Refused> {
     let now = context.clock.now();
-    let mut filter = CertificateFilter {
+    let asked = |state| query.state == Some(state);
+    let filter = CertificateFilter {
         client: query.client,
         state: query.state.map(stored_state),
+        // To storage, valid and expired certificates are one state.
+        valid_until: asked(CertificateStateName::Valid).then_some(now),
+        expired_before: asked(CertificateStateName::Expired).then_some(now),
         ..CertificateFilter::default()
     };
-    // Valid and expired certificates are one state to storage: pages are read until enough of the one asked for is found.
-    let (most, mut certificates) = (usize::try_from(MOST).unwrap_or(usize::MAX), Vec::new());
-    while certificates.len() < most {
-        let page =
-            context.store.certificates(&filter, MOST).await.map_err(|error| Refused::storage(&error))?;
-        let Some(last) = page.last() else { break };
-        filter.before = Some((last.created_at, last.serial));
-        let views = page.into_iter().map(|record| view(record, now, false));
-        certificates.extend(views.filter(|view| query.state.is_none_or(|state| state == view.state)));
-    }
-    certificates.truncate(most);
-    Ok(Answer(CertificateList { certificates }))
+    // One more than is shown tells whether there are more.
+    let mut found =
+        context.store.certificates(&filter, MOST + 1).await.map_err(|error| Refused::storage(&error))?;
+    let most = usize::try_from(MOST).unwrap_or(usize::MAX);
+    let more = found.len() > most;
+    found.truncate(most);
+    let certificates = found.into_iter().map(|record| view(record, now, false)).collect();
+    Ok(Answer(CertificateList { certificates, more }))
 }
 
 /// Shows the certificate with this serial, unique beginning of a serial, or thumbprint.

@@ -1,7 +1,7 @@
 //! `/admin/v1/clients`: partners as data.
 
 use super::certificates::{not_enforced, revoked_answer};
-use super::input::{Json, parse_or_not_found};
+use super::input::{Json, malformed, parse_or_not_found};
 use super::shapes::{
     ClientAdded, ClientList, ClientView, CredentialKindName, CredentialView, NewClient, OneTimeSecret,
     Problem, Revoke, Revoked, RotateSecret, SecretRotated,
@@ -12,7 +12,7 @@ use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use axum::{Extension, Json as Answer};
 use countersign_model::client::{CertificateMatcher, Client, Credential, CredentialKind};
-use countersign_model::{ClientId, ReasonCode};
+use countersign_model::{ClientId, ReasonCode, Scopes};
 use countersign_oauth::RegistrationError;
 use countersign_policy::Denial;
 use http::StatusCode;
@@ -59,6 +59,7 @@ pub(super) async fn add(
     Extension(call): Extension<Call>,
     Json(new): Json<NewClient>,
 ) -> Result<impl IntoResponse, Refused> {
+    scopes_are_known(&context, &new.scopes)?;
     let new = countersign_oauth::NewClient {
         name: new.name.unwrap_or_else(|| new.client_id.to_string()),
         id: new.client_id,
@@ -144,6 +145,19 @@ pub(super) async fn revoke_certificates(
         .await
         .map_err(|refusal| super::certificates::refused(&refusal))?;
     revoked_answer(&context, revocation).await.map(Answer)
+}
+
+/// A misspelt scope would be registered, and refused with each request for a token. Before the first API is configured
+/// none is known, and clients may come first.
+fn scopes_are_known(context: &Context, scopes: &Scopes) -> Result<(), Refused> {
+    let settings = context.tokens.settings.load();
+    let unknown = scopes.iter().find(|scope| settings.api_of_scope(scope).is_none());
+    match unknown {
+        Some(scope) if !settings.apis().is_empty() => {
+            Err(malformed(format!("no API of the configuration has the scope {scope}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn find(context: &Context, id: &ClientId) -> Result<(Client, Vec<Credential>), Refused> {

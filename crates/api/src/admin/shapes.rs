@@ -261,6 +261,9 @@ pub struct CertificateQuery {
 pub struct CertificateList {
     /// Newest first.
     pub certificates: Vec<CertificateView>,
+    /// Whether there are more than an answer holds: ask for one client or one state.
+    #[serde(default)]
+    pub more: bool,
 }
 
 /// Where a certificate stands now.

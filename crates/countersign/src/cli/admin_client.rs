@@ -91,7 +91,12 @@ impl AdminClient {
         let token_file = target.credential_file.clone().unwrap_or_else(|| target.dir.join("admin.token"));
         let token = std::fs::read_to_string(&token_file).map_err(|error| Failure {
             exit: Exit::NotAllowed,
-            ..Failure::file("read", &token_file, &error)
+            ..Failure::file("read", &token_file, &error).action(match error.kind() {
+                std::io::ErrorKind::NotFound => {
+                    "name the server's directory with --dir; a lost token: countersign operator reset-token"
+                }
+                _ => "run this as the user that the file belongs to",
+            })
         })?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

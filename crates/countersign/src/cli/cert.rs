@@ -84,7 +84,7 @@ impl Command {
             Self::List { client, state, target } => {
                 let list: CertificateList =
                     AdminClient::new(&target)?.get(&list_path(client.as_ref(), state))?;
-                console.answer(&list, || list_text(&list.certificates, SystemClock.now()))
+                console.answer(&list, || list_text(&list, SystemClock.now()))
             }
             Self::Show { certificate, target } => {
                 let view = find(&AdminClient::new(&target)?, &certificate)?;
@@ -203,14 +203,20 @@ fn revoke_all(
 ) -> Result<(), Failure> {
     let now = SystemClock.now();
     let valid: CertificateList = admin.get(&list_path(Some(client), Some(CertificateStateName::Valid)))?;
-    if valid.certificates.is_empty() && !console.is_json() {
-        // Also what is being signed at this moment is revoked: so the server is asked all the same.
-        console.progress(&format!("`{client}` has no valid certificate"));
-    }
     let lines: Vec<String> = valid.certificates.iter().map(|view| summary(view, now)).collect();
-    let number = u64::try_from(lines.len()).unwrap_or(u64::MAX);
-    let question =
-        format!("{}\nRevoke {}? Its tokens stop at once.", lines.join("\n"), counted(number, "certificate"));
+    let question = match lines.len() {
+        0 => format!(
+            "`{client}` has no valid certificate.\nRevoke what is being signed for it just now, if anything?"
+        ),
+        _ if valid.more => {
+            format!("{}\nRevoke these and all older ones? Their tokens stop at once.", lines.join("\n"))
+        }
+        number => {
+            let number = u64::try_from(number).unwrap_or(u64::MAX);
+            let what = counted(number, "certificate");
+            format!("{}\nRevoke {what}? Its tokens stop at once.", lines.join("\n"))
+        }
+    };
     console.confirm(yes, &question)?;
     let begun = Instant::now();
     let revoked: Revoked =
@@ -261,8 +267,9 @@ fn revoked_text(revoked: &Revoked, begun: Instant) -> String {
     format!("{what}; {}   ({:.2} s)\n{delayed}", parts.join(", "), begun.elapsed().as_secs_f64())
 }
 
-fn list_text(certificates: &[CertificateView], now: Timestamp) -> String {
-    let rows: Vec<[String; 7]> = certificates
+fn list_text(list: &CertificateList, now: Timestamp) -> String {
+    let rows: Vec<[String; 7]> = list
+        .certificates
         .iter()
         .map(|view| {
             [
@@ -276,7 +283,14 @@ fn list_text(certificates: &[CertificateView], now: Timestamp) -> String {
             ]
         })
         .collect();
-    table(["SERIAL", "CLIENT", "PROFILE", "STATE", "EXPIRES", "LAST SEEN", "CALLS"], &rows)
+    let mut out = table(["SERIAL", "CLIENT", "PROFILE", "STATE", "EXPIRES", "LAST SEEN", "CALLS"], &rows);
+    if list.more {
+        out.push_str(&format!(
+            "there are more: these are the newest {}; narrow it with --client or --state\n",
+            list.certificates.len()
+        ));
+    }
+    out
 }
 
 /// When it ends; of a revoked one why and when it ended.

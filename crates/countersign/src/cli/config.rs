@@ -3,7 +3,7 @@
 use super::console::Console;
 use super::failure::{Exit, Failure};
 use super::human::counted;
-use crate::config::{self, Configuration};
+use crate::config::{self, ConfigError, Configuration};
 use crate::system::SystemEnvironment;
 use clap::Subcommand;
 use serde_json::json;
@@ -51,6 +51,11 @@ impl Command {
 /// Loads the configuration, or fails with every mistake as people or programs read it.
 pub(crate) fn load(path: &Path, console: Console) -> Result<Configuration, Failure> {
     config::load(path, &SystemEnvironment).map_err(|error| {
+        if let ConfigError::Unreadable { path, reason } = &error {
+            return Failure::new(Exit::Refused, format!("{} cannot be read", path.display()))
+                .why(reason.as_str())
+                .action("name the file with --config; a new installation is made by: countersign init");
+        }
         let mut failure = Failure::new(Exit::Refused, error.to_string());
         failure.shown = Some(error.render(console.error_colour()).into());
         failure.why = Some(error.lines().join("; ").into());

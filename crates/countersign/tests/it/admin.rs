@@ -402,10 +402,11 @@ async fn an_expired_certificate_is_listed_behind_a_thousand_valid_ones() {
         transaction.writes.push(Write::MarkIssued { issuer, serial, der, thumbprint });
     }
     context.store.commit(transaction).await.unwrap();
-    for (state, count) in [("expired", 1), ("valid", 1000)] {
+    for (state, count, more) in [("expired", 1, false), ("valid", 1000, true)] {
         let path = format!("/admin/v1/certificates?client=acme-pay&state={state}");
         let found = server.administer(Method::GET, &path, &Value::Null).await.json();
         assert_eq!(found["certificates"].as_array().unwrap().len(), count, "{state}");
+        assert_eq!(found["more"], more, "{state}");
     }
 }
 
@@ -433,4 +434,18 @@ async fn a_token_key_is_published_before_it_signs() {
         server.audit("token_key_rotated").await[0]["actor"],
         json!({ "kind": "operator", "name": "tester" })
     );
+}
+
+#[tokio::test]
+async fn a_misspelt_scope_is_refused_when_it_is_registered() {
+    let server = TestServer::start().await;
+    let new = json!({
+        "client_id": "acme-pay", "environment": "production", "auth_method": "tls_client_auth",
+        "scopes": ["data:read", "data:raed"],
+    });
+    let refused = server.administer(Method::POST, "/admin/v1/clients", &new).await;
+    assert_eq!((refused.status, refused.code().as_deref()), (400, Some("request_malformed")));
+    assert!(refused.json()["detail"].as_str().unwrap().contains("data:raed"), "{}", refused.json());
+    let path = "/admin/v1/clients/acme-pay";
+    assert_eq!(server.administer(Method::GET, path, &Value::Null).await.status, 404);
 }

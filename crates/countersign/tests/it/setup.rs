@@ -218,3 +218,15 @@ fn a_demo_that_an_operator_ended_says_how_to_begin_anew() {
         assert!(!place.directory.exists());
     }
 }
+
+#[test]
+fn what_is_not_there_is_named_with_what_to_do() {
+    let place = Place::new();
+    std::fs::create_dir(&place.directory).unwrap();
+    let refused = error(&place.serve());
+    assert!(refused.contains("countersign.toml") && refused.contains("do:"), "{refused}");
+    let target = ["client", "list", "--admin", "http://127.0.0.1:1", "--credential-file"];
+    let refused =
+        error(&countersign(&[&target[..], &[place.file("admin.token").to_str().unwrap()]].concat()));
+    assert!(refused.contains("admin.token") && refused.contains("reset-token"), "{refused}");
+}

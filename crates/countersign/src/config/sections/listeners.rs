@@ -15,7 +15,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 section! {
-    /// An address with what is served there. A change of name or address needs a restart, the rest is live.
+    /// An address with what is served there. `certificate` may change while the server runs; a change of anything else needs a restart.
     ListenerSection = "[[listeners]]" {
         /// Its name, in logs and metrics.
         name: Name = Required;
