@@ -292,14 +292,22 @@ async fn rule_g1_a_token_has_one_place_and_one_scheme() {
 async fn rule_k9_a_new_key_verifies_before_it_signs_and_an_old_one_until_its_last_token() {
     let world = World::start().await;
     let token = world.server.bound_token("acme-pay", &world.acme).await;
-    let rotated = world
-        .server
-        .administer(http::Method::POST, "/admin/v1/token-keys/rotate", &json!({ "now": true }))
-        .await;
-    assert_eq!(rotated.status, 200, "{}", String::from_utf8_lossy(&rotated.body));
+    let rotate = async |now: bool| {
+        let path = "/admin/v1/token-keys/rotate";
+        let rotated = world.server.administer(http::Method::POST, path, &json!({ "now": now })).await;
+        assert_eq!(rotated.status, 200, "{}", String::from_utf8_lossy(&rotated.body));
+    };
+    rotate(false).await;
     assert_eq!(world.call(&token).await.status, 200, "still published (rule K9)");
     let fresh = world.server.bound_token("acme-pay", &world.acme).await;
     assert_eq!(world.call(&fresh).await.status, 200);
     world.server.clock.advance_s(301 + 5);
     refused(&world.call(&token).await, "token_expired", "five minutes and the skew later");
+
+    // In an emergency the key that is in other hands ends at once, with all that it signed.
+    let stolen = world.server.bound_token("acme-pay", &world.acme).await;
+    rotate(true).await;
+    refused(&world.call(&stolen).await, "token_key_unknown", "the former keys are gone");
+    let fresh = world.server.bound_token("acme-pay", &world.acme).await;
+    assert_eq!(world.call(&fresh).await.status, 200);
 }
