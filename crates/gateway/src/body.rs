@@ -145,7 +145,7 @@ pub(crate) enum Source {
 
 impl ResponseBody {
     pub(crate) fn new(source: Source, completion: Completion) -> Self {
-        let mut body = Self { source, completion: completion, answer: None };
+        let mut body = Self { source, completion, answer: None };
         if body.completion.connection().http2 && !body.is_end_stream() {
             body.answer = Some(Answer::begin(body.completion.connection().clone()));
         }
