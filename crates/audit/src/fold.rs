@@ -349,6 +349,26 @@ mod tests {
     }
 
     #[test]
+    fn a_folded_record_names_only_a_proved_client_as_its_actor() {
+        let table = table(FoldSettings::default());
+        let acme = || Actor::Client("acme-pay".parse().unwrap());
+        for actor in [Actor::Anonymous, acme()] {
+            for _ in 0..100 {
+                let event = refused(T0, ip("192.0.2.1"), Some("acme-pay"));
+                ask(&table, &AuditEvent { actor: actor.clone(), ..event });
+            }
+        }
+        let records = table.due(T0.plus_s(60), true);
+        let mut found: Vec<_> = records.iter().map(|entry| entry.event.actor.clone()).collect();
+        found.sort_by_key(|actor| *actor == acme());
+        assert_eq!(found, [Actor::Anonymous, acme()]);
+        assert!(
+            records.iter().all(|entry| entry.event.facts.client.is_some()),
+            "both say of whom they speak"
+        );
+    }
+
+    #[test]
     fn a_flood_from_everywhere_is_bounded_in_memory_and_records_and_counted_exactly() {
         let table = table(FoldSettings::default());
         let refusals = (0..100_000_u32).map(|i| {
