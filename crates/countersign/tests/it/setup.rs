@@ -191,7 +191,7 @@ fn serve_founds_no_new_authorities_where_the_database_was_lost() {
     assert!(!database[0].exists(), "nothing is made");
 
     // Without either, the audit log tells that there was an installation.
-    remove(&[master.clone()]);
+    remove(std::slice::from_ref(&master));
     std::fs::create_dir_all(place.file("audit")).unwrap();
     std::fs::write(place.file("audit").join("audit-00000000000000000001-1.jsonl"), "").unwrap();
     assert!(error(&place.serve()).contains("audit log"));
