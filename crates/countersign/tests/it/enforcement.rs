@@ -1,9 +1,12 @@
 //! What is acknowledged is enforced and published, also when something fails in between (rules R2, R5, G16).
 
-use countersign_model::certificate::{Issuer, IssuerRole, RevocationReason};
+use countersign_model::certificate::{
+    CertificateRecord, CertificateState, Issuer, IssuerRole, RevocationReason,
+};
 use countersign_model::{Clock, IssuerId, KeyId, Serial};
 use countersign_pki::RevocationList;
 use countersign_storage::{Transaction, Write};
+use countersign_testkit::server::STORAGE_END;
 use countersign_testkit::{Client, TestServer};
 use http::Method;
 use serde_json::{Value, json};
@@ -116,4 +119,50 @@ async fn our_own_authorities_are_not_revoked_without_an_effect() {
     let refused = server.administer(Method::POST, &path, &json!({ "reason": "cACompromise" })).await;
     assert_eq!((refused.status, refused.code().as_deref()), (409, Some("object_conflict")));
     assert!(refused.json()["detail"].as_str().unwrap().contains("replaced"), "{}", refused.json());
+}
+
+/// Whoever restarts a node whose disk is full needs it to serve; what could not be written is made good later.
+#[tokio::test]
+async fn a_full_disk_does_not_keep_a_node_from_starting() {
+    let small = format!("max_size = \"600KiB\"\n{STORAGE_END}");
+    let server = TestServer::start_with(&small).await;
+    server.add_client("acme-pay", "production", "tls_client_auth", &["data:read"]).await;
+    let acme = server.certificate("acme-pay").await;
+    let serial = serial_of(&server, "acme-pay").await;
+    let store = server.server.context().store.clone();
+    let issued = store.certificate(&clients(), &serial).await.unwrap().unwrap();
+    let orphan = CertificateRecord {
+        serial: Serial::from_octets(&[0x7f; 8]).unwrap(),
+        state: CertificateState::Pending,
+        thumbprint: None,
+        der: None,
+        ..issued
+    };
+    commit(&server, Write::InsertPendingCertificate(orphan)).await;
+    let mut number = 0;
+    for contact_length in [3000, 300, 1] {
+        let add = async |number: usize| {
+            let new = json!({
+                "client_id": format!("client-{number}"), "environment": "sandbox",
+                "auth_method": "tls_client_auth", "scopes": ["data:read"], "contacts": ["x".repeat(contact_length)],
+            });
+            server.administer(Method::POST, "/admin/v1/clients", &new).await.status
+        };
+        while add(number).await == 201 {
+            number += 1;
+        }
+    }
+    drop(store);
+
+    let stopped = server.stop().await;
+    let server = stopped.start(&small).await;
+    server.clock.advance_s(2 * 86_400); // The lists are due.
+    server.server.upkeep().await;
+    let token = server.bound_token("acme-pay", &acme).await;
+    assert_eq!(server.call(Some(&acme), "/data/x", &token).await.status, 200);
+
+    let server = server.stop().await.start("").await; // With more space.
+    let ready = server.health("/readyz").await.json();
+    assert_eq!((&ready["ledger"], &ready["crls"]), (&json!(true), &json!(true)));
+    assert_eq!(published(&server).await.entries.len(), 1, "what was pending is on the list");
 }
