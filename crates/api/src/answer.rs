@@ -5,6 +5,7 @@ use crate::Context;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use countersign_gateway::body::RequestBodyError;
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
 use countersign_model::{ReasonCode, Reference};
 use countersign_oauth::Order;
@@ -139,6 +140,21 @@ fn refusal(response: &mut Response, not_found: ReasonCode) -> Option<Refused> {
         StatusCode::METHOD_NOT_ALLOWED => Some(ReasonCode::MethodNotAllowed.into()),
         _ => None,
     }
+}
+
+/// Why a body could not be read whole: it broke a limit, of the gateway or of the reader, or its sender went away.
+pub(crate) fn broken_body(error: &axum::Error) -> Denial {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(RequestBodyError::Refused(reason)) = error.downcast_ref() {
+            return Denial::new(*reason);
+        }
+        if error.is::<http_body_util::LengthLimitError>() {
+            return Denial::new(ReasonCode::RequestBodyTooLarge);
+        }
+        cause = error.source();
+    }
+    Denial::new(ReasonCode::RequestMalformed).note("the body broke off")
 }
 
 fn facts(request: &Request) -> Facts {

@@ -1,6 +1,7 @@
 //! `/oauth2/`: the token endpoint and the keys that its tokens are verified with.
 
 use crate::Context;
+use crate::answer::broken_body;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -31,10 +32,13 @@ async fn token(
 ) -> Response {
     let (parts, body) = request.into_parts();
     // Half a form may ask for something else than the whole: nothing is read from a body that breaks off.
-    let Ok(body) = read(body).await else {
-        let denial = Denial::new(ReasonCode::RequestMalformed).note("the body broke off");
-        return render(&denial, &Surface::OAuth, broken_off(&context, &parts, &peer), &context.issuer)
-            .map(Body::from);
+    let body = match read(body).await {
+        Ok(body) => body,
+        Err(error) => {
+            let denial = broken_body(&error);
+            let reference = broken_off(&context, &denial, &parts, &peer);
+            return render(&denial, &Surface::OAuth, reference, &context.issuer).map(Body::from);
+        }
     };
     let outcome = context.tokens.handle(&parts, &body, &peer, context.clock.now()).await;
     let (reference, result) = match context.recorder.record_before_answer(outcome.event).await {
@@ -51,13 +55,14 @@ async fn token(
     }
 }
 
-fn broken_off(context: &Context, parts: &Parts, peer: &Peer) -> Reference {
+fn broken_off(context: &Context, denial: &Denial, parts: &Parts, peer: &Peer) -> Reference {
     let facts = Facts {
+        detail: denial.operator_note().map(str::to_owned),
         source: Some(peer.address().ip()),
         path: Some(parts.uri.path().chars().take(256).collect()),
         ..Facts::default()
     };
-    let (action, reason) = (AuditAction::TokenRefused, ReasonCode::RequestMalformed);
+    let (action, reason) = (AuditAction::TokenRefused, denial.reason());
     let now = context.clock.now();
     context.recorder.record(AuditEvent::refused(
         context.reference(),

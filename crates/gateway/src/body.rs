@@ -21,7 +21,7 @@ pub enum RequestBodyError {
     /// It broke a limit of ours.
     #[error("the body was refused: {0}")]
     Refused(ReasonCode),
-    /// The peer went away, reset the stream, or the guard refused what came.
+    /// The peer went away, or reset the stream.
     #[error("the body ended early")]
     Broken,
 }
@@ -30,6 +30,8 @@ pub enum RequestBodyError {
 pub struct RequestBody {
     incoming: Incoming,
     bounds: Option<Box<Bounds>>,
+    /// Where the guard says why it ended the body.
+    refused_below: Option<Verdict>,
 }
 
 struct Bounds {
@@ -44,9 +46,10 @@ struct Bounds {
 pub(crate) type Verdict = Arc<OnceLock<ReasonCode>>;
 
 impl RequestBody {
-    /// A body that something below has bounded.
-    pub(crate) fn bounded_below(incoming: Incoming) -> Self {
-        Self { incoming, bounds: None }
+    /// A body that the guard has bounded, and where it says why it ended it; or one that is over already.
+    pub(crate) fn bounded_below(incoming: Incoming, refused: &Verdict) -> Self {
+        let refused_below = (!incoming.is_end_stream()).then(|| refused.clone());
+        Self { incoming, bounds: None, refused_below }
     }
 
     /// A body that may have `limit` bytes, must move on within `progress` and end within `whole`.
@@ -65,7 +68,7 @@ impl RequestBody {
             sleep: Box::pin(tokio::time::sleep_until(now + progress)),
             verdict: verdict.clone(),
         };
-        (Self { incoming, bounds: Some(Box::new(bounds)) }, verdict)
+        (Self { incoming, bounds: Some(Box::new(bounds)), refused_below: None }, verdict)
     }
 }
 
@@ -106,7 +109,12 @@ impl Body for RequestBody {
                 }
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
-            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(RequestBodyError::Broken))),
+            Poll::Ready(Some(Err(_))) => {
+                let refused = this.refused_below.as_ref().and_then(|refused| refused.get());
+                let error =
+                    refused.map_or(RequestBodyError::Broken, |reason| RequestBodyError::Refused(*reason));
+                Poll::Ready(Some(Err(error)))
+            }
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => {
                 let Some(bounds) = &mut this.bounds else { return Poll::Pending };

@@ -56,7 +56,7 @@ pub(crate) fn receive(
             RequestBody::bounded(incoming, limits.sizes.body_bytes, times.body_progress, times.body);
         (body, Some(verdict))
     } else {
-        (RequestBody::bounded_below(incoming), None)
+        (RequestBody::bounded_below(incoming, connection.exchange.body_refused()), None)
     };
     let received = Received { parts, body, authority, verdict };
     listener.trust.check(connection.sni.as_deref(), &received.host()?)?;

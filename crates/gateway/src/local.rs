@@ -28,7 +28,9 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub type LocalFuture = Pin<Box<dyn Future<Output = Response<LocalBody>> + Send>>;
 
 /// Answers requests under the reserved paths. It records its own outcomes; the gateway counts their metrics, and
-/// refuses by itself what is malformed before it comes here.
+/// refuses by itself what is malformed before it comes here. Of a body that ended early because it broke a limit
+/// ([`RequestBodyError::Refused`](crate::body::RequestBodyError)) an answer with a reference is the refusal; any other
+/// answer is replaced by one.
 ///
 /// Called on a worker of the data path: whatever may take long belongs onto another runtime.
 pub trait LocalService: Send + Sync + 'static {

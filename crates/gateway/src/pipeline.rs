@@ -13,7 +13,9 @@ use crate::settings::{Limits, Snapshot};
 use crate::worker::{Listener, Worker};
 use countersign_model::{ReasonCode, Timestamp};
 use countersign_policy::decision::{BindingKind, RequestCredentials};
+use countersign_policy::denial::REFERENCE_HEADER;
 use countersign_policy::{Denial, Permit, Policy, Route};
+use http::header::CONNECTION;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use std::convert::Infallible;
@@ -155,11 +157,19 @@ impl Call<'_> {
             listener: self.listener.name.clone(),
         };
         let response = self.worker.settings.local.call(request).await;
-        // The service saw a body that ended early, and said whatever it says then. We know why it did.
-        if let Some(reason) = self.connection.exchange.refusal(self.ordinal) {
-            return Err(reason.into());
+        let refused_below = self.connection.exchange.refusal(self.ordinal).map(Denial::from);
+        match refused_below.or_else(|| found_in_body(verdict)) {
+            // A service that saw why the body ended has refused and recorded that. Another one took half for the whole.
+            Some(denial) if !response.headers().contains_key(REFERENCE_HEADER) => Err(denial),
+            Some(_) => {
+                let mut response = response;
+                if !self.connection.http2 {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok(response.map(Source::Local))
+            }
+            None => Ok(response.map(Source::Local)),
         }
-        found_in_body(verdict).map_or(Ok(response.map(Source::Local)), Err)
     }
 
     fn policy<'a>(&'a self, snapshot: &'a Snapshot) -> Policy<'a> {

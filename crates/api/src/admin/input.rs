@@ -1,6 +1,6 @@
 //! Reads what a caller of the admin API sends; what cannot be read is refused with the place and the reason.
 
-use crate::answer::Refused;
+use crate::answer::{Refused, broken_body};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use countersign_model::ReasonCode;
 use countersign_policy::Denial;
@@ -19,7 +19,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self, Refused> {
         let body = axum::body::to_bytes(request.into_body(), MAX_BODY_BYTES)
             .await
-            .map_err(|_| Denial::new(ReasonCode::RequestBodyTooLarge))?;
+            .map_err(|error| broken_body(&error))?;
         let bytes: &[u8] = if body.is_empty() { b"{}" } else { &body };
         serde_json::from_slice(bytes).map(Self).map_err(|error| malformed(error.to_string()))
     }

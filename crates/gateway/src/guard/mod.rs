@@ -22,6 +22,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use timer::Timer;
@@ -62,6 +63,8 @@ pub(crate) struct Exchange {
     refused: Cell<Option<Refused>>,
     called: Cell<u64>,
     answered: Cell<u64>,
+    /// Why a body was refused: for whoever reads it, on whichever thread. There is one at most on a connection.
+    body_refused: Arc<OnceLock<ReasonCode>>,
 }
 
 /// Which message was refused, and why.
@@ -77,6 +80,11 @@ impl Exchange {
     pub(crate) fn call(&self) -> u64 {
         self.called.set(self.called.get() + 1);
         self.called.get()
+    }
+
+    /// Where the reason is found once a body has ended with an error.
+    pub(crate) fn body_refused(&self) -> &Arc<OnceLock<ReasonCode>> {
+        &self.body_refused
     }
 
     /// The answer of a message is sent or given up.
@@ -239,6 +247,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             self.released = self.held.len();
             self.end = End::Silent;
         } else {
+            let _ = self.exchange.body_refused.set(reason); // the first reason counts
             self.end = End::Failed;
         }
     }

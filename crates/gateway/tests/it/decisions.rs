@@ -219,6 +219,26 @@ async fn rule_k3_the_gateway_refuses_at_the_oauth_endpoints_as_they_do() {
 }
 
 #[tokio::test]
+async fn rule_i4_a_body_that_broke_a_limit_is_recorded_once() {
+    let mut limits = countersign_gateway::Limits::default();
+    limits.times.body_progress = std::time::Duration::from_millis(50);
+    let world = World::start_with(crate::world::Options { limits, ..Default::default() }).await;
+    let half =
+        |path: &str| format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nab");
+    // Its own refusal stands, and the connection ends ...
+    let mut raw = world.connect(None).await;
+    let refused = raw.call(half("/oauth2/refusing")).await;
+    assert_eq!((refused.status, refused.text()), (413, "refused: request_too_slow"));
+    assert_eq!(refused.header("connection"), Some("close"));
+    raw.closed().await;
+    assert!(!world.audit_log().await.contains("request_too_slow"), "recorded by the service");
+    // ... and an answer to half a body does not.
+    let replaced = world.connect(None).await.call(half("/oauth2/token")).await;
+    assert_eq!(replaced.status, 408);
+    assert!(world.audit_log().await.contains("request_too_slow"));
+}
+
+#[tokio::test]
 async fn rule_g11_what_a_caller_controls_is_escaped_in_the_record() {
     let world = World::start().await;
     let mut raw = world.connect(None).await;

@@ -84,7 +84,7 @@ pub(crate) async fn canned(bytes: &'static [u8]) -> SocketAddr {
                     }
                 }
                 if bytes.is_empty() {
-                    let _ = stream.read(&mut [0]).await;
+                    while stream.read(&mut [0; 1024]).await.is_ok_and(|n| n > 0) {}
                 } else {
                     let _ = stream.write_all(bytes).await;
                 }

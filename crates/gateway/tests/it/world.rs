@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use countersign_audit::{AuditLog, Head, HeadStore, HeadStoreError, LogSettings, Recorder, RecorderSettings};
+use countersign_gateway::body::RequestBodyError;
 use countersign_gateway::local::LocalBody;
 use countersign_gateway::{
     ClientCertificateRequest, Gateway, Limits, ListenerSettings, LocalFuture, LocalPaths, LocalRequest,
@@ -154,6 +155,18 @@ impl LocalService for Local {
         Box::pin(async move {
             let path = request.request.uri().path().to_owned();
             let read = request.request.into_body().collect().await;
+            if path == "/oauth2/refusing"
+                && let Err(RequestBodyError::Refused(reason)) = &read
+            {
+                let body: LocalBody = Full::new(format!("refused: {reason}").into())
+                    .map_err(|never| match never {})
+                    .boxed_unsync();
+                return http::Response::builder()
+                    .status(413)
+                    .header("countersign-ref", "R")
+                    .body(body)
+                    .unwrap();
+            }
             let text = match read {
                 Ok(body) => format!("local {path} {}", body.to_bytes().len()),
                 Err(error) => format!("local {path} {error}"),
