@@ -8,6 +8,7 @@ use crate::answers::Answers;
 use crate::forward::Forwarded;
 use crate::guard::timer::Timer;
 use crate::guard::{Exchange, GuardTimes};
+use crate::patience::Patience;
 use countersign_model::{ClientId, IssuerId, Serial};
 use countersign_policy::Peer;
 use std::cell::{Cell, RefCell};
@@ -15,7 +16,7 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -244,76 +245,6 @@ pub(crate) async fn run(http: impl Http, connection: &Connection, times: Option<
         patience.as_mut().map_or(Poll::Pending, |patience| patience.poll_over(connection, cx))
     })
     .await
-}
-
-/// What an HTTP/2 connection may take its time for (rule G15). hyper and h2 bound none of it.
-struct Patience<'a> {
-    times: &'a GuardTimes,
-    idle_since: Option<Instant>,
-    ending_since: Option<Instant>,
-    answers_until: Option<Instant>,
-    timer: Timer,
-    answers_timer: Timer,
-}
-
-impl<'a> Patience<'a> {
-    fn new(times: &'a GuardTimes) -> Self {
-        Self {
-            times,
-            idle_since: None,
-            ending_since: None,
-            answers_until: None,
-            timer: Timer::default(),
-            answers_timer: Timer::default(),
-        }
-    }
-
-    /// Ready when the connection is to be dropped. Ends an idle one in order first.
-    fn poll_over(&mut self, connection: &Connection, cx: &mut Context<'_>) -> Poll<Ended> {
-        if self.poll_answers(connection, cx).is_ready() {
-            return Poll::Ready(Ended::AnswerStalled);
-        }
-        if connection.exchange.in_flight() > 0 {
-            self.idle_since = None;
-            return Poll::Pending;
-        }
-        if connection.order.get() == Order::None {
-            // Before the first request nothing is known of the peer but that it can shake hands.
-            let patience = if connection.exchange.was_called() { self.times.idle } else { self.times.head };
-            let since = *self.idle_since.get_or_insert_with(Instant::now);
-            ready!(self.timer.poll_until(since + patience, cx));
-            connection.finish();
-        }
-        // The end waits for the peer: for its preface, for its answer to a ping, for room to write. Counted from the first
-        // moment that nothing was in flight, and not anew for requests that come later.
-        let since = *self.ending_since.get_or_insert_with(Instant::now);
-        self.timer.poll_until(since + self.times.write_progress, cx).map(|()| Ended::EndStalled)
-    }
-
-    /// Ready when the peer has taken nothing of an answer for too long. Each answer counts for itself: one that moves
-    /// does not shield those that do not.
-    fn poll_answers(&mut self, connection: &Connection, cx: &mut Context<'_>) -> Poll<()> {
-        if connection.answers.is_empty() {
-            return Poll::Pending;
-        }
-        loop {
-            // A deadline that was looked up holds until it comes: answers move on, and new ones have later ones.
-            let until = match self.answers_until {
-                Some(until) => until,
-                None => {
-                    let now = Instant::now();
-                    let deadline = connection.answers.deadline(self.times.write_progress);
-                    if deadline.is_some_and(|deadline| deadline <= now) {
-                        return Poll::Ready(());
-                    }
-                    deadline.unwrap_or(now + self.times.write_progress)
-                }
-            };
-            self.answers_until = Some(until);
-            ready!(self.answers_timer.poll_until(until, cx));
-            self.answers_until = None;
-        }
-    }
 }
 
 /// The open connections of one worker.

@@ -31,6 +31,7 @@ mod answers;
 pub mod body;
 pub mod connections;
 mod observe;
+mod patience;
 
 pub use connections::Cut;
 pub use gateway::{Gateway, Running, StartError};
