@@ -4,7 +4,8 @@ use countersign_model::{ClientId, ReasonCode};
 use countersign_policy::rate_limit::{Limit, Verdict};
 use countersign_policy::{Denial, Permit};
 use dashmap::DashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use foldhash::fast::RandomState;
+use std::hash::BuildHasher;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::time::Instant;
@@ -16,7 +17,9 @@ pub(crate) struct Admission(());
 /// The counters of all clients.
 #[derive(Debug, Default)]
 pub(crate) struct RateLimits {
-    arrivals: DashMap<Key, AtomicU64>,
+    arrivals: DashMap<Key, AtomicU64, RandomState>,
+    /// Hashes the names of routes; the same for all workers.
+    names: RandomState,
     swept_ns: AtomicU64,
     epoch: OnceLock<Instant>,
 }
@@ -53,9 +56,7 @@ impl RateLimits {
         now: Instant,
     ) -> Result<Admission, Denial> {
         let now_ns = self.nanoseconds(now);
-        let mut hasher = DefaultHasher::new();
-        route.hash(&mut hasher);
-        let key = Key { client: client.clone(), route: hasher.finish() };
+        let key = Key { client: client.clone(), route: self.names.hash_one(route) };
         let verdict = match self.arrivals.get(&key) {
             Some(arrival) => exchange(limit, &arrival, now_ns),
             None => exchange(limit, &self.arrivals.entry(key).or_default().downgrade(), now_ns),

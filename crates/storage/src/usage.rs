@@ -4,12 +4,13 @@
 use crate::{Transaction, Write};
 use countersign_model::{CredentialId, IssuerId, Serial, Timestamp};
 use dashmap::DashMap;
+use foldhash::fast::RandomState;
 
 /// What was used since the last batch. Shared by all workers.
 #[derive(Debug, Default)]
 pub struct Usage {
-    credentials: DashMap<CredentialId, Uses>,
-    certificates: DashMap<(IssuerId, Serial), Uses>,
+    credentials: DashMap<CredentialId, Uses, RandomState>,
+    certificates: DashMap<(IssuerId, Serial), Uses, RandomState>,
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -17,6 +17,7 @@ use countersign_model::{ClientId, IssuerId, Serial, Timestamp};
 use countersign_pki::TrustedIssuer;
 use countersign_policy::ClientEntry;
 use dashmap::DashMap;
+use foldhash::fast::RandomState;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -38,9 +39,9 @@ const KEPT_AFTER_EXPIRY_S: i64 = 86_400;
 /// The views. One for a process, shared by all workers.
 #[derive(Debug)]
 pub struct Views {
-    clients: DashMap<ClientId, Arc<ClientEntry>>,
-    by_san_uri: DashMap<String, ClientId>,
-    revoked: DashMap<(IssuerKeyHash, Serial), Revoked>,
+    clients: DashMap<ClientId, Arc<ClientEntry>, RandomState>,
+    by_san_uri: DashMap<String, ClientId, RandomState>,
+    revoked: DashMap<(IssuerKeyHash, Serial), Revoked, RandomState>,
     issuers: ArcSwap<Issuers>,
     applied: watch::Sender<u64>,
     heard_ms: AtomicI64,
@@ -67,9 +68,9 @@ impl Views {
         // The position is read first: a change committed while we read is applied again, which does no harm.
         let position = store.last_change().await?;
         let views = Self {
-            clients: DashMap::new(),
-            by_san_uri: DashMap::new(),
-            revoked: DashMap::new(),
+            clients: DashMap::default(),
+            by_san_uri: DashMap::default(),
+            revoked: DashMap::default(),
             issuers: ArcSwap::default(),
             applied: watch::Sender::new(position),
             heard_ms: AtomicI64::new(now.unix_ms()),
