@@ -53,9 +53,10 @@ libfuzzer_sys::fuzz_target!(|data: &str| {
     }
     let Ok(matched) = ROUTES.find(host.as_deref().unwrap_or("other"), &Method::GET, path) else { return };
     check_path(path).expect("only an unambiguous path matches");
-    assert!(path.starts_with(matched.route().path()));
+    let prefix = matched.route().path();
+    assert!(path.starts_with(prefix) || Some(path) == prefix.strip_suffix('/'));
     let target = matched.route().upstream_target(path, None).expect("the route's own path");
-    assert!(target.starts_with("/inner/"));
+    assert!(target.starts_with("/inner/") || target == "/inner");
     let lower = target.to_ascii_lowercase();
     for trick in ["/../", "/./", "//", "%2f", "%2e", "%5c", "%00", "\\", ";", "?", "#"] {
         assert!(!lower.contains(trick), "{target} has {trick}");

@@ -61,7 +61,7 @@ pub struct Framing {
 enum State {
     Head,
     Fixed { remaining: u64 },
-    Chunked { at: ChunkAt, total: u64, overhead: usize },
+    Chunked { at: ChunkAt, total: u64, overhead: usize, trailers: usize },
 }
 
 /// Where in a chunked body we are (RFC 9112 section 7.1).
@@ -104,7 +104,9 @@ impl Framing {
                 self.body_or_next(remaining - pass);
                 Judgement::Pass(pass as usize)
             }
-            State::Chunked { at, total, overhead } => self.judge_chunked(bytes, at, total, overhead),
+            State::Chunked { at, total, overhead, trailers } => {
+                self.judge_chunked(bytes, ChunkReader { at, total, overhead, trailers, limits: self.limits })
+            }
         }
     }
 
@@ -136,7 +138,7 @@ impl Framing {
                     BodyLength::Fixed(remaining) => self.body_or_next(remaining),
                     BodyLength::Chunked => {
                         let at = ChunkAt::Size { digits: 0, value: 0 };
-                        self.state = State::Chunked { at, total: 0, overhead: 0 };
+                        self.state = State::Chunked { at, total: 0, overhead: 0, trailers: 0 };
                     }
                 }
                 Judgement::Pass(length)
@@ -153,14 +155,14 @@ impl Framing {
         self.state = if remaining == 0 { State::Head } else { State::Fixed { remaining } };
     }
 
-    fn judge_chunked(&mut self, bytes: &[u8], at: ChunkAt, total: u64, overhead: usize) -> Judgement {
-        let mut reader = ChunkReader { at, total, overhead, limits: &self.limits };
+    fn judge_chunked(&mut self, bytes: &[u8], mut reader: ChunkReader) -> Judgement {
         match reader.read(bytes) {
             Ok(Progress { used, ended }) => {
                 self.state = if ended {
                     State::Head
                 } else {
-                    State::Chunked { at: reader.at, total: reader.total, overhead: reader.overhead }
+                    let ChunkReader { at, total, overhead, trailers, .. } = reader;
+                    State::Chunked { at, total, overhead, trailers }
                 };
                 Judgement::Pass(used)
             }
@@ -174,14 +176,15 @@ struct Progress {
     ended: bool,
 }
 
-struct ChunkReader<'a> {
+struct ChunkReader {
     at: ChunkAt,
     total: u64,
     overhead: usize,
-    limits: &'a FramingLimits,
+    trailers: usize,
+    limits: FramingLimits,
 }
 
-impl ChunkReader<'_> {
+impl ChunkReader {
     /// Reads until the bytes or the body end. Nothing of `bytes` passes when any of it is refused: the connection ends.
     fn read(&mut self, bytes: &[u8]) -> Result<Progress, ReasonCode> {
         const AMBIGUOUS: ReasonCode = ReasonCode::RequestFramingAmbiguous;
@@ -227,6 +230,7 @@ impl ChunkReader<'_> {
                 (ChunkAt::DataLf, b'\n') => ChunkAt::Size { digits: 0, value: 0 },
                 (ChunkAt::TrailerStart, b'\r') => ChunkAt::TrailerLf { last: true },
                 (ChunkAt::TrailerStart, byte) if head::is_token(byte) => {
+                    self.count_trailer()?;
                     self.count_overhead()?;
                     ChunkAt::Trailer { colon: false }
                 }
@@ -246,6 +250,16 @@ impl ChunkReader<'_> {
             };
         }
         Ok(Progress { used: i, ended: false })
+    }
+
+    /// hyper ends the body with an error at one field more than it takes in a head, and then the connection (found by
+    /// fuzzing): the caller would be told nothing.
+    fn count_trailer(&mut self) -> Result<(), ReasonCode> {
+        self.trailers += 1;
+        if self.trailers > self.limits.header_count.min(head::MAX_HEADER_COUNT) {
+            return Err(ReasonCode::RequestHeaderTooLarge);
+        }
+        Ok(())
     }
 
     fn count_overhead(&mut self) -> Result<(), ReasonCode> {
@@ -299,6 +313,13 @@ mod tests {
         for step in [1, 2, 3, 7, 64, 1000] {
             assert_eq!(run(&bytes, step), Ok(4), "step {step}");
         }
+    }
+
+    #[test]
+    fn rule_g15_trailer_fields_are_limited_like_header_fields() {
+        let trailers = |count| chunked(&format!("0\r\n{}\r\n", "a:\r\n".repeat(count)));
+        assert_eq!(trailers(100), Ok(1));
+        assert_eq!(trailers(101), Err(ReasonCode::RequestHeaderTooLarge));
     }
 
     #[test]
