@@ -129,13 +129,23 @@ fn outcome(answer: &str) -> String {
     code.map_or(status.clone(), |code| format!("{status} {code}"))
 }
 
-#[expect(clippy::print_stderr, reason = "a skipped test says what it needs")]
+#[expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a judge is named, a skipped test says what it needs"
+)]
 fn curl_is_there() -> bool {
-    let there = Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_ok();
-    if !there {
-        eprintln!("skipped: this test needs curl");
+    match Command::new("curl").arg("--version").output() {
+        Ok(output) => {
+            let version = String::from_utf8_lossy(&output.stdout);
+            println!("judge: {}", version.lines().next().unwrap_or_default());
+            true
+        }
+        Err(_) => {
+            eprintln!("skipped: this test needs curl");
+            false
+        }
     }
-    there
 }
 
 fn countersign(arguments: &[&str]) -> Output {
