@@ -17,15 +17,13 @@ use std::sync::Arc;
 
 /// The certificate that a listener proves itself with now.
 #[derive(Debug)]
-pub(super) struct Present {
-    source: ArcSwap<CertificateSource>,
-    certified: ArcSwap<CertifiedKey>,
-}
+pub(super) struct Present(ArcSwap<Loaded>);
 
-/// A certificate that was loaded and is not yet shown to anybody: a reload loads all of them before it swaps one.
+/// A certificate that was loaded, with where it came from. A reload loads all of them before it swaps one.
+#[derive(Debug)]
 pub(super) struct Loaded {
     source: CertificateSource,
-    certified: CertifiedKey,
+    certified: Arc<CertifiedKey>,
 }
 
 impl Loaded {
@@ -35,7 +33,7 @@ impl Loaded {
         ca: &CertificateAuthority,
         custody: &Custody,
     ) -> Result<Self, CertificateError> {
-        let certified = certified(&source, ca, custody).await?;
+        let certified = Arc::new(certified(&source, ca, custody).await?);
         Ok(Self { source, certified })
     }
 }
@@ -70,14 +68,12 @@ impl Present {
         ca: &CertificateAuthority,
         custody: &Custody,
     ) -> Result<Self, CertificateError> {
-        let Loaded { source, certified } = Loaded::load(source, ca, custody).await?;
-        Ok(Self { source: ArcSwap::from_pointee(source), certified: ArcSwap::from_pointee(certified) })
+        Ok(Self(ArcSwap::from_pointee(Loaded::load(source, ca, custody).await?)))
     }
 
     /// Shows another one from the next handshake on.
     pub(super) fn swap(&self, loaded: Loaded) {
-        self.source.store(Arc::new(loaded.source));
-        self.certified.store(Arc::new(loaded.certified));
+        self.0.store(Arc::new(loaded));
     }
 
     /// Loads it anew: a file that was replaced, or a certificate of ours that is due for renewal.
@@ -86,21 +82,22 @@ impl Present {
         ca: &CertificateAuthority,
         custody: &Custody,
     ) -> Result<(), CertificateError> {
-        let source = self.source.load_full();
-        self.certified.store(Arc::new(certified(&source, ca, custody).await?));
+        let before = self.0.load_full();
+        let renewed = Loaded::load(before.source.clone(), ca, custody).await?;
+        // A reload may have swapped in another one while this was loaded: the newer word stays.
+        self.0.compare_and_swap(&before, Arc::new(renewed));
         Ok(())
     }
 
     /// Its last moment of validity, for the metric.
     pub(super) fn not_after(&self) -> Option<Timestamp> {
-        let certified = self.certified.load();
-        countersign_pki::not_after(certified.cert.first()?)
+        countersign_pki::not_after(self.0.load().certified.cert.first()?)
     }
 }
 
 impl ResolvesServerCert for Present {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.certified.load_full())
+        Some(self.0.load().certified.clone())
     }
 }
 
