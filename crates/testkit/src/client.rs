@@ -2,6 +2,7 @@
 
 use crate::clock::TestClock;
 use crate::raw::Raw;
+use crate::seen;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -260,7 +261,9 @@ impl Connection {
     ) -> Result<Answer, NoAnswer> {
         let (head, body) = self.begin(method, path, headers, body).await?.into_parts();
         let body = body.collect().await?.to_bytes().to_vec();
-        Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
+        let answer = Answer { status: head.status.as_u16(), headers: head.headers, body };
+        seen::in_answer(&answer);
+        Ok(answer)
     }
 
     /// Sends a request and waits for the head of the answer: its body may still stream.

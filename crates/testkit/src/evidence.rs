@@ -1,6 +1,7 @@
 //! What a test server has recorded.
 
 use crate::client::{Answer, Identity};
+use crate::seen;
 use crate::server::TestServer;
 use http::Method;
 use serde_json::Value;
@@ -11,7 +12,9 @@ impl TestServer {
         let path = format!("/admin/v1/audit?limit=1000&action={action}");
         let answer = self.administer(Method::GET, &path, &Value::Null).await;
         assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
-        answer.json()["records"].as_array().unwrap().clone()
+        let records = answer.json()["records"].as_array().unwrap().clone();
+        records.iter().for_each(seen::in_record);
+        records
     }
 
     /// The record of a handshake that was refused because of this certificate. The alert is out before the record is
@@ -32,6 +35,8 @@ impl TestServer {
         let path = format!("/admin/v1/audit/{}", refusal.header("countersign-ref"));
         let answer = self.administer(Method::GET, &path, &Value::Null).await;
         assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
-        answer.json()["records"][0].clone()
+        let record = answer.json()["records"][0].clone();
+        seen::in_record(&record);
+        record
     }
 }

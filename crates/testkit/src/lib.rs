@@ -14,6 +14,7 @@ pub mod foreign;
 pub mod operate;
 pub mod raw;
 pub mod rng;
+mod seen;
 pub mod server;
 pub mod token;
 pub mod upstream;

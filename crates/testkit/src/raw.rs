@@ -1,6 +1,7 @@
 //! A connection on which a test writes the very bytes it wants, and reads answers strictly.
 
 use crate::client::Answer;
+use crate::seen;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -48,6 +49,7 @@ impl Raw {
                 }
             }
         }
+        seen::in_answer(&answer);
         answer
     }
 

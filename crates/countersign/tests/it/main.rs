@@ -13,7 +13,6 @@ mod kill;
 mod main_path;
 mod operation;
 mod quickstart;
-mod reason_codes;
 mod requests;
 mod rings;
 mod setup;

@@ -4,11 +4,15 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use countersign_keys::PortableKey;
+use countersign_keys::{Custody, MasterKey, PortableKey, SystemRng};
 use countersign_model::Clock;
+use countersign_model::key::KeyPurpose;
+use countersign_storage::{Transaction, Write};
 use countersign_testkit::token::{hs256, signing_input};
 use countersign_testkit::{Answer, Identity, TestServer};
+use http::Method;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// A server, a client with its certificate, and the header and claims of a good token of it.
 struct World {
@@ -310,4 +314,27 @@ async fn rule_k9_a_new_key_verifies_before_it_signs_and_an_old_one_until_its_las
     refused(&world.call(&stolen).await, "token_key_unknown", "the former keys are gone");
     let fresh = world.server.bound_token("acme-pay", &world.acme).await;
     assert_eq!(world.call(&fresh).await.status, 200);
+}
+
+/// A row that the master key does not open: a database that was put together from two.
+#[tokio::test]
+async fn a_token_key_that_does_not_open_is_told_by_its_code_and_the_keys_before_go_on() {
+    let world = World::start().await;
+    let token = world.server.bound_token("acme-pay", &world.acme).await;
+    let context = world.server.server.context();
+    let elsewhere = Custody::new(MasterKey::generate(&SystemRng), Arc::new(SystemRng));
+    let foreign = elsewhere.generate(KeyPurpose::Token, world.server.clock.now()).unwrap();
+    context.store.commit(Transaction::new().write(Write::InsertKey(foreign.clone()))).await.unwrap();
+
+    let rotate = json!({ "now": false });
+    let answer = world.server.administer(Method::POST, "/admin/v1/token-keys/rotate", &rotate).await;
+    assert_eq!((answer.status, answer.code().as_deref()), (500, Some("internal_error")));
+    assert!(answer.json()["detail"].as_str().unwrap().contains("cannot be opened"), "an operator reads it");
+    let record = world.server.explanation(&answer).await;
+    assert_eq!((&record["reason"], &record["action"]), (&json!("internal_error"), &json!("admin_refused")));
+    assert!(record["detail"].as_str().unwrap().contains("cannot be opened"), "{record}");
+
+    assert_eq!(world.call(&token).await.status, 200);
+    let another = world.server.bound_token("acme-pay", &world.acme).await;
+    assert_eq!(world.call(&another).await.status, 200);
 }
