@@ -16,7 +16,7 @@ pub(crate) mod timer;
 use bytes::{Buf, BytesMut};
 use countersign_model::ReasonCode;
 use framing::{Framing, FramingLimits, Judgement};
-use stall::WriteStall;
+use stall::BoundedWrites;
 use std::cell::Cell;
 use std::io;
 use std::mem::MaybeUninit;
@@ -124,7 +124,7 @@ const LINGER_BYTES: usize = 1024 * 1024;
 /// The stream below hyper.
 #[derive(Debug)]
 pub(crate) struct Guard<S> {
-    stream: S,
+    stream: BoundedWrites<S>,
     framing: Framing,
     exchange: Rc<Exchange>,
     times: GuardTimes,
@@ -135,7 +135,6 @@ pub(crate) struct Guard<S> {
     waiting: Option<(Wait, Instant)>,
     body_began: Option<(u64, Instant)>,
     timer: Timer,
-    stall: WriteStall,
     linger: Option<(Instant, usize)>,
 }
 
@@ -160,7 +159,7 @@ enum Wait {
 impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     pub(crate) fn new(stream: S, limits: FramingLimits, times: GuardTimes, exchange: Rc<Exchange>) -> Self {
         Self {
-            stream,
+            stream: BoundedWrites::new(stream, times.write_progress),
             framing: Framing::new(limits),
             exchange,
             times,
@@ -170,7 +169,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             waiting: None,
             body_began: None,
             timer: Timer::default(),
-            stall: WriteStall::new(times.write_progress),
             linger: None,
         }
     }
@@ -328,11 +326,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
     }
 }
 
+/// Writes go as they are: the stream below bounds them.
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let result = Pin::new(&mut this.stream).poll_write(cx, bytes);
-        this.stall.bound(cx, result)
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -340,9 +337,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let result = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
-        this.stall.bound(cx, result)
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -350,9 +345,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let result = Pin::new(&mut this.stream).poll_flush(cx);
-        this.stall.bound(cx, result)
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -360,9 +353,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         let (since, mut drained) = match this.linger {
             Some(linger) => linger,
             None => {
-                // With a bound: the end of a TLS stream is written behind all that the peer did not take.
-                let result = Pin::new(&mut this.stream).poll_shutdown(cx);
-                ready!(this.stall.bound(cx, result))?;
+                ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
                 if this.end == End::Open && this.framing.between_messages() {
                     return Poll::Ready(Ok(())); // nothing unread is on its way
                 }

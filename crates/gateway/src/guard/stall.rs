@@ -8,46 +8,30 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-/// Since when nothing was taken.
-#[derive(Debug)]
-pub(super) struct WriteStall {
-    patience: Duration,
-    since: Option<Instant>,
-    timer: Timer,
-}
-
-impl WriteStall {
-    pub(super) fn new(patience: Duration) -> Self {
-        Self { patience, since: None, timer: Timer::default() }
-    }
-
-    /// The result of a write, or an error once there was none for too long.
-    pub(super) fn bound<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        result: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if result.is_ready() {
-            self.since = None;
-            return result;
-        }
-        let since = *self.since.get_or_insert_with(Instant::now);
-        ready!(self.timer.poll_until(since + self.patience, cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes no data")))
-    }
-}
-
-/// The stream below HTTP/2, where there is no guard: it only bounds writing. A peer that has stopped to read takes no
-/// GOAWAY either, so hyper and h2 would wait for it for ever.
+/// A stream that gives up on a peer which takes nothing: below the guard, and on HTTP/2, where there is none, below
+/// hyper. A peer that has stopped to read takes no GOAWAY either, so hyper and h2 would wait for it for ever.
 #[derive(Debug)]
 pub(crate) struct BoundedWrites<S> {
     stream: S,
-    stall: WriteStall,
+    patience: Duration,
+    stalled_since: Option<Instant>,
+    timer: Timer,
 }
 
 impl<S> BoundedWrites<S> {
     pub(crate) fn new(stream: S, patience: Duration) -> Self {
-        Self { stream, stall: WriteStall::new(patience) }
+        Self { stream, patience, stalled_since: None, timer: Timer::default() }
+    }
+
+    /// The result of a write, or an error once there was none for too long.
+    fn bound<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if result.is_ready() {
+            self.stalled_since = None;
+            return result;
+        }
+        let since = *self.stalled_since.get_or_insert_with(Instant::now);
+        ready!(self.timer.poll_until(since + self.patience, cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes no data")))
     }
 }
 
@@ -61,7 +45,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for BoundedWrites<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.stream).poll_write(cx, bytes);
-        this.stall.bound(cx, result)
+        this.bound(cx, result)
     }
 
     fn poll_write_vectored(
@@ -71,7 +55,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for BoundedWrites<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
-        this.stall.bound(cx, result)
+        this.bound(cx, result)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -81,13 +65,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for BoundedWrites<S> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.stream).poll_flush(cx);
-        this.stall.bound(cx, result)
+        this.bound(cx, result)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        // The end of a TLS stream is written behind all that the peer did not take.
         let result = Pin::new(&mut this.stream).poll_shutdown(cx);
-        this.stall.bound(cx, result)
+        this.bound(cx, result)
     }
 }
 
