@@ -84,9 +84,14 @@ impl Present {
     ) -> Result<(), CertificateError> {
         let before = self.0.load_full();
         let renewed = Loaded::load(before.source.clone(), ca, custody).await?;
-        // A reload may have swapped in another one while this was loaded: the newer word stays.
-        self.0.compare_and_swap(&before, Arc::new(renewed));
+        self.replace(&before, renewed);
         Ok(())
+    }
+
+    /// Shows `renewed` in the place of `before`. A reload may have swapped in another one while it was loaded: the newer
+    /// word stays.
+    fn replace(&self, before: &Arc<Loaded>, renewed: Loaded) {
+        self.0.compare_and_swap(before, Arc::new(renewed));
     }
 
     /// Its last moment of validity, for the metric.
@@ -129,5 +134,54 @@ async fn certified(
                 Err(_) => Err(CertificateError::Mismatch(path.clone())),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::sign::SigningKey;
+    use rustls::{SignatureAlgorithm, SignatureScheme};
+
+    #[derive(Debug)]
+    struct NoKey;
+
+    impl SigningKey for NoKey {
+        fn choose_scheme(&self, _: &[SignatureScheme]) -> Option<Box<dyn rustls::sign::Signer>> {
+            None
+        }
+
+        fn algorithm(&self) -> SignatureAlgorithm {
+            SignatureAlgorithm::ECDSA
+        }
+    }
+
+    fn loaded(name: &str) -> Loaded {
+        let chain = vec![CertificateDer::from(name.as_bytes().to_vec())];
+        Loaded {
+            source: CertificateSource::Issued(Vec::new()),
+            certified: Arc::new(CertifiedKey::new(chain, Arc::new(NoKey))),
+        }
+    }
+
+    fn shown(present: &Present) -> String {
+        String::from_utf8(present.0.load().certified.cert[0].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn rule_t10_a_renewal_replaces_the_certificate_that_it_renews() {
+        let present = Present(ArcSwap::from_pointee(loaded("first")));
+        let before = present.0.load_full();
+        present.replace(&before, loaded("renewed"));
+        assert_eq!(shown(&present), "renewed");
+    }
+
+    #[test]
+    fn rule_t10_a_renewal_that_began_before_a_reload_does_not_undo_it() {
+        let present = Present(ArcSwap::from_pointee(loaded("first")));
+        let before = present.0.load_full();
+        present.swap(loaded("reloaded"));
+        present.replace(&before, loaded("renewed"));
+        assert_eq!(shown(&present), "reloaded");
     }
 }
