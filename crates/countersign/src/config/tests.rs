@@ -173,7 +173,11 @@ fn mistakes_in_the_other_sections() {
         ("section as a value", "[admin]\nlisten = \"127.0.0.1:8444\"", "[admin.listen]\nport = 8444"),
         ("key twice", "[keys]", "url = \"sqlite:other.db\"\n[keys]"),
         ("no TOML", "[keys]", "[keys"),
-        ("a limit that is too large", "[admin]", "[limits]\nheader_size = \"2MiB\"\n[admin]"),
+        (
+            "limits that are too large",
+            "[admin]",
+            "[limits]\nheader_size = \"61KiB\"\nheader_count = 257\nchunk_overhead_size = \"16KiB\"\n[admin]"
+        ),
         (
             "a header that is taken",
             "[admin]",

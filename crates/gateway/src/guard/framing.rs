@@ -14,15 +14,23 @@ use countersign_model::ReasonCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FramingLimits {
     /// Bytes of a message's head, request line included. Default 32 KiB: a token of 8 KiB and a certificate header fit.
-    /// At most 60 KiB: hyper refuses a target of 64 KiB by itself, and then without a word.
+    /// At most [`MAX_HEAD_BYTES`].
     pub head_bytes: usize,
-    /// Fields of a head. Default 100.
+    /// Fields of a head. Default 100, at most [`MAX_HEADER_COUNT`].
     pub header_count: usize,
     /// Bytes of a body, without its chunk framing. Default 10 MiB.
     pub body_bytes: u64,
-    /// Bytes of a body's chunk extensions and trailer fields together. Default 8 KiB.
+    /// Bytes of a body's chunk extensions and trailer fields together. Default 8 KiB, at most
+    /// [`MAX_CHUNK_OVERHEAD_BYTES`].
     pub chunk_overhead_bytes: usize,
 }
+
+/// The largest head: hyper refuses a target of 64 KiB by itself, and then without a word.
+pub const MAX_HEAD_BYTES: usize = 60 * 1024;
+/// The most fields of a head that are ever read.
+pub const MAX_HEADER_COUNT: usize = 256;
+/// The most chunk extensions and trailer fields: hyper ends a body at 16 KiB of either by itself.
+pub const MAX_CHUNK_OVERHEAD_BYTES: usize = 15 * 1024;
 
 impl Default for FramingLimits {
     fn default() -> Self {
@@ -80,8 +88,7 @@ enum ChunkAt {
 
 impl Framing {
     /// A connection that has sent nothing yet.
-    pub fn new(mut limits: FramingLimits) -> Self {
-        limits.head_bytes = limits.head_bytes.min(60 * 1024);
+    pub fn new(limits: FramingLimits) -> Self {
         Self { limits, state: State::Head, heads: 0, empty_line_seen: false, seen: 0 }
     }
 
@@ -256,7 +263,7 @@ impl ChunkReader {
     /// fuzzing): the caller would be told nothing.
     fn count_trailer(&mut self) -> Result<(), ReasonCode> {
         self.trailers += 1;
-        if self.trailers > self.limits.header_count.min(head::MAX_HEADER_COUNT) {
+        if self.trailers > self.limits.header_count {
             return Err(ReasonCode::RequestHeaderTooLarge);
         }
         Ok(())

@@ -2,7 +2,7 @@
 //!
 //! httparse reads the grammar; the checks that it does not make are here. A head that passes is one that hyper takes.
 
-use super::framing::FramingLimits;
+use super::framing::{FramingLimits, MAX_HEADER_COUNT};
 use countersign_model::ReasonCode;
 use std::mem::MaybeUninit;
 
@@ -12,9 +12,6 @@ pub(super) enum BodyLength {
     Fixed(u64),
     Chunked,
 }
-
-/// More header fields than this are never read, whatever the limit says.
-pub(crate) const MAX_HEADER_COUNT: usize = 256;
 
 /// Reads the head at the front of `bytes`: its length and its body's, or `None` while it is incomplete.
 pub(super) fn read(bytes: &[u8], limits: &FramingLimits) -> Result<Option<(usize, BodyLength)>, ReasonCode> {

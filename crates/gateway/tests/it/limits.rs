@@ -2,6 +2,7 @@
 
 use crate::world::{Options, World, get};
 use countersign_gateway::Limits;
+use countersign_gateway::guard::framing::{MAX_CHUNK_OVERHEAD_BYTES, MAX_HEAD_BYTES, MAX_HEADER_COUNT};
 
 #[tokio::test]
 async fn rule_g15_connections_of_one_client_are_capped() {
@@ -27,15 +28,26 @@ async fn rule_g15_connections_of_one_client_are_capped() {
 }
 
 #[tokio::test]
-async fn rule_g15_a_large_head_limit_still_answers_with_a_document() {
+async fn rule_g15_the_largest_limits_still_answer_with_a_document() {
     let mut limits = Limits::default();
-    limits.sizes.head_bytes = 1 << 20;
-    limits.sizes.header_count = 200;
+    limits.sizes.head_bytes = MAX_HEAD_BYTES;
+    limits.sizes.header_count = MAX_HEADER_COUNT;
+    limits.sizes.chunk_overhead_bytes = MAX_CHUNK_OVERHEAD_BYTES;
     let world = World::start_with(Options { limits, ..Options::default() }).await;
     let (mut raw, token) = world.acme().await;
     // To the local service: the upstream has a limit of its own.
-    let many = get("/oauth2/x", &token).replace("\r\n\r\n", &format!("\r\n{}\r\n", "X: y\r\n".repeat(150)));
+    let many = get("/oauth2/x", &token).replace("\r\n\r\n", &format!("\r\n{}\r\n", "X: y\r\n".repeat(250)));
     assert_eq!(raw.call(many).await.status, 200);
     let long = get(&format!("/data/{}", "a".repeat(66_000)), &token);
     assert_eq!(raw.call(long).await.refusal(), (431, "request_header_too_large".to_owned()));
+    for overhead in
+        [format!("1;{}\r\na\r\n", "x".repeat(20_000)), format!("0\r\na: {}\r\n\r\n", "x".repeat(20_000))]
+    {
+        let (mut raw, token) = world.acme().await;
+        let head = get("/data/", &token)
+            .replace("GET", "POST")
+            .replace("\r\n\r\n", "\r\nTransfer-Encoding: chunked\r\n\r\n");
+        raw.send(head + &overhead).await;
+        assert_eq!(raw.reply().await.refusal(), (431, "request_header_too_large".to_owned()));
+    }
 }

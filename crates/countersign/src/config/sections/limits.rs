@@ -3,19 +3,21 @@
 use crate::config::mistake::{Mistake, Mistakes};
 use crate::config::reader::section;
 use crate::config::values::{Period, Size};
+use countersign_gateway::guard::framing::{MAX_CHUNK_OVERHEAD_BYTES, MAX_HEAD_BYTES, MAX_HEADER_COUNT};
 use std::num::NonZeroU32;
+use std::ops::Range;
 use std::time::Duration;
 
 section! {
     /// Limits against floods and slow callers, for each connection unless they say otherwise.
     LimitsSection = "[limits]" {
-        /// Bytes of a request's head, request line included; more are answered with 431.
+        /// Bytes of a request's head, request line included; more are answered with 431. At most 60KiB.
         header_size: Size = Default("\"32KiB\"");
-        /// Fields of a request's head; more are answered with 431.
+        /// Fields of a request's head; more are answered with 431. At most 256.
         header_count: NonZeroU32 = Default("100");
         /// Bytes of a request's body; more are answered with 413.
         body_size: Size = Default("\"10MiB\"");
-        /// Bytes of chunk extensions and trailer fields of a body together.
+        /// Bytes of chunk extensions and trailer fields of a body together; more are answered with 431. At most 15KiB.
         chunk_overhead_size: Size = Default("\"8KiB\"");
         /// How long a TLS handshake may take.
         handshake_timeout: Period = Default("\"5s\"");
@@ -66,16 +68,20 @@ pub struct Limits {
     pub resets_per_second: u32,
 }
 
-/// The largest head that is held in memory before anything is known about the caller.
-const MAX_HEAD_BYTES: u64 = 1 << 20;
-
 impl LimitsSection {
     pub(crate) fn check(&self, out: &mut Mistakes) -> Option<Limits> {
-        for size in [&self.header_size, &self.chunk_overhead_size] {
-            let Some(at) = size.get().filter(|at| at.value.0 > MAX_HEAD_BYTES) else { continue };
-            let reason =
-                "at most 1MiB: every connection may fill it before anything is known about the caller";
-            out.add(Mistake::new(at.entry.clone(), "the limit is too large", reason));
+        // Above these hyper ends a request by itself.
+        let sizes = [
+            (&self.header_size, MAX_HEAD_BYTES, "60KiB"),
+            (&self.chunk_overhead_size, MAX_CHUNK_OVERHEAD_BYTES, "15KiB"),
+        ];
+        for (size, most, words) in sizes {
+            if let Some(at) = size.get().filter(|at| at.value.0 > most as u64) {
+                out.add(too_large(&at.entry, words));
+            }
+        }
+        if let Some(at) = self.header_count.get().filter(|at| count(at.value) > MAX_HEADER_COUNT) {
+            out.add(too_large(&at.entry, "256"));
         }
         Some(Limits {
             header_bytes: usize::try_from(self.header_size.value()?.0).ok()?,
@@ -96,6 +102,11 @@ impl LimitsSection {
             resets_per_second: self.resets_per_second.value()?.get(),
         })
     }
+}
+
+fn too_large(entry: &Range<usize>, most: &str) -> Mistake {
+    let reason = format!("at most {most}: who sends more than that would get no answer");
+    Mistake::new(entry.clone(), "the limit is too large", reason)
 }
 
 fn count(number: NonZeroU32) -> usize {
