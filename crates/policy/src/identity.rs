@@ -45,18 +45,23 @@ pub fn identity_headers(
 }
 
 /// Names that say who calls, or look to some server as if they did.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 17] = [
     "authorization",
     "cf-connecting-ip",
     "client-cert",
     "client-cert-chain",
     "dpop",
     "forwarded",
+    "proxy",
     "proxy-authorization",
     "true-client-ip",
+    "x-arr-clientcert",
     "x-client-cert",
     "x-client-ip",
     "x-cluster-client-ip",
+    "x-forwarded",
+    "x-host",
+    "x-original-host",
     "x-real-ip",
 ];
 
@@ -65,8 +70,8 @@ const OVERRIDES: [&str; 5] =
     ["x-http-method", "x-http-method-override", "x-method-override", "x-original-url", "x-rewrite-url"];
 
 /// Beginnings of such names.
-const PREFIXES: [&str; 5] =
-    ["countersign-", "x-forwarded-", "x-client-cert-", "x-ssl-client-", "ssl-client-"];
+const PREFIXES: [&str; 6] =
+    ["countersign-", "ssl-", "x-amzn-mtls-", "x-client-cert-", "x-forwarded-", "x-ssl-"];
 
 /// Whether an inbound header of this name is taken out before forwarding, because it says who calls, or asks for another
 /// thing than was decided about: any case, and underscores for dashes, which
@@ -83,7 +88,8 @@ pub fn is_secret_header(name: &str, internal: &InternalHeaders) -> bool {
     same_name(name, internal.client_id().as_str()) || same_name(name, internal.client_secret().as_str())
 }
 
-fn same_name(left: &str, right: &str) -> bool {
+/// Whether two header names are one to some server: in any case, and with underscores for dashes.
+pub fn same_name(left: &str, right: &str) -> bool {
     let plain = |c: u8| if c == b'_' { b'-' } else { c.to_ascii_lowercase() };
     left.len() == right.len() && left.bytes().map(plain).eq(right.bytes().map(plain))
 }
@@ -122,6 +128,13 @@ mod tests {
             "x_http_method_override",
             "X-HTTP-Method",
             "X-Method-Override",
+            "X-SSL-Cert",
+            "X-ARR-ClientCert",
+            "X-Amzn-Mtls-Clientcert",
+            "X-Forwarded",
+            "X-Original-Host",
+            "X-Host",
+            "Proxy",
         ] {
             assert!(is_identity_header(name), "{name}");
         }
