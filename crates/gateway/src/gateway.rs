@@ -9,8 +9,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use tokio::runtime::{LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::LocalSet;
 
 /// The data path.
 pub struct Gateway;
@@ -116,24 +116,40 @@ fn start_worker(
     number: usize,
     settings: Arc<Settings>,
     shared: Arc<Shared>,
-    sockets: Vec<(TcpListener, ListenerSettings)>,
+    sockets: Sockets<TcpListener>,
 ) -> io::Result<RunningWorker> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let sockets = {
-        let _inside = runtime.enter();
-        sockets
-            .into_iter()
-            .map(|(socket, settings)| Ok((tokio::net::TcpListener::from_std(socket)?, settings)))
-            .collect::<io::Result<Vec<_>>>()?
-    };
     let (commands, inbox) = mpsc::unbounded_channel();
     let (done, stopped) = oneshot::channel();
+    let (begun, begins) = std::sync::mpsc::sync_channel(1);
     let thread = std::thread::Builder::new().name(format!("gateway-{number}")).spawn(move || {
+        // A local runtime lives and dies on its own thread, so whether there is one is known only here.
+        let (runtime, sockets) = match local_runtime(sockets) {
+            Ok(made) => made,
+            Err(error) => return drop(begun.send(Err(error))),
+        };
+        let _ = begun.send(Ok(())); // the receiver waits for it
         let worker = Rc::new(Worker::new(settings, shared));
-        LocalSet::new().block_on(&runtime, worker.run(sockets, inbox));
+        runtime.block_on(worker.run(sockets, inbox));
+        drop(runtime);
         let _ = done.send(()); // nobody may be waiting
     })?;
+    begins.recv().map_err(|_| io::Error::other("the thread ended at once"))??;
     Ok(RunningWorker { commands, stopped: Some(stopped), thread: Some(thread) })
+}
+
+type Sockets<S> = Vec<(S, ListenerSettings)>;
+
+/// A runtime whose tasks never leave its thread, and the sockets as it listens on them.
+fn local_runtime(
+    sockets: Sockets<TcpListener>,
+) -> io::Result<(LocalRuntime, Sockets<tokio::net::TcpListener>)> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    let inside = runtime.enter();
+    let listening = |(socket, settings)| Ok((tokio::net::TcpListener::from_std(socket)?, settings));
+    let sockets = sockets.into_iter().map(listening).collect::<io::Result<_>>()?;
+    drop(inside);
+    Ok((runtime, sockets))
 }
 
 impl Running {

@@ -113,7 +113,7 @@ impl Worker {
         }
     }
 
-    /// Runs until told to stop. Needs a `LocalSet` around it.
+    /// Runs until told to stop. Needs a local runtime around it.
     pub(crate) async fn run(
         self: Rc<Self>,
         listeners: Vec<(TcpListener, ListenerSettings)>,
