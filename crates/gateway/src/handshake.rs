@@ -90,12 +90,15 @@ impl Failure {
         if self.result == "closed" && observed.sni.is_none() {
             return;
         }
-        let certificate = observed.refused.map(|(_, thumbprint)| thumbprint);
-        if certificate.is_some() {
+        if observed.refused.is_some() {
             counter!("countersign_tls_client_verify_failures_total",
                 "listener" => name.to_string(), "reason" => self.reason.as_str())
             .increment(1);
         }
+        // Rule T11: the offered one, also where it was found good and the peer then did not prove that it holds its key.
+        // Certificates are public: that is what a thief has who has nothing else.
+        let accepted = observed.accepted.as_deref().map(|certificate| *certificate.thumbprint());
+        let certificate = observed.refused.map(|(_, thumbprint)| thumbprint).or(accepted);
         let settings = &worker.settings;
         let now = settings.clock.now();
         let reference = Reference::generate(now, settings.rng.as_ref());

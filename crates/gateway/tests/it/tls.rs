@@ -1,9 +1,10 @@
 //! The handshake: what it refuses, and what is recorded of it.
 
-use crate::pki::{Authority, Flaw};
+use crate::pki::{Authority, Flaw, OneCertificate};
 use crate::world::{Options, World, get, thumbprint, uri};
 use countersign_gateway::{ClientCertificateRequest, Limits};
 use countersign_policy::route::TrustConfigurations;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -36,6 +37,35 @@ async fn rule_t11_refused_certificates_end_the_handshake_and_are_recorded() {
         assert!(line.contains("handshake_refused") && line.contains("\"localhost\""), "{line}");
         assert!(line.contains(&thumbprint(&identity).to_string()) && line.contains("127.0.0.1"), "{line}");
     }
+}
+
+/// Certificates are public: whoever has seen acme's can show it, and cannot sign with its key.
+#[tokio::test]
+async fn rule_t11_a_certificate_that_is_shown_without_its_key_is_recorded() {
+    let world = World::start().await;
+    for tls12 in [false, true] {
+        let mut dial = world.dial(None);
+        dial.tls12 = tls12;
+        let mut config = dial.config();
+        let key = OneCertificate::new(&world.other).0.key.clone();
+        let stolen = CertifiedKey::new(world.acme.chain.clone(), key);
+        config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(stolen));
+        let mut refused = match dial.tls_with(Arc::new(config)).await {
+            Ok(stream) => stream,
+            Err(_) => continue,
+        };
+        assert!(refused.read(&mut [0; 10]).await.is_err());
+    }
+    let thumbprint = thumbprint(&world.acme).to_string();
+    // The alert is out before the record is written, so it is waited for.
+    for _ in 0..1000 {
+        let log = world.audit_log().await;
+        let shows = |line: &&str| line.contains("handshake_refused") && line.contains(&thumbprint);
+        if log.lines().filter(shows).count() == 2 {
+            return;
+        }
+    }
+    panic!("not recorded: {}", world.audit_log().await);
 }
 
 #[tokio::test]
