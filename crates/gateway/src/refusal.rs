@@ -11,8 +11,8 @@ use countersign_model::{ReasonCode, Reference};
 use countersign_policy::Denial;
 use countersign_policy::client_auth::Method;
 use countersign_policy::denial::{Surface, render};
-use http::header::CONNECTION;
-use http::{HeaderValue, Response, Uri};
+use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::{HeaderValue, Method as HttpMethod, Response, Uri};
 
 /// How much of a path is recorded.
 const MAX_PATH: usize = 256;
@@ -22,7 +22,7 @@ pub(crate) async fn refuse(
     call: &Call<'_>,
     denial: &Denial,
     place: &Place,
-    method: &http::Method,
+    method: &HttpMethod,
     uri: &Uri,
 ) -> Response<Source> {
     let settings = &call.worker.settings;
@@ -58,8 +58,8 @@ pub(crate) async fn refuse(
             render(denial, &surface, reference, &settings.issuer)
         }
     };
-    let mut response =
-        response.map(|body| Source::Full(Some(Bytes::from(body)).filter(|body| !body.is_empty())));
+    let is_head = request.is_some_and(|(method, _)| method == HttpMethod::HEAD);
+    let mut response = without_body_for_head(response, is_head);
     if ends_connection(call, denial) {
         if call.connection.http2 {
             call.connection.finish(); // GOAWAY
@@ -68,6 +68,16 @@ pub(crate) async fn refuse(
         }
     }
     response
+}
+
+/// RFC 9110 section 9.3.2: an answer to HEAD says how long its document is and does not have it. hyper sees to that on
+/// HTTP/1.1; on HTTP/2 the client would read a body as a protocol error, and nothing of the refusal.
+fn without_body_for_head(response: Response<Vec<u8>>, is_head: bool) -> Response<Source> {
+    let mut response = response.map(|body| Some(Bytes::from(body)).filter(|body| !body.is_empty()));
+    if is_head && let Some(document) = response.body_mut().take() {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(document.len()));
+    }
+    response.map(Source::Full)
 }
 
 /// After what the connection does not go on: bytes we do not understand, a certificate that is no longer good, one
@@ -90,7 +100,7 @@ fn event(
     call: &Call<'_>,
     denial: &Denial,
     place: &Place,
-    request: Option<(&http::Method, &Uri)>,
+    request: Option<(&HttpMethod, &Uri)>,
 ) -> AuditEvent {
     let settings = &call.worker.settings;
     let reference = Reference::generate(call.now, settings.rng.as_ref());
@@ -130,7 +140,7 @@ fn log(
     call: &Call<'_>,
     denial: &Denial,
     place: &Place,
-    request: Option<(&http::Method, &Uri)>,
+    request: Option<(&HttpMethod, &Uri)>,
     reference: Reference,
 ) {
     let peer = &call.connection.peer;
