@@ -103,7 +103,10 @@ fn event(
     request: Option<(&HttpMethod, &Uri)>,
 ) -> AuditEvent {
     let settings = &call.worker.settings;
-    let reference = Reference::generate(call.now, settings.rng.as_ref());
+    // The moment of the refusal: an upstream that was waited for makes it half a minute later than the request, and the
+    // log folds and finds by this time.
+    let now = settings.clock.now();
+    let reference = Reference::generate(now, settings.rng.as_ref());
     let peer = &call.connection.peer;
     let route = match place {
         Place::Route(route, _) => Some(route),
@@ -131,7 +134,7 @@ fn event(
     };
     // Who only says that it is a client is not the actor: anybody can fill the record of a client like that.
     let actor = denial.proved_client().cloned().map_or(Actor::Anonymous, Actor::Client);
-    AuditEvent::refused(reference, call.now, AuditAction::RequestRefused, denial.reason(), actor, facts)
+    AuditEvent::refused(reference, now, AuditAction::RequestRefused, denial.reason(), actor, facts)
 }
 
 /// One line (experience.md section 5). What the caller controls is escaped (rule G11): the method is one of a few words,
