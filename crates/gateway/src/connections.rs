@@ -64,6 +64,8 @@ pub(crate) struct Connection {
     /// Since when resets are counted, and how many there were.
     resets: Cell<Option<(Instant, u32)>>,
     reset_too_often: Cell<bool>,
+    /// It has ended: what is dropped now was not taken back by the peer.
+    over: Cell<bool>,
     order: Cell<Order>,
     cut_at: Cell<Option<Instant>>,
     waker: RefCell<Option<Waker>>,
@@ -98,6 +100,7 @@ impl Connection {
             forwarded: RefCell::default(),
             resets: Cell::new(None),
             reset_too_often: Cell::new(false),
+            over: Cell::new(false),
             order: Cell::new(Order::None),
             cut_at: Cell::new(None),
             waker: RefCell::default(),
@@ -139,6 +142,9 @@ impl Connection {
     /// The peer took a request back before it was answered (rule G15; CVE-2023-44487). More than `limit` of them within
     /// a second cut the connection.
     pub(crate) fn note_reset(&self, limit: u32) {
+        if self.over.get() {
+            return;
+        }
         let now = Instant::now();
         let (since, count) = match self.resets.get() {
             Some((since, count)) if now - since < Duration::from_secs(1) => (since, count + 1),
@@ -220,7 +226,7 @@ pub(crate) async fn run(http: impl Http, connection: &Connection, times: Option<
     let mut http = std::pin::pin!(http);
     let mut cut_timer = Timer::default();
     let mut patience = times.map(Patience::new);
-    std::future::poll_fn(|cx| {
+    let ended = std::future::poll_fn(|cx| {
         if connection.order.get() == Order::Finish {
             connection.order.set(Order::Finishing);
             http.as_mut().begin_end();
@@ -244,7 +250,9 @@ pub(crate) async fn run(http: impl Http, connection: &Connection, times: Option<
         }
         patience.as_mut().map_or(Poll::Pending, |patience| patience.poll_over(connection, cx))
     })
-    .await
+    .await;
+    connection.over.set(true);
+    ended
 }
 
 /// The open connections of one worker.
@@ -342,5 +350,23 @@ mod tests {
             connection.note_client(&client(n));
         }
         assert!(connection.matches(&Cut::Client(client(100))));
+    }
+
+    struct Ended;
+
+    impl Http for Ended {
+        fn poll_http(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn begin_end(self: Pin<&mut Self>) {}
+    }
+
+    #[tokio::test]
+    async fn rule_g15_requests_that_end_with_their_connection_were_not_taken_back() {
+        let connection = Connection::new(Peer::new(([192, 0, 2, 1], 1).into(), None), None, None, true, true);
+        connection.note_reset(1);
+        run(Ended, &connection, None).await;
+        (0..100).for_each(|_| connection.note_reset(1));
+        assert!(!connection.reset_too_often.get());
     }
 }
