@@ -169,8 +169,8 @@ impl Connection {
     }
 
     /// A request is over. When it was the last one, the time until the end begins.
-    pub(crate) fn answered(&self) {
-        self.exchange.answered();
+    pub(crate) fn answered(&self, at: Instant) {
+        self.exchange.answered(at);
         if self.http2 && self.exchange.in_flight() == 0 {
             self.wake();
         }

@@ -134,9 +134,10 @@ impl Completion {
 
 impl Drop for Completion {
     fn drop(&mut self) {
-        self.connection.answered();
+        let now = Instant::now();
+        self.connection.answered(now);
         match self.route.borrow().as_ref() {
-            Some(route) => route.took(self.method, self.status.get(), self.began.elapsed().as_secs_f64()),
+            Some(route) => route.took(self.method, self.status.get(), (now - self.began).as_secs_f64()),
             None if self.connection.http2 => self.connection.note_reset(self.resets_per_second),
             None => {}
         }

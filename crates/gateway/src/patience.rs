@@ -10,6 +10,8 @@ use tokio::time::Instant;
 /// What an HTTP/2 connection may take its time for (rule G15). hyper and h2 bound none of it.
 pub(crate) struct Patience<'a> {
     times: &'a GuardTimes,
+    /// How many requests there were when the connection was last looked at.
+    calls: u64,
     idle_since: Option<Instant>,
     ending_since: Option<Instant>,
     answers_until: Option<Instant>,
@@ -21,6 +23,7 @@ impl<'a> Patience<'a> {
     pub(crate) fn new(times: &'a GuardTimes) -> Self {
         Self {
             times,
+            calls: 0,
             idle_since: None,
             ending_since: None,
             answers_until: None,
@@ -34,13 +37,18 @@ impl<'a> Patience<'a> {
         if self.poll_answers(connection, cx).is_ready() {
             return Poll::Ready(Ended::AnswerStalled);
         }
-        if connection.exchange.in_flight() > 0 {
+        // A small answer begins and ends between two looks: then nothing was in flight at either.
+        let calls = connection.exchange.calls();
+        if connection.exchange.in_flight() > 0 || calls != self.calls {
+            self.calls = calls;
             self.idle_since = None;
+        }
+        if connection.exchange.in_flight() > 0 {
             return Poll::Pending;
         }
         if !connection.is_ending() {
             // Before the first request nothing is known of the peer but that it can shake hands.
-            let patience = if connection.exchange.was_called() { self.times.idle } else { self.times.head };
+            let patience = if calls > 0 { self.times.idle } else { self.times.head };
             let since = *self.idle_since.get_or_insert_with(Instant::now);
             ready!(self.timer.poll_until(since + patience, cx));
             connection.finish();
@@ -74,5 +82,31 @@ impl<'a> Patience<'a> {
             ready!(self.answers_timer.poll_until(until, cx));
             self.answers_until = None;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_policy::Peer;
+    use std::time::Duration;
+
+    #[tokio::test(start_paused = true)]
+    async fn rule_g15_a_connection_whose_answers_end_between_two_looks_is_not_idle() {
+        let connection = Connection::new(Peer::new(([192, 0, 2, 1], 1).into(), None), None, None, true, true);
+        let times = GuardTimes { idle: Duration::from_secs(10), ..GuardTimes::default() };
+        let mut patience = Patience::new(&times);
+        let mut look = async || {
+            std::future::poll_fn(|cx| Poll::Ready(patience.poll_over(&connection, cx).is_ready())).await
+        };
+        for _ in 0..10 {
+            connection.exchange.call();
+            connection.exchange.answered(Instant::now());
+            assert!(!look().await);
+            tokio::time::advance(Duration::from_secs(6)).await;
+            assert!(!look().await && !connection.is_ending());
+        }
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert!(!look().await && connection.is_ending(), "11 s without a request");
     }
 }

@@ -81,11 +81,14 @@ fn without_body_for_head(response: Response<Vec<u8>>, is_head: bool) -> Response
 }
 
 /// After what the connection does not go on: bytes we do not understand, a certificate that is no longer good, one
-/// connection too many (design, decisions 20 and 21). A body that broke a limit ends its HTTP/2 stream only.
+/// connection too many (design, decisions 20 and 21). A body that broke a limit ends its HTTP/2 stream only. On HTTP/1.1
+/// the rest of a body that nobody wants stands before the next request: hyper closes then, and RFC 9112 section 9.6 wants
+/// that to be said, or a client sends its next request into a connection that is gone.
 fn ends_connection(call: &Call<'_>, denial: &Denial) -> bool {
     use ReasonCode as R;
     call.connection.is_ending()
         || call.connection.exchange.refusal(call.ordinal).is_some()
+        || (!call.connection.http2 && !call.connection.exchange.is_whole(call.ordinal))
         || match denial.reason() {
             R::CertificateRevoked
             | R::CertificateExpired

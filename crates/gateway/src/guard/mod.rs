@@ -63,6 +63,10 @@ pub(crate) struct Exchange {
     refused: Cell<Option<Refused>>,
     called: Cell<u64>,
     answered: Cell<u64>,
+    /// When the last answer was over.
+    answered_at: Cell<Option<Instant>>,
+    /// How many messages came to the end of their bodies.
+    whole: Cell<u64>,
     /// Why a body was refused: for whoever reads it, on whichever thread. There is one at most on a connection.
     body_refused: Arc<OnceLock<ReasonCode>>,
 }
@@ -88,8 +92,9 @@ impl Exchange {
     }
 
     /// The answer of a message is sent or given up.
-    pub(crate) fn answered(&self) {
+    pub(crate) fn answered(&self, at: Instant) {
         self.answered.set(self.answered.get() + 1);
+        self.answered_at.set(Some(at));
     }
 
     /// Why the message with this ordinal was refused, in its head or (so far) in its body.
@@ -102,9 +107,14 @@ impl Exchange {
         self.refused.get().is_some_and(|refused| refused.ordinal == ordinal && refused.in_head)
     }
 
-    /// Whether the service was called at all.
-    pub(crate) fn was_called(&self) -> bool {
-        self.called.get() > 0
+    /// Whether the message with this ordinal came to the end of its body.
+    pub(crate) fn is_whole(&self, ordinal: u64) -> bool {
+        self.whole.get() >= ordinal
+    }
+
+    /// How many messages the service was called with.
+    pub(crate) fn calls(&self) -> u64 {
+        self.called.get()
     }
 
     /// How many messages are being answered.
@@ -152,7 +162,8 @@ enum End {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wait {
     Message,
-    Head,
+    /// The rest of the head behind so many: each has a deadline of its own.
+    Head(u64),
     Body,
 }
 
@@ -197,6 +208,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             }
         }
         buf.set_filled(start + good);
+        self.tell_whole();
         self.progress();
         if let Some(reason) = refused {
             self.refuse(reason);
@@ -224,12 +236,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                 }
             }
         }
+        self.tell_whole();
         Poll::Ready(Ok(true))
+    }
+
+    fn tell_whole(&self) {
+        let unfinished = u64::from(!self.framing.between_messages());
+        self.exchange.whole.set(self.framing.heads().saturating_sub(unfinished));
     }
 
     /// Bytes came: what was waited for begins anew, except a head, which has one deadline for all of it.
     fn progress(&mut self) {
-        let within_head = matches!(self.waiting, Some((Wait::Head, _)));
+        let within_head = matches!(self.waiting, Some((Wait::Head(_), _)));
         if !(within_head && self.framing.between_messages() && !self.held.is_empty()) {
             self.waiting = None;
         }
@@ -255,23 +273,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         let wait = if !self.framing.between_messages() {
             Wait::Body
         } else if !self.held.is_empty() {
-            Wait::Head
+            Wait::Head(self.framing.heads())
         } else if self.exchange.answered.get() >= self.framing.heads() {
             Wait::Message
         } else {
-            return Poll::Pending; // our own work
+            // Our own work. Nobody asks again when the answer is out, so the timer does: what it finds then has waited
+            // since the answer.
+            self.timer.wake_within(self.times.idle, cx);
+            return Poll::Pending;
         };
         let since = match self.waiting {
             Some((same, since)) if same == wait => since,
             _ => {
-                let now = Instant::now();
-                self.waiting = Some((wait, now));
-                now
+                let answered_at = self.exchange.answered_at.get().filter(|_| wait == Wait::Message);
+                let since = answered_at.unwrap_or_else(Instant::now);
+                self.waiting = Some((wait, since));
+                since
             }
         };
         let deadline = match wait {
             Wait::Message => since + self.times.idle,
-            Wait::Head => since + self.times.head,
+            Wait::Head(_) => since + self.times.head,
             Wait::Body => {
                 let heads = self.framing.heads();
                 let began = match self.body_began {

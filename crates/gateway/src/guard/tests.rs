@@ -68,10 +68,58 @@ async fn rule_g15_an_idle_connection_ends_silently_but_not_while_we_work() {
     exchange.call();
     let working = tokio::time::timeout(Duration::from_secs(3600), guard.read(&mut [0; 10])).await;
     assert!(working.is_err(), "the answer is ours to give");
-    exchange.answered();
+    exchange.answered(Instant::now());
     let began = Instant::now();
     assert_eq!(guard.read(&mut [0; 10]).await.unwrap(), 0);
     assert_eq!(began.elapsed().as_secs(), 75);
+}
+
+/// hyper writes an answer and does not read again by itself: the guard was asked while the request was in flight.
+#[tokio::test(start_paused = true)]
+async fn rule_g15_idleness_is_counted_from_the_answer_and_ends_though_nobody_asks_again() {
+    let (mut client, mut guard, exchange) = guarded();
+    client.write_all(GET.as_bytes()).await.unwrap();
+    read_some(&mut guard).await;
+    exchange.call();
+    let began = Instant::now();
+    let asking_once = async move {
+        let asked = tokio::task::spawn_local(async move { guard.read(&mut [0; 10]).await.unwrap() });
+        tokio::time::sleep(Duration::from_secs(70)).await;
+        exchange.answered(Instant::now());
+        assert_eq!(asked.await.unwrap(), 0);
+    };
+    tokio::task::LocalSet::new().run_until(asking_once).await;
+    assert_eq!(began.elapsed().as_secs(), 70 + 75);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_g15_a_head_behind_another_has_a_deadline_of_its_own() {
+    let (mut client, mut guard, exchange) = guarded();
+    let (first, second) = GET.split_at(10);
+    client.write_all(first.as_bytes()).await.unwrap();
+    let nothing = tokio::time::timeout(Duration::from_secs(8), guard.read(&mut [0; 10])).await;
+    assert!(nothing.is_err());
+    client.write_all(format!("{second}{first}").as_bytes()).await.unwrap();
+    assert_eq!(read_some(&mut guard).await, GET);
+    let waiting = tokio::time::timeout(Duration::from_secs(9), guard.read(&mut [0; 10])).await;
+    assert!(waiting.is_err(), "the second head is 9 s old");
+    client.write_all(second.as_bytes()).await.unwrap();
+    assert_eq!(read_some(&mut guard).await, GET);
+    assert_eq!(exchange.refusal(2), None);
+}
+
+#[tokio::test]
+async fn a_message_is_whole_when_its_body_is() {
+    let (mut client, mut guard, exchange) = guarded();
+    client
+        .write_all(format!("{GET}POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\na").as_bytes())
+        .await
+        .unwrap();
+    read_some(&mut guard).await;
+    assert_eq!([1, 2].map(|n| exchange.is_whole(n)), [true, false]);
+    client.write_all(b"b").await.unwrap();
+    read_some(&mut guard).await;
+    assert_eq!([1, 2, 3].map(|n| exchange.is_whole(n)), [true, true, false]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Wakes its task at a deadline. Re-arming costs nothing while the new deadline is later than the armed one: the old
@@ -12,6 +13,14 @@ pub(crate) struct Timer {
 }
 
 impl Timer {
+    /// Sees to it that the task is woken after `patience` at the latest: for who must look again, and has no deadline yet.
+    pub(crate) fn wake_within(&mut self, patience: Duration, cx: &mut Context<'_>) {
+        let armed = self.sleep.as_ref().is_some_and(|sleep| !sleep.is_elapsed());
+        if !armed {
+            let _ = self.poll_until(Instant::now() + patience, cx); // not ready: it lies ahead
+        }
+    }
+
     /// Ready when `deadline` has come.
     pub(crate) fn poll_until(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
         // The clock is read first: a task that is always busy uses up tokio's budget, and a `Sleep` that is polled
