@@ -16,7 +16,7 @@ use crate::token_cache::TokenCache;
 use countersign_pki::TrustAnchors;
 use countersign_policy::Peer;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -40,6 +40,8 @@ pub(crate) struct Worker {
     pub(crate) interaction_ids: InteractionIds,
     register: Rc<Register>,
 }
+    /// Told to stop: a connection that comes out of its handshake now is asked to finish like the others.
+    stopping: Cell<bool>,
 
 /// What the workers share: counters that must be one for the process.
 #[derive(Default)]
@@ -111,6 +113,7 @@ impl Worker {
             interaction_ids: InteractionIds::default(),
             register: Rc::default(),
         }
+            stopping: Cell::new(false),
     }
 
     /// Runs until told to stop. Needs a local runtime around it.
@@ -143,6 +146,7 @@ impl Worker {
         }
         accepting.iter().for_each(JoinHandle::abort);
         self.register.finish_all();
+        self.stopping.set(true);
         let patience = self.settings.snapshot.load().limits.shutdown;
         if tokio::time::timeout(patience, self.register.empty()).await.is_err() {
             tracing::warn!("connections were dropped at the end of the shutdown time");
@@ -213,6 +217,9 @@ pub(crate) async fn serve_stream<S>(
         .peer
         .certificate()
         .and_then(|certificate| worker.settings.registry.client_of_certificate(certificate));
+    if worker.stopping.get() {
+        connection.finish();
+    }
     let _registered = worker.register.add(&connection, client, limits.connections_per_client);
     let _active = listener.metrics.connection();
     let service = {

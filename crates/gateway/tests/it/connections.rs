@@ -1,10 +1,15 @@
 //! Open connections end when what they stand on does (rule G14; design, decision 20).
 
-use crate::world::{NOW, World, get};
-use countersign_gateway::Cut;
+use crate::world::{NOW, Options, World, get};
+use countersign_gateway::{Cut, Limits};
 use countersign_model::certificate::RevocationReason;
 use countersign_pki::validate_client;
+use rustls::ClientConnection;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 fn cut_of(world: &World) -> Cut {
     let certificate = validate_client(&world.acme.chain[0], &[], &world.anchors.load(), NOW).unwrap();
@@ -77,7 +82,7 @@ async fn stopping_ends_requests_in_flight_first() {
         "POST /data/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 2\r\n\r\n"
     );
     raw.send(head).await;
-    while world.upstream.requests.load(std::sync::atomic::Ordering::SeqCst) == 0 {
+    while world.upstream.requests.load(Ordering::SeqCst) == 0 {
         tokio::task::yield_now().await;
     }
     let address = world.running.local_addr("public").unwrap();
@@ -87,6 +92,68 @@ async fn stopping_ends_requests_in_flight_first() {
     raw.closed().await;
     stopping.await.unwrap();
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
+}
+
+/// A stranger who holds handshakes open must not make a restart take its full time, nor have requests begin after it.
+#[tokio::test]
+async fn stopping_ends_connections_that_come_out_of_their_handshake_later() {
+    let limits = Limits { shutdown: Duration::from_secs(600), ..Limits::default() };
+    // One worker: another one with nothing in flight would stop at once, and this connection with it.
+    let world = World::start_with(Options { limits, workers: 1, ..Options::default() }).await;
+    let address = world.running.local_addr("public").unwrap();
+    let dial = world.dial(Some(&world.acme));
+    let mut client = ClientConnection::new(Arc::new(dial.config()), "localhost".try_into().unwrap()).unwrap();
+    let (mut hello, mut answered) = (Vec::new(), vec![0; 16_384]);
+    client.write_tls(&mut hello).unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(&hello).await.unwrap();
+    let n = stream.read(&mut answered).await.unwrap(); // accepted, and in the middle of the handshake
+
+    let (mut raw, token) = world.acme().await;
+    raw.send(format!(
+        "POST /data/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 2\r\n\r\n"
+    ))
+    .await;
+    while world.upstream.requests.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let stopping = tokio::spawn(world.running.shutdown());
+    while TcpStream::connect(address).await.is_ok() {} // until nobody listens any more
+
+    let mut received = &answered[..n];
+    let mut finish = Vec::new();
+    loop {
+        while !received.is_empty() {
+            client.read_tls(&mut received).unwrap();
+            client.process_new_packets().unwrap();
+        }
+        client.write_tls(&mut finish).unwrap();
+        stream.write_all(&std::mem::take(&mut finish)).await.unwrap();
+        if !client.is_handshaking() {
+            break;
+        }
+        let n = stream.read(&mut answered).await.unwrap();
+        received = &answered[..n];
+    }
+    let ended = async { while stream.read(&mut answered).await.is_ok_and(|n| n > 0) {} };
+    tokio::time::timeout(Duration::from_secs(60), ended).await.expect("closed without a request");
+    assert!(raw.call("ab").await.text().ends_with("\n\nab"), "what was in flight is answered");
+    stopping.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refusal_says_that_the_connection_ends_where_a_body_is_left_unread() {
+    let world = World::start().await;
+    let mut raw = world.connect(Some(&world.acme)).await;
+    let small = "POST /data/ HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab";
+    for _ in 0..2 {
+        let reply = raw.call(small).await;
+        assert_eq!((reply.status, reply.header("connection")), (401, None), "it came with its head");
+    }
+    raw.send("POST /data/ HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n").await;
+    let reply = raw.reply().await;
+    assert_eq!((reply.status, reply.header("connection")), (401, Some("close")), "RFC 9112 section 9.6");
+    raw.closed().await;
 }
 
 #[tokio::test]

@@ -46,6 +46,7 @@ pub(crate) struct Options {
     pub(crate) client_certificate: ClientCertificateRequest,
     pub(crate) trust: TrustConfigurations,
     pub(crate) response_timeout: Duration,
+    pub(crate) workers: usize,
 }
 
 impl Default for Options {
@@ -55,6 +56,7 @@ impl Default for Options {
             client_certificate: ClientCertificateRequest::Optional,
             trust: TrustConfigurations::default(),
             response_timeout: Duration::from_secs(30),
+            workers: 2,
         }
     }
 }
@@ -308,7 +310,7 @@ impl World {
                     trust: TrustConfigurations::default(),
                 },
             ],
-            workers: 2,
+            workers: options.workers,
             issuer: ISSUER.into(),
             snapshot: snapshot.clone(),
             anchors: anchors.clone(),
