@@ -3,10 +3,11 @@
 
 use crate::connections::Connection;
 use countersign_policy::decision::InternalHeaders;
-use countersign_policy::identity::{identity_headers, is_identity_header, is_secret_header};
+use countersign_policy::denial::REFERENCE_HEADER;
+use countersign_policy::identity::{identity_headers, is_identity_header, is_secret_header, same_name};
 use countersign_policy::{Peer, Permit};
-use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode};
 use http_body::Body;
 use std::net::IpAddr;
 
@@ -19,7 +20,7 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// What belongs to one connection only, whether or not `Connection` names it, and what framing is made of: the message
-/// that goes on is rebuilt (rule G12).
+/// that goes on is rebuilt (rule G12). In any spelling that some server takes for it.
 const HOP_BY_HOP: [&str; 12] = [
     "connection",
     "content-length",
@@ -35,6 +36,9 @@ const HOP_BY_HOP: [&str; 12] = [
     "upgrade",
 ];
 
+/// So many fields are set on the way to the upstream.
+const OURS: usize = 14;
+
 /// Makes a client's header fields the upstream's.
 #[expect(clippy::too_many_arguments, reason = "each is a part of the one request, or of where it goes")]
 pub(super) fn for_upstream(
@@ -49,17 +53,9 @@ pub(super) fn for_upstream(
     interaction_id: &HeaderValue,
 ) {
     remove_named_by_connection(headers);
-    let foreign: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| {
-            let name = name.as_str();
-            HOP_BY_HOP.contains(&name) || is_identity_header(name) || is_secret_header(name, internal)
-        })
-        .cloned()
-        .collect();
-    for name in foreign {
-        headers.remove(name);
-    }
+    keep(headers, OURS, |name| {
+        !is_hop_by_hop(name) && !is_identity_header(name) && !is_secret_header(name, internal)
+    });
     check_trace(headers);
     join_cookies(headers);
     set_framing(headers, method, body);
@@ -86,8 +82,16 @@ fn set_framing(headers: &mut HeaderMap, method: &Method, body: &impl Body) {
 
 /// Whether an answer says in one way how long it is: RFC 9112 section 6.1 lets us read Transfer-Encoding and forget the
 /// Content-Length, but whoever sends both has been made to, and what follows may be another answer. hyper reads a coding
-/// other than `chunked` to the end of the connection and leaves the body coded; we asked for none.
+/// other than `chunked` to the end of the connection and leaves the body coded; we asked for none. It takes `2, 2` and
+/// two equal lengths for one, and looks at none where there is no body (HEAD, 204, 304), so all of them are looked at here
+/// (RFC 9110 section 8.6).
 pub(super) fn is_framed_once(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let one_number =
+        |length: &HeaderValue| !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit);
+    if !lengths.next().is_none_or(one_number) || lengths.next().is_some() {
+        return false;
+    }
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (None, _) => true,
@@ -100,16 +104,44 @@ pub(super) fn is_framed_once(headers: &HeaderMap) -> bool {
 }
 
 /// Makes an upstream's header fields the client's.
-pub(super) fn for_client(headers: &mut HeaderMap, interaction_id: HeaderValue) {
+pub(super) fn for_client(status: StatusCode, headers: &mut HeaderMap, interaction_id: HeaderValue) {
     remove_named_by_connection(headers);
-    for name in HOP_BY_HOP {
-        // A length is the answer's own, also where there is no body (HEAD, 304), and hyper has checked it.
-        if name != "content-length" {
-            headers.remove(name);
+    // A length is the answer's own, also where there is no body (HEAD, 304); only 204 has none (RFC 9110 section 8.6).
+    let has_length = status != StatusCode::NO_CONTENT;
+    let goes = |name: &HeaderName| {
+        if name == header::CONTENT_LENGTH {
+            !has_length
+        } else {
+            name == REFERENCE_HEADER || is_hop_by_hop(name.as_str())
+        }
+    };
+    // An answer mostly has none of these, so looking at the few that it has is cheaper than asking for each.
+    let gone: Vec<HeaderName> = headers.keys().filter(|name| goes(name)).cloned().collect();
+    for name in gone {
+        headers.remove(name);
+    }
+    headers.insert(INTERACTION_ID, interaction_id);
+}
+
+fn is_hop_by_hop(name: &str) -> bool {
+    HOP_BY_HOP.iter().any(|known| same_name(name, known))
+}
+
+/// Takes out what is not wanted, and makes room for `more`. The map is made anew: on each request some fields go and more
+/// come, and growing and closing gaps cost more than one walk.
+fn keep(headers: &mut HeaderMap, more: usize, wanted: impl Fn(&str) -> bool) {
+    let mut kept = HeaderMap::with_capacity(headers.len() + more);
+    let mut name = None;
+    for (next, value) in std::mem::take(headers) {
+        // Only the first of several values comes with their name.
+        if let Some(next) = next {
+            name = wanted(next.as_str()).then_some(next);
+        }
+        if let Some(name) = &name {
+            kept.append(name.clone(), value);
         }
     }
-    headers.remove(countersign_policy::denial::REFERENCE_HEADER); // ours alone: it finds a record
-    headers.insert(INTERACTION_ID, interaction_id);
+    *headers = kept;
 }
 
 fn remove_named_by_connection(headers: &mut HeaderMap) {
@@ -219,7 +251,7 @@ mod tests {
         for name in ["x-one", "x-two", "x-three"] {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static("v"));
         }
-        for_client(&mut headers, HeaderValue::from_static("id"));
+        for_client(StatusCode::OK, &mut headers, HeaderValue::from_static("id"));
         let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["x-fapi-interaction-id", "x-three"]);

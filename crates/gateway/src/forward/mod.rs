@@ -98,7 +98,7 @@ pub(crate) async fn forward(
         let denial = Denial::new(ReasonCode::UpstreamResponseInvalid);
         return Err(of_client(denial.note("the length of the answer can be read in two ways")));
     }
-    headers::for_client(response.headers_mut(), interaction_id);
+    headers::for_client(response.status(), response.headers_mut(), interaction_id);
     *response.version_mut() = Version::HTTP_11;
     Ok(response.map(|incoming| UpstreamBody::new(incoming, link, pool, progress)))
 }

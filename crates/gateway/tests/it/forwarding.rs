@@ -167,6 +167,8 @@ async fn an_upstream_that_misbehaves_is_named_by_its_fault_and_nothing_else() {
         ("/silent/", 504, "upstream_too_slow"),
         ("/garbage/", 502, "upstream_response_invalid"),
         ("/twofold/", 502, "upstream_response_invalid"),
+        ("/listed/", 502, "upstream_response_invalid"),
+        ("/twice/", 502, "upstream_response_invalid"),
         ("/ambiguous/", 502, "upstream_response_invalid"),
         ("/coded/", 502, "upstream_response_invalid"),
         ("/upgrader/", 502, "upstream_response_invalid"),
@@ -177,6 +179,26 @@ async fn an_upstream_that_misbehaves_is_named_by_its_fault_and_nothing_else() {
     }
     assert_eq!(raw.call(get("/data/", &token)).await.status, 200, "the client's connection goes on");
     assert!(world.audit_log().await.contains("upstream_too_slow"));
+}
+
+#[tokio::test]
+async fn an_answer_without_a_body_says_nothing_ambiguous_of_its_length() {
+    let world = World::start().await;
+    let (mut raw, token) = world.acme().await;
+    for path in ["/twofold/", "/listed/", "/twice/"] {
+        raw.send(get(path, &token).replace("GET", "HEAD")).await;
+        let reply = raw.reply_to(true).await;
+        assert_eq!(
+            (reply.status, reply.header("content-type")),
+            (502, Some("application/problem+json")),
+            "{path}"
+        );
+    }
+    for method in ["GET", "HEAD"] {
+        raw.send(get("/lengthy/", &token).replace("GET", method)).await;
+        let reply = raw.reply_to(true).await;
+        assert_eq!((reply.status, reply.header("content-length")), (204, None), "RFC 9110 section 8.6");
+    }
 }
 
 #[tokio::test]

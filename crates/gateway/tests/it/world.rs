@@ -259,6 +259,13 @@ impl World {
                 upstream::canned(b"HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n")
                     .await,
             ),
+            ("listed", upstream::canned(b"HTTP/1.1 200 OK\r\ncontent-length: 2, 2\r\n\r\nab").await),
+            (
+                "twice",
+                upstream::canned(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\nab")
+                    .await,
+            ),
+            ("lengthy", upstream::canned(b"HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\n").await),
             ("closing", upstream::canned(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await),
             (
                 "early",
