@@ -2,6 +2,7 @@
 //! before any of it, and a record of what failed and why.
 
 use crate::settings::Limits;
+use crate::socket::Socket;
 use crate::tls::{self, Observed};
 use crate::worker::{Listener, Worker};
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, CertificateRef, Facts};
@@ -12,13 +13,12 @@ use metrics::counter;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 /// A connection with its handshake done.
 pub(crate) struct Accepted {
-    pub(crate) stream: TlsStream<TcpStream>,
+    pub(crate) stream: TlsStream<Socket>,
     pub(crate) peer: Peer,
     pub(crate) sni: Option<String>,
     pub(crate) http2: bool,
@@ -26,7 +26,7 @@ pub(crate) struct Accepted {
 
 /// Does the handshake; `None` when it failed, which is then counted and recorded.
 pub(crate) async fn accept(
-    stream: TcpStream,
+    stream: Socket,
     address: SocketAddr,
     worker: &Worker,
     listener: &Listener,

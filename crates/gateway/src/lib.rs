@@ -25,6 +25,7 @@ mod intake;
 mod interaction_id;
 pub mod local;
 mod refusal;
+mod socket;
 mod token_cache;
 
 mod answers;

@@ -11,6 +11,7 @@ use crate::interaction_id::InteractionIds;
 use crate::observe::{ListenerMetrics, Metrics};
 use crate::pipeline;
 use crate::settings::{ListenerSettings, Settings};
+use crate::socket::Socket;
 use crate::tls;
 use crate::token_cache::TokenCache;
 use countersign_pki::TrustAnchors;
@@ -39,9 +40,9 @@ pub(crate) struct Worker {
     pub(crate) metrics: Metrics,
     pub(crate) interaction_ids: InteractionIds,
     register: Rc<Register>,
-}
     /// Told to stop: a connection that comes out of its handshake now is asked to finish like the others.
     stopping: Cell<bool>,
+}
 
 /// What the workers share: counters that must be one for the process.
 #[derive(Default)]
@@ -112,8 +113,8 @@ impl Worker {
             metrics: Metrics::default(),
             interaction_ids: InteractionIds::default(),
             register: Rc::default(),
-        }
             stopping: Cell::new(false),
+        }
     }
 
     /// Runs until told to stop. Needs a local runtime around it.
@@ -145,8 +146,8 @@ impl Worker {
             }
         }
         accepting.iter().for_each(JoinHandle::abort);
-        self.register.finish_all();
         self.stopping.set(true);
+        self.register.finish_all();
         let patience = self.settings.snapshot.load().limits.shutdown;
         if tokio::time::timeout(patience, self.register.empty()).await.is_err() {
             tracing::warn!("connections were dropped at the end of the shutdown time");
@@ -180,9 +181,7 @@ async fn accept_all(worker: Rc<Worker>, listener: Rc<Listener>, socket: TcpListe
 }
 
 async fn serve_socket(worker: Rc<Worker>, listener: Rc<Listener>, stream: TcpStream, address: SocketAddr) {
-    if stream.set_nodelay(true).is_err() {
-        return; // gone already
-    }
+    let Ok(stream) = Socket::new(stream) else { return }; // gone already
     if listener.settings.certificate.is_none() {
         let peer = Peer::new(address, None);
         let connection = Connection::new(peer, None, None, false, false);
@@ -217,10 +216,10 @@ pub(crate) async fn serve_stream<S>(
         .peer
         .certificate()
         .and_then(|certificate| worker.settings.registry.client_of_certificate(certificate));
+    let _registered = worker.register.add(&connection, client, limits.connections_per_client);
     if worker.stopping.get() {
         connection.finish();
     }
-    let _registered = worker.register.add(&connection, client, limits.connections_per_client);
     let _active = listener.metrics.connection();
     let service = {
         let (listener, connection) = (listener.clone(), connection.clone());

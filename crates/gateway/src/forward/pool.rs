@@ -1,12 +1,14 @@
 //! Connections to upstreams, kept by each worker for itself: no lock, no channel between workers.
 //!
 //! A connection has no task of its own. Whoever uses it polls it along (design, section 7: the upstream side is where the
-//! time goes; a task costs two wake-ups for each request). An unused one is polled once when it is put away and once when
-//! it is taken out, which shows whether the upstream has closed it.
+//! time goes; a task costs two wake-ups for each request). Whether the upstream has closed an unused one shows when it is
+//! used again: the first look is at what came in, and a request that was not written by then is given back.
 
 use super::upload::Upload;
 use crate::guard::timer::Timer;
 use crate::settings::Upstream;
+use crate::socket::Socket;
+use foldhash::fast::RandomState;
 use hyper::client::conn::http1::{Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use std::cell::RefCell;
@@ -21,7 +23,7 @@ use tokio::time::{Instant, timeout};
 /// The pools of one worker.
 #[derive(Default)]
 pub(crate) struct Pools {
-    by_upstream: RefCell<HashMap<String, Rc<Pool>>>,
+    by_upstream: RefCell<HashMap<String, Rc<Pool>, RandomState>>,
 }
 
 /// The unused connections to one upstream.
@@ -38,9 +40,9 @@ struct Idle {
 /// One connection: what sends on it, and what moves it. Boxed from the start: it moves with every request.
 pub(super) struct Link {
     pub(super) sender: SendRequest<Upload>,
-    connection: Connection<TokioIo<TcpStream>, Upload>,
+    /// Dropped when it has ended: a request that it still held is given back then.
+    connection: Option<Connection<TokioIo<Socket>, Upload>>,
     pub(super) timer: Timer,
-    ended: bool,
 }
 
 impl Pools {
@@ -75,8 +77,8 @@ impl Pool {
     /// A connection that was used before and is still open.
     pub(super) fn take(&self) -> Option<Box<Link>> {
         // The one put away last: the others may then grow old and go.
-        while let Some(mut idle) = self.idle.borrow_mut().pop_back() {
-            if idle.since.elapsed() < self.upstream.idle_timeout && idle.link.is_usable() {
+        while let Some(idle) = self.idle.borrow_mut().pop_back() {
+            if idle.since.elapsed() < self.upstream.idle_timeout && idle.link.sender.is_ready() {
                 return Some(idle.link);
             }
         }
@@ -100,12 +102,12 @@ impl Pool {
             .await
             .map_err(|_| ConnectError::TimedOut)?
             .map_err(ConnectError::Io)?;
-        stream.set_nodelay(true).map_err(ConnectError::Io)?;
+        let stream = Socket::new(stream).map_err(ConnectError::Io)?;
         let (sender, connection) = hyper::client::conn::http1::Builder::new()
             .handshake(TokioIo::new(stream))
             .await
             .map_err(ConnectError::Http)?;
-        Ok(Box::new(Link { sender, connection, timer: Timer::default(), ended: false }))
+        Ok(Box::new(Link { sender, connection: Some(connection), timer: Timer::default() }))
     }
 }
 
@@ -123,14 +125,16 @@ pub(super) enum ConnectError {
 impl Link {
     /// Moves the connection on. Errors come out at the request or the body, so here they only end it.
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
-        if !self.ended && Pin::new(&mut self.connection).poll(cx).is_ready() {
-            self.ended = true;
+        if let Some(connection) = &mut self.connection
+            && Pin::new(connection).poll(cx).is_ready()
+        {
+            self.connection = None;
         }
     }
 
     /// Whether another request may go over it. Polls without a waker: nobody waits for an unused connection.
     fn is_usable(&mut self) -> bool {
         self.drive(&mut Context::from_waker(futures_util::task::noop_waker_ref()));
-        !self.ended && self.sender.is_ready()
+        self.connection.is_some() && self.sender.is_ready()
     }
 }
