@@ -5,6 +5,7 @@
 
 use crate::connections::{Connection, Ended};
 use countersign_model::ReasonCode;
+use foldhash::fast::RandomState;
 use http::Method;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use std::cell::{Cell, RefCell};
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 /// The handles of one worker.
 #[derive(Default)]
 pub(crate) struct Metrics {
-    routes: RefCell<HashMap<String, Rc<RouteMetrics>>>,
+    routes: RefCell<HashMap<String, Rc<RouteMetrics>, RandomState>>,
 }
 
 /// The handles of one route.

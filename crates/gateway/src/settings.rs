@@ -14,6 +14,7 @@ use countersign_policy::route::TrustConfigurations;
 use countersign_policy::{Registry, RouteTable};
 use countersign_storage::usage::Usage;
 use countersign_token::VerificationKeys;
+use foldhash::fast::RandomState;
 use http::HeaderValue;
 use http::uri::{Authority, PathAndQuery};
 use rustls::server::ResolvesServerCert;
@@ -113,7 +114,7 @@ pub struct Snapshot {
     /// The routes.
     pub routes: RouteTable,
     /// The upstreams that routes name.
-    pub upstreams: HashMap<String, Arc<Upstream>>,
+    pub upstreams: HashMap<String, Arc<Upstream>, RandomState>,
     /// The limits.
     pub limits: Limits,
     /// The headers of the `internal` method.
@@ -180,7 +181,7 @@ pub struct UpstreamUrlError;
 pub struct Limits {
     /// Sizes of heads and bodies.
     pub sizes: FramingLimits,
-    /// Times on HTTP/1.1; on HTTP/2 `idle` and the body times hold too.
+    /// Times, on either version of HTTP; on HTTP/2 a ping goes out after half of `idle`.
     pub times: GuardTimes,
     /// The whole TLS handshake. Default 5 s (rule T11).
     pub handshake: Duration,

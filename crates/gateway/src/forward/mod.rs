@@ -18,6 +18,7 @@ use crate::settings::Snapshot;
 use bytes::Bytes;
 use countersign_model::ReasonCode;
 use countersign_policy::{Denial, Permit};
+use futures_util::task::noop_waker_ref;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
@@ -29,6 +30,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 use upload::{Progress, Upload, UploadFailure};
 
@@ -139,10 +141,13 @@ async fn exchange(
     patience: Duration,
 ) -> Result<(Box<Link>, Response<Incoming>), Failed> {
     let began = Instant::now();
-    let mut answer = pin!(link.sender.try_send_request(request));
+    // Only `drive` moves the answer here, so there is nobody who would have to wake us for it: with a waker hyper would
+    // wake the task that is running already, once for each request. Unconstrained, because what is out of tokio's budget
+    // counts on its waker.
+    let mut answer = pin!(unconstrained(link.sender.try_send_request(request)));
     let result = poll_fn(|cx| {
         link.drive(cx);
-        if let Poll::Ready(result) = answer.as_mut().poll(cx) {
+        if let Poll::Ready(result) = answer.as_mut().poll(&mut Context::from_waker(noop_waker_ref())) {
             return Poll::Ready(Some(result));
         }
         // The upstream's time runs from the last byte it was given; while the client owes a part, the guard's does.

@@ -230,7 +230,7 @@ impl World {
             clients.insert("test-shop".parse().unwrap(), entry("test-shop", Environment::Sandbox, kind));
         }
         let (address, upstream) = upstream::echo().await;
-        let mut upstreams = HashMap::new();
+        let mut upstreams = HashMap::default();
         let closed = {
             let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             socket.local_addr().unwrap()
