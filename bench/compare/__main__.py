@@ -37,6 +37,10 @@ def main():
         compare(options, results, product, peer, client, material)
         if product:
             alone(options, results, product, client, material)
+            if not options.quick:
+                large = running.enter_context(
+                    countersign.Server(ROOT, work / "large", material, upstream, results, large=True))
+                scale(options, results, product, large, material)
     if product and not options.quick:
         countersign.gigabyte_lookup(ROOT, work, results)
     text = report.render(results, nginx_version=nginx.version(), product=product is not None, command=command_line())
@@ -73,7 +77,19 @@ def alone(options, results, product, client, material):
         results.add("new connection, X25519MLKEM768", "countersign",
                     load.run(product.url(), headers=product.headers(), connections=8, mode="new-connection",
                              group="x25519mlkem768"))
+        url, headers, body = product.issuing()
+        results.add("certificate", "countersign",
+                    load.run(url, headers=headers, json_body=body, connections=32, identity=False, expect=201))
     product.flood(load, results, refusals=10_000 if options.quick else 100_000)
+
+
+def scale(options, results, small, large, material):
+    """The same request to two servers of ours, one of which knows a hundred thousand clients."""
+    servers = [("small", small), ("large", large)]
+    for round_number in range(options.repeats):
+        for name, server in servers if round_number % 2 == 0 else reversed(servers):
+            load = Load(ROOT, server.client, material, server, core=last_core(), seconds=options.seconds)
+            results.add("scale", name, load.run(server.url(), headers=server.headers(), connections=16))
 
 
 def arguments():

@@ -18,8 +18,11 @@ from processes import SERVER_CORE, Process
 Client = collections.namedtuple("Client", "root chain key id")
 
 
+LARGE = "100,000 clients, 1,000,000 certificates, 100,000 revocations"
+
+
 class Server(Process):
-    def __init__(self, root, directory, material, upstream, results):
+    def __init__(self, root, directory, material, upstream, results, large=False):
         self.binary = root / "target" / "release" / "countersign"
         self.directory, self.material = directory, material
         self.log_file = directory.parent / "countersign.log"
@@ -28,17 +31,20 @@ class Server(Process):
         # nginx checks the chain up to the root, so it is given the root; Countersign pins the issuing CA itself.
         self.client = Client(self.made["ca_file"], production["cert_file"], production["key_file"], production["client_id"])
         self.token_endpoint = self.made["token_endpoint"]
+        if large:
+            populate(root, directory / "countersign.db")
+        of = f", {LARGE}" if large else ""
         config = directory / "bench.toml"
         config.write_text(configuration((directory / "countersign.toml").read_text(), material, upstream.address))
         started = time.monotonic()
         super().__init__([self.binary, "serve", "--config", config], SERVER_CORE, self.log_file)
         self._wait_until_ready()
-        results.fact("start to ready on an existing database", f"{(time.monotonic() - started) * 1000:.0f} ms")
-        results.fact("memory when idle (VmRSS)", f"{self._resident_kib() / 1024:.0f} MiB")
+        results.fact(f"start to ready on an existing database{of}", f"{(time.monotonic() - started) * 1000:.0f} ms")
+        results.fact(f"memory when idle (VmRSS){of}", f"{self._resident_kib() / 1024:.0f} MiB")
 
     def _wait_until_ready(self):
         admin = urllib.parse.urlsplit(self.made["admin"])
-        for _ in range(1000):
+        for _ in range(6000):
             if self.child.poll() is not None:
                 break
             try:
@@ -74,6 +80,15 @@ class Server(Process):
         sandbox = self.made["sandbox"]
         credentials = f"{sandbox['client_id']}:{sandbox['client_secret']}".encode()
         return [f"authorization: Basic {base64.b64encode(credentials).decode()}"]
+
+    def issuing(self):
+        """Address, headers and body with which an operator has a CSR certified: over plain HTTP on the loopback interface."""
+        key, csr = self.directory / "bench.key", self.directory / "bench.csr"
+        subprocess.run(["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-subj", f"/CN={self.client.id}", "-keyout", key, "-out", csr], check=True, capture_output=True)
+        token = pathlib.Path(self.made["admin_token_file"]).read_text().strip()
+        body = json.dumps({"client": self.client.id, "csr": csr.read_text()})
+        return f"{self.made['admin']}/admin/v1/certificates", [f"authorization: Bearer {token}"], body
 
     def _token(self):
         context = ssl.create_default_context(cafile=self.material.root)
@@ -157,6 +172,16 @@ def changed(pattern, replacement, text, count=0):
     if not found:
         raise SystemExit(f"countersign.toml has no line like {pattern}")
     return text
+
+
+def populate(root, database):
+    """Fills a database: an ignored test of the SQL crate, which writes it as the product does."""
+    command = ["cargo", "test", "--release", "--quiet", "-p", "countersign-storage-sql", "--test", "it", "--",
+               "--ignored", "a_large_installation"]
+    ran = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False,
+                         env={**os.environ, "COUNTERSIGN_POPULATE": str(database)})
+    if ran.returncode != 0 or "1 passed" not in ran.stdout:
+        raise SystemExit(f"{' '.join(command)}:\n{ran.stdout}{ran.stderr}")
 
 
 def gigabyte_lookup(root, work, results):

@@ -64,7 +64,7 @@ class Load:
         self.root, self.client, self.material = root, client, server_material
         self.server, self.core, self.seconds = server, core, seconds
 
-    def run(self, url, headers=(), form=None, connections=16, mode="kept-alive", identity=True, expect=200,
+    def run(self, url, headers=(), form=None, json_body=None, connections=16, mode="kept-alive", identity=True, expect=200,
             requests=None, group="x25519"):
         command = ["taskset", "-c", str(self.core), generator(self.root), "load", "--url", url, "--ca", self.material.root,
                    "--mode", mode, "--connections", connections, "--expect", expect, "--group", group]
@@ -76,6 +76,8 @@ class Load:
             command += ["--header", header]
         if form:
             command += ["--form", form]
+        if json_body:
+            command += ["--json", json_body]
         for pid in self.server.measured_pids():
             command += ["--cpu-of", pid]
         ran = subprocess.run(list(map(str, command)), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,

@@ -4,6 +4,8 @@ import os
 import pathlib
 import statistics
 
+import countersign
+
 BEGIN, END = "<!-- bench/run --write: begin -->", "<!-- bench/run --write: end -->"
 
 # (line, what is compared, the goal of the ratio)
@@ -15,6 +17,7 @@ ALONE = [
     ("token, certificate", "bound ES256 token, `tls_client_auth`, kept-alive mTLS"),
     ("token, secret", "ES256 token, `client_secret_basic`, kept-alive TLS"),
     ("new connection, X25519MLKEM768", "new mTLS connection and one request, hybrid key exchange"),
+    ("certificate", "certificate issued from a CSR, stored durably; 32 kept-alive connections to the admin API"),
 ]
 
 
@@ -53,6 +56,11 @@ def render(results, nginx_version, product, command):
                   zip(results.runs["token, certificate", "countersign"], results.signatures_us, strict=True)]
         lines.append(f"| bound token ÷ one ES256 signature ({statistics.median(results.signatures_us):.1f} µs on this core) "
                      f"| {statistics.median(ratios):.2f} | {min(ratios):.2f} | 2.70 |")
+        if results.runs["scale", "large"]:
+            ratios = [large["server_cpu_us_per_request"] / small["server_cpu_us_per_request"] for large, small in
+                      zip(results.runs["scale", "large"], results.runs["scale", "small"], strict=True)]
+            lines.append(f"| kept-alive mTLS request with {countersign.LARGE} ÷ with those of quickstart "
+                         f"| {statistics.median(ratios):.2f} | {min(ratios):.2f} | 1.10 |")
     if results.facts:
         lines += ["", "| what | measured |", "|---|---|"]
         lines += [f"| {what} | {value} |" for what, value in results.facts]

@@ -42,6 +42,9 @@ pub(crate) struct Options {
     /// Send this form with POST instead of a GET
     #[arg(long)]
     form: Option<String>,
+    /// Send this JSON document with POST instead of a GET
+    #[arg(long, conflicts_with = "form")]
+    json: Option<String>,
     #[arg(long, value_enum, default_value = "kept-alive")]
     mode: Mode,
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=4096))]
@@ -201,7 +204,12 @@ async fn target(options: &Options) -> Result<Target, Error> {
 fn request(options: &Options) -> Result<Vec<u8>, Error> {
     let path = options.url.path_and_query().map_or("/", |path| path.as_str());
     let authority = options.url.authority().ok_or("--url has no host")?;
-    let method = if options.form.is_some() { "POST" } else { "GET" };
+    let body = match (&options.form, &options.json) {
+        (Some(form), _) => Some(("application/x-www-form-urlencoded", form)),
+        (None, Some(json)) => Some(("application/json", json)),
+        (None, None) => None,
+    };
+    let method = if body.is_some() { "POST" } else { "GET" };
     let mut head = format!(
         "{method} {path} HTTP/1.1\r\nhost: {authority}\r\nuser-agent: countersign-bench\r\naccept: */*\r\n"
     );
@@ -215,10 +223,7 @@ fn request(options: &Options) -> Result<Vec<u8>, Error> {
     if options.mode == Mode::NewConnection {
         head.push_str("connection: close\r\n");
     }
-    let body = options.form.as_deref().unwrap_or_default();
-    if options.form.is_some() {
-        head.push_str("content-type: application/x-www-form-urlencoded\r\n");
-        head.push_str(&format!("content-length: {}\r\n", body.len()));
-    }
-    Ok(format!("{head}\r\n{body}").into_bytes())
+    let Some((media_type, body)) = body else { return Ok(format!("{head}\r\n").into_bytes()) };
+    let length = body.len();
+    Ok(format!("{head}content-type: {media_type}\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes())
 }

@@ -6,6 +6,7 @@ mod conformance;
 mod exclusive;
 mod full;
 mod opening;
+mod populate;
 mod power_loss;
 mod throughput;
 
