@@ -1,12 +1,13 @@
 //! The authority itself: the issuers with their signers, and what the use cases share.
 
-use crate::crl::Crls;
+use crate::published::Crls;
+use crate::signing_issuer::{SigningIssuer, unreadable};
 use crate::{Refusal, Settings};
-use countersign_keys::{Custody, Signer};
-use countersign_model::certificate::{CertificateRecord, Issuer, IssuerRole};
+use countersign_keys::Custody;
+use countersign_model::certificate::{CertificateRecord, IssuerRole};
 use countersign_model::{Clock, IssuerId, Rng};
-use countersign_pki::{IssuerIdentity, TrustedIssuer};
-use countersign_storage::{StorageError, Store};
+use countersign_pki::TrustedIssuer;
+use countersign_storage::Store;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
@@ -21,15 +22,6 @@ pub struct CertificateAuthority {
     pub(crate) crls: Crls,
     /// Rows that were pending when this authority was opened: of a program that stopped in the middle.
     pub(crate) orphans: Mutex<Vec<CertificateRecord>>,
-}
-
-/// One of our CAs, with what it signs by.
-pub(crate) struct SigningIssuer {
-    pub(crate) id: IssuerId,
-    pub(crate) role: IssuerRole,
-    pub(crate) certificate: Vec<u8>,
-    pub(crate) identity: IssuerIdentity,
-    pub(crate) signer: Arc<dyn Signer>,
 }
 
 impl CertificateAuthority {
@@ -51,10 +43,8 @@ impl CertificateAuthority {
         }
         // Read before the first issuance: what is pending later is at work.
         let orphans = Mutex::new(store.pending_certificates().await?);
-        let crls = Crls::default();
-        let authority = Self { settings, store, custody, clock, rng, issuers, crls, orphans };
-        authority.load_crls().await?;
-        Ok(authority)
+        let crls = Crls::load(store.as_ref(), &issuers).await?;
+        Ok(Self { settings, store, custody, clock, rng, issuers, crls, orphans })
     }
 
     /// The certificate of one of our CAs, DER.
@@ -86,21 +76,4 @@ impl CertificateAuthority {
     pub(crate) fn issuer(&self, id: &IssuerId) -> Result<&SigningIssuer, Refusal> {
         self.issuers.iter().find(|issuer| issuer.id == *id).ok_or(Refusal::NotFound("issuer"))
     }
-}
-
-impl SigningIssuer {
-    pub(crate) fn new(issuer: &Issuer, signer: Arc<dyn Signer>) -> Result<Self, Refusal> {
-        let identity = IssuerIdentity::from_certificate(&issuer.certificate).map_err(unreadable)?;
-        Ok(Self {
-            id: issuer.id.clone(),
-            role: issuer.role,
-            certificate: issuer.certificate.clone(),
-            identity,
-            signer,
-        })
-    }
-}
-
-fn unreadable(error: impl std::fmt::Display) -> Refusal {
-    Refusal::Storage(StorageError::Corrupt(format!("the certificate of an issuer: {error}")))
 }

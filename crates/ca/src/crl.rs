@@ -1,16 +1,14 @@
 //! Publishes CRLs: one full list for each issuer and shard, anew at once on revocation, and daily at least (rule R2).
 
-use crate::authority::SigningIssuer;
+use crate::signing_issuer::SigningIssuer;
 use crate::{CertificateAuthority, Refusal};
 use countersign_model::certificate::{CrlRecord, IssuerRole};
 use countersign_model::{IssuerId, Timestamp};
 use countersign_pki::{CrlEntry, CrlPolicy, CrlTemplate, RevocationList};
 use countersign_storage::views::CRL_SHARDS;
 use countersign_storage::{StorageError, Transaction, Write};
-use dashmap::DashMap;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
-use tokio::sync::Mutex;
 
 /// How long a list is valid, and after how many days the next one is out (rule R2: nextUpdate at most 10 days away, the
 /// root's at most 12 months; a new one daily at least).
@@ -22,21 +20,10 @@ struct Cadence {
 const ISSUING: Cadence = Cadence { valid_days: 7, renew_days: 1 };
 const ROOT: Cadence = Cadence { valid_days: 360, renew_days: 30 };
 
-/// The lists as they are served, and what is known of the ones that were signed.
-#[derive(Default)]
-pub(crate) struct Crls {
-    published: DashMap<(IssuerId, u16), Arc<CrlRecord>>,
-    /// The position of the change feed that each list speaks of. Held while a list is signed: numbers increase
-    /// strictly (rule R1), and whoever waited finds its revocation on the list that was signed meanwhile.
-    covered: Mutex<HashMap<(IssuerId, u16), u64>>,
-    /// The position of the change feed at which each list was last found to be complete.
-    complete_at: DashMap<(IssuerId, u16), u64>,
-}
-
 impl CertificateAuthority {
     /// The list of an issuer's shard, as last published.
     pub fn crl(&self, issuer: &IssuerId, shard: u16) -> Option<Arc<CrlRecord>> {
-        self.crls.published.get(&(issuer.clone(), shard)).map(|crl| crl.value().clone())
+        self.crls.served(issuer, shard)
     }
 
     /// Whether every list is there and its nextUpdate to come: what relying parties find is not out of date.
@@ -53,10 +40,7 @@ impl CertificateAuthority {
     /// # Errors
     /// What storage suffers from.
     pub async fn reload_crl(&self, issuer: &IssuerId, shard: u16) -> Result<(), StorageError> {
-        if let Some(crl) = self.store.crl(issuer, shard).await? {
-            self.keep(crl);
-        }
-        Ok(())
+        self.crls.reload(self.store.as_ref(), issuer, shard).await
     }
 
     /// Signs and publishes every list that is missing, due by its age or without something that belongs on it; returns
@@ -155,7 +139,7 @@ impl CertificateAuthority {
         self.store.commit(Transaction::new().write(Write::PutCrl(crl.clone()))).await?;
         tracing::info!(issuer = %issuer.id, shard, number = crl.number, "CRL published");
         covered.insert(key, position);
-        Ok(self.keep(crl))
+        Ok(self.crls.keep(crl))
     }
 
     async fn sign_crl(
@@ -201,26 +185,6 @@ impl CertificateAuthority {
         let signature = issuer.signer.sign(linted.message()).await?;
         let der = linted.assemble(&signature)?;
         Ok(CrlRecord { issuer: issuer.id.clone(), shard, number, this_update, next_update, der })
-    }
-
-    pub(crate) async fn load_crls(&self) -> Result<(), StorageError> {
-        for issuer in &self.issuers {
-            for shard in 0..CRL_SHARDS {
-                self.reload_crl(&issuer.id, shard).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Serves `crl`, unless a later one is served already.
-    fn keep(&self, crl: CrlRecord) -> Arc<CrlRecord> {
-        let crl = Arc::new(crl);
-        let mut served =
-            self.crls.published.entry((crl.issuer.clone(), crl.shard)).or_insert_with(|| crl.clone());
-        if crl.number > served.number {
-            *served = crl.clone();
-        }
-        served.clone()
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Separate intermediates, so that none carries a purpose that its leaves contradict (rule P2).
 
-use crate::authority::SigningIssuer;
+use crate::signing_issuer::SigningIssuer;
 use crate::{CertificateAuthority, Refusal, Settings};
 use countersign_keys::Custody;
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, CertificateRef, Facts};

@@ -11,11 +11,13 @@ pub mod authority;
 pub mod crl;
 pub mod initialize;
 pub mod issue;
+mod published;
 pub mod recover;
 pub mod refusal;
 pub mod revoke;
 pub mod server;
 pub mod settings;
+mod signing_issuer;
 
 pub use authority::CertificateAuthority;
 pub use refusal::Refusal;
