@@ -28,7 +28,8 @@ impl CertificateAuthority {
     /// Opens the keys of the issuers that are in storage ([`CertificateAuthority::initialize`] makes them).
     ///
     /// # Errors
-    /// When a key is missing or does not open, or a certificate cannot be read.
+    /// When a key is missing or does not open, or a certificate cannot be read; [`Refusal::DocumentsMoved`] when the
+    /// certificates carry another address of the CRLs than `settings`.
     pub async fn open(
         settings: Settings,
         store: Arc<dyn Store>,
@@ -38,8 +39,7 @@ impl CertificateAuthority {
     ) -> Result<Self, Refusal> {
         let mut issuers = Vec::new();
         for issuer in store.issuers().await? {
-            let key = store.key(&issuer.key).await?.ok_or(Refusal::NotFound("key of an issuer"))?;
-            issuers.push(SigningIssuer::new(&issuer, custody.signer(&key)?)?);
+            issuers.push(SigningIssuer::open(&issuer, &settings, store.as_ref(), &custody).await?);
         }
         // Read before the first issuance: what is pending later is at work.
         let orphans = Mutex::new(store.pending_certificates().await?);

@@ -20,7 +20,7 @@ impl CertificateAuthority {
     /// cut short is completed by the next one: each authority is one transaction.
     ///
     /// # Errors
-    /// What storage or custody suffer from.
+    /// What storage or custody suffer from; [`Refusal::DocumentsMoved`] when there are authorities with another address.
     pub async fn initialize(
         settings: &Settings,
         store: &Arc<dyn Store>,
@@ -36,10 +36,7 @@ impl CertificateAuthority {
         ] {
             let existing = store.issuers().await?.into_iter().find(|issuer| issuer.role == role);
             let signing = match existing {
-                Some(issuer) => {
-                    let key = store.key(&issuer.key).await?.ok_or(Refusal::NotFound("key of an issuer"))?;
-                    SigningIssuer::new(&issuer, custody.signer(&key)?)?
-                }
+                Some(issuer) => SigningIssuer::open(&issuer, settings, store.as_ref(), custody).await?,
                 None => {
                     let maker = Maker { settings, store, custody, clock, rng };
                     maker.make(role, common_name, root.as_ref()).await?

@@ -28,6 +28,18 @@ pub enum Refusal {
     /// A fault of ours, or of the configuration: nothing can be built from these names and dates.
     #[error("cannot build it: {0}")]
     Build(#[from] BuildError),
+    /// The configuration says that our documents are elsewhere than the certificates say. Every list names its own
+    /// address (rule R1): one that is made under the new address is not the list that the certificates lead to.
+    #[error(
+        "the certificates of this installation say that their CRLs are at {carried}, the configuration says {configured}: \
+         write `url = \"{carried}\"` on the listener that serves `pki`; another address is for a new installation that has it from its first start"
+    )]
+    DocumentsMoved {
+        /// The address in the certificates.
+        carried: String,
+        /// The address in the configuration.
+        configured: String,
+    },
     /// A registered name that no certificate can carry.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -56,6 +68,7 @@ impl Refusal {
             Self::Storage(error) => error.reason(),
             Self::Lint(_)
             | Self::Build(_)
+            | Self::DocumentsMoved { .. }
             | Self::Name(_)
             | Self::Signature(_)
             | Self::Sign(_)

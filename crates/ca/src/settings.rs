@@ -2,6 +2,8 @@
 
 use countersign_model::{ClientId, IssuerId};
 
+const CRL_PATH: &str = "/pki/crl/";
+
 /// Addresses that are written into certificates.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -22,7 +24,12 @@ impl Settings {
 
     /// Where the CRL of an issuer's shard is: the CDP of its leaves and the IDP of the list, byte for byte (rule R1).
     pub fn crl_url(&self, issuer: &IssuerId, shard: u16) -> String {
-        format!("{}/pki/crl/{issuer}/{shard}.crl", self.documents)
+        format!("{}{CRL_PATH}{issuer}/{shard}.crl", self.documents)
+    }
+
+    /// The documents' address in the URL of a CRL: what [`Settings::crl_url`] began with.
+    pub(crate) fn documents_of(crl_url: &str) -> Option<&str> {
+        crl_url.split_once(CRL_PATH).map(|(documents, _)| documents)
     }
 
     /// Where an issuer's certificate is (AIA caIssuers).

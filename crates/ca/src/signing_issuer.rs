@@ -1,11 +1,11 @@
 //! One of our CAs, with what it signs by.
 
-use crate::Refusal;
-use countersign_keys::Signer;
+use crate::{Refusal, Settings};
+use countersign_keys::{Custody, Signer};
 use countersign_model::IssuerId;
 use countersign_model::certificate::{Issuer, IssuerRole};
-use countersign_pki::IssuerIdentity;
-use countersign_storage::StorageError;
+use countersign_pki::{IssuerIdentity, distribution_point_url};
+use countersign_storage::{StorageError, Store};
 use std::sync::Arc;
 
 /// One of our CAs, with what it signs by.
@@ -18,6 +18,29 @@ pub(crate) struct SigningIssuer {
 }
 
 impl SigningIssuer {
+    /// Opens one that is in storage.
+    ///
+    /// # Errors
+    /// When its key is missing or does not open, its certificate cannot be read, or its certificate and `settings` differ
+    /// about where our CRLs are.
+    pub(crate) async fn open(
+        issuer: &Issuer,
+        settings: &Settings,
+        store: &dyn Store,
+        custody: &Custody,
+    ) -> Result<Self, Refusal> {
+        let key = store.key(&issuer.key).await?.ok_or(Refusal::NotFound("key of an issuer"))?;
+        // Whatever it signed bears the same address as its own certificate. The root has none: no list speaks of it.
+        let crl_url = distribution_point_url(&issuer.certificate);
+        match crl_url.as_deref().and_then(Settings::documents_of) {
+            Some(carried) if carried != settings.documents => Err(Refusal::DocumentsMoved {
+                carried: carried.to_owned(),
+                configured: settings.documents.clone(),
+            }),
+            _ => Self::new(issuer, custody.signer(&key)?),
+        }
+    }
+
     pub(crate) fn new(issuer: &Issuer, signer: Arc<dyn Signer>) -> Result<Self, Refusal> {
         let identity = IssuerIdentity::from_certificate(&issuer.certificate).map_err(unreadable)?;
         Ok(Self {

@@ -1,8 +1,10 @@
 //! What is read of a certificate without asking whether to trust it.
 
+use crate::crl::full_name_uri;
 use crate::key::sha256;
 use countersign_model::{Thumbprint, Timestamp};
 use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::FromDer;
 
 /// SHA-256 over the DER of a certificate: `x5t#S256` (RFC 8705 section 3.1).
@@ -14,4 +16,17 @@ pub fn thumbprint(certificate: &[u8]) -> Thumbprint {
 pub fn not_after(certificate: &[u8]) -> Option<Timestamp> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     Some(Timestamp::from_unix_s(certificate.validity().not_after.timestamp()))
+}
+
+/// Where the CRL that speaks of a certificate is (RFC 5280 section 4.2.1.13); `None` unless it is in one place, as in each
+/// of ours but the root's.
+pub fn distribution_point_url(certificate: &[u8]) -> Option<String> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::CRLDistributionPoints(points) => match points.points.as_slice() {
+            [point] => full_name_uri(point.distribution_point.as_ref()?),
+            _ => None,
+        },
+        _ => None,
+    })
 }

@@ -1,6 +1,7 @@
 //! The authorities of a new installation, however often its first start is cut short (rules P2, P7).
 
-use crate::support::{Installation, authority, id, request, served};
+use crate::support::{Installation, authority, id, request, served, settings};
+use countersign_ca::{Refusal, Settings};
 use countersign_model::certificate::{CertificateState, IssuerRole};
 use countersign_storage::stores::{CertificateFilter, CertificateStore};
 use std::collections::HashSet;
@@ -62,4 +63,35 @@ async fn a_first_start_that_is_cut_short_is_completed_by_the_next() {
         installation.issue(&ca, request("acme-pay").as_bytes()).await.unwrap();
         ca.server_certificate(&["localhost".to_owned()]).await.unwrap();
     }
+}
+
+fn moved() -> Settings {
+    Settings { documents: "http://pki.example.com".to_owned(), ..settings() }
+}
+
+/// Our issuing CAs carry the address for three years: a list that names another one is of another scope, and whoever
+/// checks a certificate by it finds no list at all.
+#[tokio::test]
+async fn rule_r1_another_address_of_the_lists_than_the_certificates_carry_is_refused() {
+    let installation = Installation::empty();
+    installation.initialize().await.unwrap();
+    let refused = installation.open_with(moved()).await.err().expect("another address");
+    let both = ["http://127.0.0.1:8445", "http://pki.example.com"];
+    assert!(both.iter().all(|address| refused.to_string().contains(address)), "{refused}");
+    installation.open_with(settings()).await.expect("the address that they carry");
+}
+
+#[tokio::test]
+async fn rule_r1_an_installation_that_is_half_made_is_not_completed_with_another_address() {
+    let installation = Installation::empty();
+    installation.store.fail(5); // The CA of the listeners is missing.
+    installation.initialize().await.expect_err("the commit fails");
+    let refused = installation.initialize_with(&moved()).await.expect_err("another address");
+    assert!(matches!(refused, Refusal::DocumentsMoved { .. }), "{refused}");
+
+    let installation = Installation::empty();
+    installation.store.fail(3); // There is no more than a root, which no list speaks of.
+    installation.initialize().await.expect_err("the commit fails");
+    installation.initialize_with(&moved()).await.expect("nothing carries an address yet");
+    installation.open_with(moved()).await.expect("the address that they carry");
 }

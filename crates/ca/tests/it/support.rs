@@ -57,17 +57,25 @@ impl Installation {
     }
 
     pub(crate) async fn initialize(&self) -> Result<(), Refusal> {
+        self.initialize_with(&settings()).await
+    }
+
+    pub(crate) async fn initialize_with(&self, settings: &Settings) -> Result<(), Refusal> {
         let store: Arc<dyn Store> = self.store.clone();
         let clock: Arc<dyn Clock> = self.clock.clone();
         let rng: Arc<dyn Rng> = Arc::new(SystemRng);
-        CertificateAuthority::initialize(&settings(), &store, &self.custody, &clock, &rng).await
+        CertificateAuthority::initialize(settings, &store, &self.custody, &clock, &rng).await
     }
 
     /// A process that starts on it.
     pub(crate) async fn open(&self) -> Arc<CertificateAuthority> {
+        self.open_with(settings()).await.unwrap()
+    }
+
+    pub(crate) async fn open_with(&self, settings: Settings) -> Result<Arc<CertificateAuthority>, Refusal> {
         let (store, clock, rng) = (self.store.clone(), self.clock.clone(), Arc::new(SystemRng));
-        let ca = CertificateAuthority::open(settings(), store, self.custody.clone(), clock, rng).await;
-        Arc::new(ca.unwrap())
+        let ca = CertificateAuthority::open(settings, store, self.custody.clone(), clock, rng).await;
+        ca.map(Arc::new)
     }
 
     pub(crate) async fn add_client(&self, id: &str) {

@@ -18,8 +18,11 @@ pub fn needs_restart(old: &Configuration, new: &Configuration) -> Vec<String> {
     compare(old.admin != new.admin, "[admin]");
     compare(old.audit != new.audit, "[audit]");
     compare(old.log.format != new.log.format, "[log] format");
-    // Certificates carry the address of their CRLs: it changes for new ones only, with the restart.
-    compare(old.pki_url() != new.pki_url(), "[[listeners]] url of `pki`");
+    // Certificates carry the address of their CRLs, and each list repeats it: it stays as it is, also over a restart.
+    compare(
+        old.pki_url() != new.pki_url(),
+        "[[listeners]] url of `pki` (only a new installation has another one)",
+    );
     for listener in &old.listeners {
         let Some(after) = new.listeners.iter().find(|after| after.name == listener.name) else {
             parts.push(format!("[[listeners]] `{}` is gone", listener.name));

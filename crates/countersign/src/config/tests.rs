@@ -234,6 +234,13 @@ fn what_a_reload_cannot_change_is_named() {
     assert_eq!(changed("127.0.0.1:8444", "127.0.0.1:8454"), ["[admin]"]);
     assert_eq!(changed("127.0.0.1:8443\"", "127.0.0.1:8453\""), ["[[listeners]] `public` address"]);
     assert_eq!(
+        changed("127.0.0.1:8445\"", "127.0.0.1:8455\""),
+        [
+            "[[listeners]] url of `pki` (only a new installation has another one)",
+            "[[listeners]] `public-ca-documents` address"
+        ]
+    );
+    assert_eq!(
         changed("name = \"public\"", "name = \"front\""),
         ["[[listeners]] `public` is gone", "[[listeners]] `front` is new"]
     );

@@ -6,7 +6,7 @@ use countersign_model::certificate::RevocationReason;
 use countersign_pki::pem::{self, Label};
 use countersign_pki::{
     CrlEntry, Csr, IssuerIdentity, PathOptions, PublicKey, Purpose, RevocationList, SubjectAltName,
-    TrustAnchors, TrustedIssuer, signature, validate_client, validate_path,
+    TrustAnchors, TrustedIssuer, distribution_point_url, signature, validate_client, validate_path,
 };
 use proptest::prelude::*;
 use rustls_pki_types::ServerName;
@@ -44,6 +44,7 @@ fn read(bytes: &[u8]) {
     let _ = RevocationList::parse(bytes);
     let _ = IssuerIdentity::from_certificate(bytes);
     let _ = TrustedIssuer::new("other".parse().unwrap(), bytes.to_vec());
+    let _ = distribution_point_url(bytes);
     let _ = pem::decode_all(Label::Certificate, bytes);
     let _ = signature::ecdsa_p256_from_der(bytes);
     let _ = validate_client(bytes, &[bytes], anchors, NOW);

@@ -7,7 +7,7 @@ use countersign_pki::lint::Policy;
 use countersign_pki::profile::{lifetime_days, validity};
 use countersign_pki::{
     BuildError, CertificatePolicy, CertificateTemplate, Csr, CsrError, IssuerIdentity, Subject,
-    SubjectAltName,
+    SubjectAltName, distribution_point_url,
 };
 use proptest::prelude::*;
 use rcgen::{BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, KeyUsagePurpose, SanType};
@@ -320,6 +320,16 @@ fn rule_p6_any_changed_byte_of_the_fixed_parts_is_found() {
         around.windows(2).any(|window| window == [0x17, 0x0d])
     });
     assert!(times, "changes that pass: {elsewhere:?}");
+}
+
+#[test]
+fn the_address_of_its_list_is_read_from_a_certificate() {
+    let leaf = CLIENTS.client("acme-pay", &Key::generate().public());
+    for certificate in [&leaf, &CLIENTS.certificate] {
+        assert_eq!(distribution_point_url(certificate).as_deref(), Some(CRL_URL));
+    }
+    assert_eq!(distribution_point_url(&Authority::root().certificate), None);
+    assert_eq!(distribution_point_url(b"no certificate"), None);
 }
 
 #[test]

@@ -29,7 +29,7 @@ section! {
         serve: Vec<At<Serve>> = Required;
         /// The host names that are answered; a request for another gets 421. Default: the names of `certificate.ca`, else any.
         hosts: Vec<At<HostName>> = Optional;
-        /// How others reach a plain `pki` listener: it is written into every certificate. Default: `http://` and `address`.
+        /// How others reach a plain `pki` listener: it is written into every certificate, so a start with another one than before is refused. Default: `http://` and `address`.
         url: Origin = Optional;
     }
 }
