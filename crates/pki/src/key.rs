@@ -1,9 +1,10 @@
 //! Public keys (`SubjectPublicKeyInfo`, RFC 5280 section 4.1.2.7) and which of them are strong enough (rule P4).
 
 use crate::asn1::{RsaPublicKey, SubjectPublicKeyInfo};
+use crate::ed25519;
 use crate::signature::{self, SignatureInvalid};
 use aws_lc_rs::digest;
-use der::Decode;
+use der::{Decode, Tag, Tagged};
 use rustls_pki_types::{AlgorithmIdentifier, alg_id};
 use std::fmt;
 
@@ -32,6 +33,9 @@ pub enum KeyError {
         "the RSA exponent is not an odd number of at least 65537 that fits 32 bits, or the modulus is even"
     )]
     RsaExponent,
+    /// An Ed25519 key that anybody can sign with, or that is written in another way than RFC 8032 allows.
+    #[error("the Ed25519 key is of small order, so that everybody can sign with it, or no canonical point")]
+    Ed25519Point,
 }
 
 /// What a key is used with.
@@ -68,6 +72,10 @@ impl PublicKey {
         let parsed = SubjectPublicKeyInfo::from_der(spki).map_err(|_| KeyError::Malformed)?;
         // RFC 5280 section 4.1.2.7: every key of ours fills whole octets.
         let key = parsed.subject_public_key.as_bytes().ok_or(KeyError::Malformed)?;
+        // What is compared below are its contents.
+        if parsed.algorithm.tag() != Tag::Sequence {
+            return Err(KeyError::Malformed);
+        }
         let kind = match AlgorithmBytes(parsed.algorithm.value()) {
             algorithm if algorithm == alg_id::ECDSA_P256 => uncompressed_point(key, 32, KeyKind::P256)?,
             algorithm if algorithm == alg_id::ECDSA_P384 => uncompressed_point(key, 48, KeyKind::P384)?,
@@ -108,13 +116,22 @@ impl PublicKey {
         ski
     }
 
-    /// Rule P4: RSA with 2048 to 8192 bits divisible by 8 and an odd exponent of at least 65537, P-256, P-384, Ed25519.
+    /// Rule P4: RSA with 2048 to 8192 bits divisible by 8 and an odd exponent of at least 65537, P-256, P-384, Ed25519 but
+    /// for its points of small order.
     ///
     /// # Errors
     /// When the key is weaker than that.
     pub fn check_strength(&self) -> Result<(), KeyError> {
-        let KeyKind::Rsa { bits } = self.kind else { return Ok(()) };
-        if !(RSA_MIN_BITS..=RSA_MAX_BITS).contains(&bits) || bits % 8 != 0 {
+        match self.kind {
+            KeyKind::Rsa { bits } => self.check_rsa(bits),
+            KeyKind::Ed25519 if !ed25519::is_strong(&self.key) => Err(KeyError::Ed25519Point),
+            // The NIST curves have no points of small order.
+            KeyKind::Ed25519 | KeyKind::P256 | KeyKind::P384 => Ok(()),
+        }
+    }
+
+    fn check_rsa(&self, bits: usize) -> Result<(), KeyError> {
+        if !(RSA_MIN_BITS..=RSA_MAX_BITS).contains(&bits) || !bits.is_multiple_of(8) {
             return Err(KeyError::RsaModulus { bits });
         }
         let (_, modulus_odd, exponent) = rsa(&self.key)?;
@@ -268,6 +285,13 @@ mod tests {
             );
         }
         assert_eq!(PublicKey::from_spki_der(&[spki.as_slice(), &[0]].concat()), Err(KeyError::Malformed));
+        // The algorithm is a SEQUENCE, and not [16] of another class: openssl reads no such key, and it would be a second
+        // key hash of the first.
+        for tag in [0x70, 0xb0, 0xf0, 0x31, 0x10] {
+            let mut retagged = spki.clone();
+            retagged[2] = tag;
+            assert_eq!(PublicKey::from_spki_der(&retagged), Err(KeyError::Malformed), "{tag:#x}");
+        }
         let mut compressed = spki.clone();
         compressed[26] = 2;
         assert_eq!(PublicKey::from_spki_der(&compressed), Err(KeyError::Malformed));

@@ -13,6 +13,7 @@ mod asn1;
 pub mod certificate;
 pub mod crl;
 pub mod csr;
+mod ed25519;
 mod glance;
 pub mod key;
 pub mod lint;

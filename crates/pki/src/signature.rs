@@ -4,7 +4,7 @@
 
 use crate::asn1::EcdsaSignature;
 use der::asn1::UintRef;
-use der::{Decode, Encode};
+use der::{Decode, Encode, Tag, Tagged};
 use rustls_pki_types::{AlgorithmIdentifier, SignatureVerificationAlgorithm};
 use webpki::aws_lc_rs as algorithms;
 
@@ -38,6 +38,10 @@ pub(crate) fn verify(
     signature: &[u8],
 ) -> Result<(), SignatureInvalid> {
     let identifier = der::asn1::AnyRef::from_der(signature_algorithm).map_err(|_| SignatureInvalid)?;
+    // What is compared below are its contents.
+    if identifier.tag() != Tag::Sequence {
+        return Err(SignatureInvalid);
+    }
     let algorithm = ACCEPTED
         .iter()
         .find(|known| {

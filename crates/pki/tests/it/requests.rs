@@ -5,6 +5,7 @@ use countersign_model::ReasonCode;
 use countersign_pki::csr::MAX_BYTES;
 use countersign_pki::key::{KeyError, KeyKind};
 use countersign_pki::pem::{self, Label};
+use countersign_pki::signature::{SignatureInvalid, ecdsa_p256_to_der};
 use countersign_pki::{Csr, CsrError, SubjectAltName, assemble_csr, csr_info_to_sign};
 
 fn fixture(name: &str) -> Vec<u8> {
@@ -69,6 +70,70 @@ fn rule_p4_the_signature_is_verified() {
     let mut renamed = der;
     renamed[name] = b'b';
     assert_eq!(refusal(&renamed).1, ReasonCode::CsrSignatureInvalid);
+}
+
+/// Else one key has several hashes, and we certify what no other program can load.
+#[test]
+fn rule_p4_an_algorithm_that_is_no_sequence_is_malformed() {
+    let key = Key::generate();
+    let mut spki = key.public().spki_der().to_vec();
+    for tag in [0x70, 0xb0, 0xf0] {
+        spki[2] = tag;
+        let info = csr_info_to_sign("acme-pay", &spki).unwrap();
+        let request = assemble_csr(&info, &key.sign(&info)).unwrap();
+        assert_eq!(refusal(request.as_bytes()).1, ReasonCode::CsrMalformed, "{tag:#x}");
+    }
+    let signature = ecdsa_p256_to_der(&key.sign(b"message")).unwrap();
+    let mut algorithm = b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02".to_vec(); // ecdsa-with-SHA256
+    assert_eq!(key.public().verify(&algorithm, b"message", &signature), Ok(()));
+    for tag in [0x70, 0xb0, 0xf0] {
+        algorithm[0] = tag;
+        assert_eq!(
+            key.public().verify(&algorithm, b"message", &signature),
+            Err(SignatureInvalid),
+            "{tag:#x}"
+        );
+    }
+}
+
+/// RFC 8032 section 5.1.3, and the eight points of small order: with such a key the signature R = 1, S = 0 is valid for
+/// one message in eight at least, so that a request proves nothing.
+#[test]
+fn rule_p4_an_ed25519_key_of_small_order_is_refused() {
+    for spki in small_order_keys() {
+        let info = csr_info_to_sign("acme-pay", &spki).unwrap();
+        let signature = [&[1][..], &[0; 63]].concat();
+        let algorithm = [&[0x30, 5][..], &spki[4..9]].concat();
+        let signature = [&[3, 65, 0][..], &signature].concat();
+        let content = [info, algorithm, signature].concat();
+        let request = [&[0x30, 0x81, u8::try_from(content.len()).unwrap()][..], &content].concat();
+        let key = &spki[12..];
+        assert_eq!(
+            refusal(&request),
+            (CsrError::Key(KeyError::Ed25519Point), ReasonCode::CsrKeyRefused),
+            "{key:02x?}"
+        );
+    }
+}
+
+/// SubjectPublicKeyInfo of each encoding of a point of small order: y is 0, 1, -1 or one of the two of order 8, with both
+/// signs of x, and 0 and 1 once more as p and p + 1.
+fn small_order_keys() -> Vec<Vec<u8>> {
+    let constant = |first: u8, middle: u8, last: u8| [&[first][..], &[middle; 30], &[last]].concat();
+    let order_8 = [
+        b"\x26\xe8\x95\x8f\xc2\xb2\x27\xb0\x45\xc3\xf4\x89\xf2\xef\x98\xf0\xd5\xdf\xac\x05\xd3\xc6\x33\x39\xb1\x38\x02\x88\x6d\x53\xfc\x05",
+        b"\xc7\x17\x6a\x70\x3d\x4d\xd8\x4f\xba\x3c\x0b\x76\x0d\x10\x67\x0f\x2a\x20\x53\xfa\x2c\x39\xcc\xc6\x4e\xc7\xfd\x77\x92\xac\x03\x7a",
+    ];
+    let mut points = vec![constant(0, 0, 0), constant(1, 0, 0)];
+    points.extend([0xec, 0xed, 0xee].map(|first| constant(first, 0xff, 0x7f)));
+    points.extend(order_8.map(|point| point.to_vec()));
+    let negated = points.clone().into_iter().map(|mut point| {
+        point[31] |= 0x80;
+        point
+    });
+    points.extend(negated);
+    let head = b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00";
+    points.iter().map(|point| [head.as_slice(), point].concat()).collect()
 }
 
 #[test]
