@@ -7,6 +7,7 @@ use crate::{CertificateAuthority, Refusal};
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, CertificateRef, Facts};
 use countersign_model::certificate::{CertificateRecord, CertificateState, IssuerRole, Profile};
 use countersign_model::client::{CertificateMatcher, Client, ClientState, Credential, CredentialKind};
+use countersign_model::key::KeyRecord;
 use countersign_model::{ClientId, CredentialId, IssuerId, Reference, Serial, Thumbprint, Timestamp};
 use countersign_pki::{
     CertificatePolicy, CertificateTemplate, Csr, PublicKey, Subject, SubjectAltName, Validity,
@@ -43,6 +44,8 @@ pub(crate) struct Wanted {
     pub subject: Subject,
     pub names: Vec<SubjectAltName>,
     pub public_key: PublicKey,
+    /// Its private half, sealed, where it is ours: written with the row, so that what fails leaves no key behind.
+    pub key: Option<KeyRecord>,
     pub client: Option<Client>,
     pub renews: Option<Serial>,
 }
@@ -87,6 +90,7 @@ impl CertificateAuthority {
             subject: Subject::client(&client.name, &client.id),
             names: vec![name],
             public_key: csr.public_key().clone(),
+            key: None,
             client: Some(client),
             renews: None,
         };
@@ -154,8 +158,10 @@ impl CertificateAuthority {
             last_seen_at: None,
             calls: 0,
         };
-        // Rule P7: the row is on disk before the key is touched.
-        self.store.commit(Transaction::new().write(Write::InsertPendingCertificate(record))).await?;
+        // Rule P7: the row is on disk before the issuer's key is touched.
+        let mut pending = Transaction::new().write(Write::InsertPendingCertificate(record));
+        pending.writes.extend(wanted.key.map(Write::InsertKey));
+        self.store.commit(pending).await?;
 
         let signature = issuer.signer.sign(linted.message()).await?;
         let der = linted.assemble(&signature)?;

@@ -23,22 +23,42 @@ pub struct ServerCertificate {
     pub key: KeyRecord,
     /// Last moment of validity.
     pub not_after: Timestamp,
+    /// From when on a new one is made in its place.
+    pub renewal_at: Timestamp,
 }
 
 impl CertificateAuthority {
     /// The certificate for a listener with these names (host names and addresses): the one that is there while two
-    /// thirds of its life have not passed, else a new one with a new key.
+    /// thirds of its life have not passed, else a new one with a new key. While no new one can be made, as on a full
+    /// disk, one that is valid still serves.
     ///
     /// # Errors
     /// What storage, custody or the builder suffer from: a name that is none is a fault of the configuration.
     pub async fn server_certificate(&self, names: &[String]) -> Result<ServerCertificate, Refusal> {
-        let names = names.iter().map(|name| alternative_name(name)).collect::<Vec<_>>();
-        if let Some(present) = self.present(&names).await? {
-            return Ok(present);
-        }
+        let wanted = names.iter().map(|name| alternative_name(name)).collect::<Vec<_>>();
         let now = self.clock.now();
+        let present = self.present(&wanted, now).await?;
+        if let Some(present) = &present
+            && present.renewal_at > now
+        {
+            return Ok(present.clone());
+        }
+        match (self.issue_server(wanted, now).await, present) {
+            (Err(error), Some(present)) => {
+                let (names, not_after) = (names.join(", "), present.not_after);
+                tracing::warn!(names, %not_after, %error, "the server certificate is due and not renewed: the old one serves");
+                Ok(present)
+            }
+            (issued, _) => issued,
+        }
+    }
+
+    async fn issue_server(
+        &self,
+        names: Vec<SubjectAltName>,
+        now: Timestamp,
+    ) -> Result<ServerCertificate, Refusal> {
         let key = self.custody.generate(KeyPurpose::TlsServer, now)?;
-        self.store.commit(Transaction::new().write(Write::InsertKey(key.clone()))).await?;
         let wanted = Wanted {
             profile: Profile::Server,
             role: IssuerRole::Servers,
@@ -47,6 +67,7 @@ impl CertificateAuthority {
             names,
             public_key: PublicKey::from_spki_der(&key.public_key)
                 .map_err(|_| Refusal::NotFound("public key"))?,
+            key: Some(key.clone()),
             client: None,
             renews: None,
         };
@@ -54,39 +75,48 @@ impl CertificateAuthority {
         let issued = self.issue(wanted, None, Actor::System, reference).await;
         count(IssuerRole::Servers, Profile::Server, issued.is_ok());
         let issued = issued?;
-        if let Err(error) = self.forget_server_keys().await {
+        if let Err(error) = self.forget_server_keys(now).await {
             tracing::warn!(%error, "keys of listeners that are not used any more are kept until the next renewal");
         }
-        Ok(ServerCertificate { chain: self.chain(issued.der)?, key, not_after: issued.not_after })
+        Ok(ServerCertificate {
+            chain: self.chain(issued.der)?,
+            key,
+            not_after: issued.not_after,
+            renewal_at: renewal_at(issued.not_before, issued.not_after),
+        })
     }
 
-    /// The newest certificate with exactly these names that has a third of its life left and whose key is in custody.
-    async fn present(&self, names: &[SubjectAltName]) -> Result<Option<ServerCertificate>, Refusal> {
+    /// The newest certificate with exactly these names that is valid and whose key is in custody.
+    async fn present(
+        &self,
+        names: &[SubjectAltName],
+        now: Timestamp,
+    ) -> Result<Option<ServerCertificate>, Refusal> {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let keys = self.store.keys(KeyPurpose::TlsServer).await?;
-        for certificate in self.server_certificates(self.clock.now()).await? {
-            if certificate.names != names {
+        for certificate in self.server_certificates(now).await? {
+            // One of a day to come is left by a clock that was set back.
+            if certificate.names != names || certificate.not_before > now {
                 continue;
             }
             let key = keys.iter().find(|key| hash_of(key) == Some(certificate.key_hash));
             if let (Some(key), Some(der)) = (key, certificate.der) {
-                let chain = self.chain(der)?;
                 return Ok(Some(ServerCertificate {
-                    chain,
+                    chain: self.chain(der)?,
                     key: key.clone(),
                     not_after: certificate.not_after,
+                    renewal_at: renewal_at(certificate.not_before, certificate.not_after),
                 }));
             }
         }
         Ok(None)
     }
 
-    /// Deletes the keys of listeners that no certificate in use has: of those that were renewed, and of attempts that
-    /// were cut short. A young one may belong to a certificate that is being made at this moment.
-    async fn forget_server_keys(&self) -> Result<(), Refusal> {
-        let now = self.clock.now();
-        let in_use: HashSet<[u8; 32]> =
-            self.server_certificates(now).await?.map(|row| row.key_hash).collect();
+    /// Deletes the keys of listeners that belong to no certificate that may serve still: of those that have expired, and
+    /// of attempts that were cut short. A young one may belong to a certificate that is being made at this moment.
+    async fn forget_server_keys(&self, now: Timestamp) -> Result<(), Refusal> {
+        let certificates = self.server_certificates(now).await?;
+        let in_use: HashSet<[u8; 32]> = certificates.iter().map(|row| row.key_hash).collect();
         let mut transaction = Transaction::new();
         for key in self.store.keys(KeyPurpose::TlsServer).await? {
             let old = key.created_at.plus_s(KEY_WITHOUT_CERTIFICATE_S) < now;
@@ -100,19 +130,15 @@ impl CertificateAuthority {
         Ok(())
     }
 
-    /// The certificates of listeners that are not yet due for renewal, newest first.
-    async fn server_certificates(
-        &self,
-        now: Timestamp,
-    ) -> Result<impl Iterator<Item = CertificateRecord>, Refusal> {
+    /// The certificates of listeners that have not expired, newest first.
+    async fn server_certificates(&self, now: Timestamp) -> Result<Vec<CertificateRecord>, Refusal> {
         let filter = CertificateFilter {
             state: Some(CertificateState::Issued.as_str().to_owned()),
             profile: Some(Profile::Server),
             valid_until: Some(now),
             ..CertificateFilter::default()
         };
-        let found = self.store.certificates(&filter, u32::MAX).await?;
-        Ok(found.into_iter().filter(move |certificate| renewal_at(certificate) > now))
+        Ok(self.store.certificates(&filter, u32::MAX).await?)
     }
 
     fn chain(&self, end_entity: Vec<u8>) -> Result<Vec<Vec<u8>>, Refusal> {
@@ -121,9 +147,8 @@ impl CertificateAuthority {
 }
 
 /// After two thirds of its life: early enough to fail for two weeks before anybody notices.
-fn renewal_at(certificate: &CertificateRecord) -> Timestamp {
-    let life = certificate.not_after.unix_s() - certificate.not_before.unix_s();
-    certificate.not_before.plus_s(life / 3 * 2)
+fn renewal_at(not_before: Timestamp, not_after: Timestamp) -> Timestamp {
+    not_before.plus_s((not_after.unix_s() - not_before.unix_s()) / 3 * 2)
 }
 
 fn hash_of(key: &KeyRecord) -> Option<[u8; 32]> {

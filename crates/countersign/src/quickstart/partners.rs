@@ -279,6 +279,8 @@ async fn present(
     let Some(row) = row else { return Ok(Present::Bad("not in the ledger")) };
     let now = installation.clock.now();
     Ok(match row.state {
+        // A clock that was set back: nobody accepts it today.
+        CertificateState::Issued if row.not_before > now => Present::Bad("not valid yet"),
         CertificateState::Issued if row.not_after <= now => Present::Bad("expired"),
         CertificateState::Issued if row.not_after <= now.plus_days(REPLACED_BEFORE_DAYS) => {
             Present::Bad("about to expire")

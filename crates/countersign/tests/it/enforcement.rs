@@ -161,6 +161,12 @@ async fn a_full_disk_does_not_keep_a_node_from_starting() {
     let token = server.bound_token("acme-pay", &acme).await;
     assert_eq!(server.call(Some(&acme), "/data/x", &token).await.status, 200);
 
+    // In the last third of the server certificate's life: it cannot be renewed, and serves.
+    server.clock.advance_s(29 * 86_400);
+    let server = server.stop().await.start(&small).await;
+    server.server.upkeep().await;
+    assert_eq!(server.call(None, "/data/x", &token).await.status, 401);
+
     let server = server.stop().await.start("").await; // With more space.
     let ready = server.health("/readyz").await.json();
     assert_eq!((&ready["ledger"], &ready["crls"]), (&json!(true), &json!(true)));
