@@ -74,8 +74,6 @@ impl CertificateAuthority {
         let due = match self.crl(&issuer.id, shard) {
             None => true,
             Some(crl) if crl.this_update.plus_days(cadence(issuer).renew_days) <= now => true,
-            // A clock that was set back: a list from the future is replaced by one that is valid today.
-            Some(crl) if crl.this_update > now => true,
             Some(crl) => !self.is_complete(&crl).await?,
         };
         if due {
@@ -99,6 +97,10 @@ impl CertificateAuthority {
     /// Whether everything that belongs on a list is on it, compared entry by entry: no clock and no position has a say.
     /// Only the answer "since then nothing was committed at all" is remembered.
     async fn is_complete(&self, crl: &CrlRecord) -> Result<bool, Refusal> {
+        // A clock that was set back: it left out what had expired by then, and is valid again today.
+        if crl.this_update > self.clock.now() {
+            return Ok(false);
+        }
         let key = (crl.issuer.clone(), crl.shard);
         let position = self.store.last_change().await?;
         if self.crls.complete_at.get(&key).is_some_and(|complete_at| *complete_at >= position) {
@@ -151,8 +153,9 @@ impl CertificateAuthority {
         let this_update = self.clock.now().whole_second();
         let next_update = this_update.plus_days(cadence(issuer).valid_days).min(issuer.identity.not_after());
         let number = before.map_or(1, |crl| crl.number + 1);
-        // Rule R1: an entry stays until it was on one CRL after its certificate's expiry.
-        let expires_after = before.map_or(Timestamp::default(), |crl| crl.this_update);
+        // Rule R1: an entry stays until it was on one CRL after its certificate's expiry. A list of a day to come says
+        // nothing: with a clock that was set back, what it left out as expired is valid again.
+        let expires_after = before.map_or(Timestamp::default(), |crl| crl.this_update.min(this_update));
         let revoked = self.store.revoked_certificates(&issuer.id, shard, expires_after).await?;
         let url = self.settings.crl_url(&issuer.id, shard);
         let template = CrlTemplate {

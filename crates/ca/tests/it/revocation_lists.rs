@@ -198,3 +198,27 @@ async fn rule_r1_a_clock_that_was_set_back_makes_a_list_that_is_valid_today() {
     assert_eq!((list.number, list.this_update), (2, BEGIN));
     assert_eq!(list.revocation(&serial).unwrap().revoked_at, BEGIN, "no revocation of a day to come");
 }
+
+/// What had expired by the list of a day to come is valid again today.
+#[tokio::test]
+async fn rule_r1_a_clock_that_was_set_back_drops_no_certificate_that_is_valid_again() {
+    let (installation, ca) = Installation::with_client().await;
+    let serial = issue_and_revoke(&installation, &ca).await; // Expires after 30 days.
+    for _ in 0..2 {
+        installation.clock.advance_s(40 * DAY_S);
+        ca.publish_due_crls().await.unwrap();
+    }
+    assert!(served(&ca, "clients").revocation(&serial).is_none());
+    installation.clock.advance_s(-80 * DAY_S);
+    let restarted = installation.open().await;
+    assert_eq!(restarted.publish_due_crls().await.unwrap(), 3);
+    assert!(served(&restarted, "clients").revocation(&serial).is_some());
+    assert_eq!(restarted.publish_due_crls().await.unwrap(), 0);
+    assert!(served(&restarted, "clients").revocation(&serial).is_some());
+
+    // The process that runs on asks for a complete list: one of a day to come is none.
+    assert!(served(&ca, "clients").revocation(&serial).is_none());
+    ca.complete_crl(&id("clients"), 0).await.unwrap();
+    let list = served(&ca, "clients");
+    assert!(list.this_update == BEGIN && list.revocation(&serial).is_some());
+}
