@@ -34,7 +34,8 @@ impl CertificateAuthority {
         self.revoke_all(std::slice::from_ref(certificate), reason, actor, reference).await
     }
 
-    /// Revokes every certificate of a client in one transaction, also what is being signed for it just now.
+    /// Revokes every certificate of a client that has not expired in one transaction, also what is being signed for it
+    /// just now.
     ///
     /// # Errors
     /// `NotFound` without such a client; what storage suffers from.
@@ -48,12 +49,15 @@ impl CertificateAuthority {
         if self.store.client(client).await?.is_none() {
             return Err(Refusal::NotFound("client"));
         }
+        // `notAfter` belongs to the validity as a whole second (RFC 5280 section 4.1.2.5).
+        let now = self.clock.now().whole_second();
         let mut certificates = Vec::new();
         // What is pending first: what is issued in between is found by the second listing.
         for state in [CertificateState::Pending, CertificateState::Issued] {
             let filter = CertificateFilter {
                 client: Some(client.clone()),
                 state: Some(state.as_str().to_owned()),
+                valid_until: Some(now),
                 ..CertificateFilter::default()
             };
             let found = self.store.certificates(&filter, u32::MAX).await?;

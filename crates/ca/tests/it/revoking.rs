@@ -1,6 +1,6 @@
 //! Revocation (rules R2, R5; R6 is for later).
 
-use crate::support::{Installation, client, request, served};
+use crate::support::{DAY_S, Installation, client, request, served};
 use countersign_model::audit::{Actor, AuditAction};
 use countersign_model::certificate::{CertificateState, IssuerRole, RevocationReason};
 use countersign_model::{Clock, ReasonCode, Serial};
@@ -74,6 +74,20 @@ async fn rule_r5_revoking_a_client_revokes_each_of_its_certificates_with_a_recor
     let again =
         ca.revoke_client(&client("acme-pay"), reason, tester(), installation.reference()).await.unwrap();
     assert!(again.revoked.is_empty());
+}
+
+/// What has expired is accepted by nobody, and would fill the lists and the log for nothing.
+#[tokio::test]
+async fn revoking_a_client_leaves_what_has_expired_as_it_is() {
+    let (installation, ca) = Installation::with_client().await;
+    let expired = installation.issue(&ca, request("acme-pay").as_bytes()).await.unwrap();
+    installation.clock.advance_s(30 * DAY_S + 1);
+    let valid = installation.issue(&ca, request("acme-pay").as_bytes()).await.unwrap();
+    let reason = RevocationReason::CessationOfOperation;
+    let reference = installation.reference();
+    let revocation = ca.revoke_client(&client("acme-pay"), reason, tester(), reference).await.unwrap();
+    assert_eq!(revocation.revoked, [(valid.issuer, valid.serial)]);
+    assert_eq!(installation.row("clients", &expired.serial).await.state, CertificateState::Issued);
 }
 
 #[tokio::test]
