@@ -223,3 +223,100 @@ pub(crate) fn count(role: IssuerRole, profile: Profile, issued: bool) {
     )
     .increment(1);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Settings;
+    use async_trait::async_trait;
+    use countersign_keys::{Custody, MasterKey, SignError, Signer, SystemRng};
+    use countersign_model::key::KeyAlgorithm;
+    use countersign_model::{Clock, KeyId, Rng};
+    use countersign_storage::memory::MemoryStore;
+    use countersign_storage::{StorageError, Store};
+    use std::sync::{Arc, Mutex};
+
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_unix_s(1_795_000_000)
+        }
+    }
+
+    /// Gives every certificate the same serial number.
+    struct Constant;
+
+    impl Rng for Constant {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(0x42);
+        }
+    }
+
+    /// Notes each time it signs whether the row of what it signs is there.
+    struct Watching {
+        inner: Arc<dyn Signer>,
+        store: Arc<dyn Store>,
+        row_was_there: Mutex<Vec<bool>>,
+    }
+
+    #[async_trait]
+    impl Signer for Watching {
+        fn key_id(&self) -> &KeyId {
+            self.inner.key_id()
+        }
+
+        fn algorithm(&self) -> KeyAlgorithm {
+            self.inner.algorithm()
+        }
+
+        fn public_key(&self) -> &[u8] {
+            self.inner.public_key()
+        }
+
+        async fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+            let pending = self.store.pending_certificates().await.unwrap();
+            let is_signed = |row: &CertificateRecord| {
+                message.windows(16).any(|octets| octets == row.serial.octets()) && row.der.is_none()
+            };
+            self.row_was_there.lock().unwrap().push(pending.iter().any(is_signed));
+            self.inner.sign(message).await
+        }
+    }
+
+    async fn watched() -> (CertificateAuthority, Arc<Watching>) {
+        let (clock, rng): (Arc<dyn Clock>, Arc<dyn Rng>) = (Arc::new(Still), Arc::new(SystemRng));
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(clock.clone()));
+        let custody = Arc::new(Custody::new(MasterKey::generate(&SystemRng), rng.clone()));
+        let settings = Settings {
+            issuer: "https://localhost:8443".to_owned(),
+            documents: "http://127.0.0.1:8445".to_owned(),
+            organization: "Countersign".to_owned(),
+        };
+        CertificateAuthority::initialize(&settings, &store, &custody, &clock, &rng).await.unwrap();
+        let mut ca = CertificateAuthority::open(settings, store.clone(), custody, clock, rng).await.unwrap();
+        let servers = ca.issuers.iter_mut().find(|issuer| issuer.role == IssuerRole::Servers).unwrap();
+        let inner = servers.signer.clone();
+        let watching = Arc::new(Watching { inner, store, row_was_there: Mutex::default() });
+        servers.signer = watching.clone();
+        (ca, watching)
+    }
+
+    #[tokio::test]
+    async fn rule_p7_the_row_is_there_when_the_issuer_signs() {
+        let (ca, watching) = watched().await;
+        ca.server_certificate(&["localhost".to_owned()]).await.unwrap();
+        assert_eq!(*watching.row_was_there.lock().unwrap(), [true]);
+    }
+
+    #[tokio::test]
+    async fn rule_p7_without_a_row_the_issuer_does_not_sign() {
+        let (mut ca, watching) = watched().await;
+        ca.rng = Arc::new(Constant);
+        ca.server_certificate(&["localhost".to_owned()]).await.unwrap();
+        // Rule P1: the serial number is taken, so there is no second row.
+        let refused = ca.server_certificate(&["example.com".to_owned()]).await.unwrap_err();
+        assert!(matches!(refused, Refusal::Storage(StorageError::Conflict(_))), "{refused:?}");
+        assert_eq!(*watching.row_was_there.lock().unwrap(), [true], "signed once");
+    }
+}
