@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod hostile_requests;
 mod initializing;
 mod issuing;
 mod ledger;
