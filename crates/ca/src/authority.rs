@@ -22,6 +22,8 @@ pub struct CertificateAuthority {
     pub(crate) crls: Crls,
     /// Rows that were pending when this authority was opened: of a program that stopped in the middle.
     pub(crate) orphans: Mutex<Vec<CertificateRecord>>,
+    /// Rows of this program whose certificate was not signed or not stored. They say nothing against its readiness.
+    pub(crate) unfinished: Mutex<Vec<CertificateRecord>>,
 }
 
 impl CertificateAuthority {
@@ -44,7 +46,8 @@ impl CertificateAuthority {
         // Read before the first issuance: what is pending later is at work.
         let orphans = Mutex::new(store.pending_certificates().await?);
         let crls = Crls::load(store.as_ref(), &issuers).await?;
-        Ok(Self { settings, store, custody, clock, rng, issuers, crls, orphans })
+        let unfinished = Mutex::default();
+        Ok(Self { settings, store, custody, clock, rng, issuers, crls, orphans, unfinished })
     }
 
     /// The certificate of one of our CAs, DER.

@@ -3,6 +3,7 @@
 //! The caller has authenticated the operator. Nothing of the CSR but its public key enters the certificate (rule P5);
 //! names come from the registered client, dates and extensions from the profile.
 
+use crate::signing_issuer::SigningIssuer;
 use crate::{CertificateAuthority, Refusal};
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, CertificateRef, Facts};
 use countersign_model::certificate::{CertificateRecord, CertificateState, IssuerRole, Profile};
@@ -10,7 +11,7 @@ use countersign_model::client::{CertificateMatcher, Client, ClientState, Credent
 use countersign_model::key::KeyRecord;
 use countersign_model::{ClientId, CredentialId, IssuerId, Reference, Serial, Thumbprint, Timestamp};
 use countersign_pki::{
-    CertificatePolicy, CertificateTemplate, Csr, PublicKey, Subject, SubjectAltName, Validity,
+    CertificatePolicy, CertificateTemplate, Csr, Linted, PublicKey, Subject, SubjectAltName, Validity,
 };
 use countersign_pki::{pem, profile, serial, thumbprint};
 use countersign_storage::views::CRL_SHARDS;
@@ -159,27 +160,47 @@ impl CertificateAuthority {
             calls: 0,
         };
         // Rule P7: the row is on disk before the issuer's key is touched.
-        let mut pending = Transaction::new().write(Write::InsertPendingCertificate(record));
+        let mut pending = Transaction::new().write(Write::InsertPendingCertificate(record.clone()));
         pending.writes.extend(wanted.key.map(Write::InsertKey));
         self.store.commit(pending).await?;
+        let signed = self.sign(issuer, &record, linted, matcher, actor, reference).await;
+        if signed.is_err() {
+            // Else the row would be pending, and perhaps signed, until the next start.
+            self.unfinished.lock().await.push(record);
+        }
+        signed
+    }
 
+    /// Sign and commit: from the row that is on disk to the certificate that is handed out.
+    async fn sign(
+        &self,
+        issuer: &SigningIssuer,
+        record: &CertificateRecord,
+        linted: Linted,
+        matcher: Option<Credential>,
+        actor: Actor,
+        reference: Reference,
+    ) -> Result<IssuedCertificate, Refusal> {
+        let serial = record.serial;
         let signature = issuer.signer.sign(linted.message()).await?;
         let der = linted.assemble(&signature)?;
         let thumbprint = thumbprint(&der);
         let facts = Facts {
-            client: wanted.client.as_ref().map(|client| client.id.clone()),
-            environment: wanted.client.as_ref().map(|client| client.environment),
+            client: record.client.clone(),
+            environment: record.environment,
             certificate: Some(CertificateRef {
                 issuer: Some(issuer.id.clone()),
                 serial: Some(serial),
                 thumbprint: Some(thumbprint),
             }),
-            object: Some(wanted.profile.to_string()),
+            object: Some(record.profile.to_string()),
             ..Facts::default()
         };
+        let event =
+            AuditEvent::done(reference, record.created_at, AuditAction::CertificateIssued, actor, facts);
         let mut transaction = Transaction::new()
             .write(Write::MarkIssued { issuer: issuer.id.clone(), serial, der: der.clone(), thumbprint })
-            .record(AuditEvent::done(reference, now, AuditAction::CertificateIssued, actor, facts));
+            .record(event);
         transaction.writes.extend(matcher.map(Write::InsertMatcherIfAbsent));
         let receipt = self.store.commit(transaction).await?;
 
@@ -190,8 +211,8 @@ impl CertificateAuthority {
             issuer: issuer.id.clone(),
             serial,
             thumbprint,
-            not_before,
-            not_after,
+            not_before: record.not_before,
+            not_after: record.not_after,
             der,
             chain_pem,
             sequence: receipt.sequence,

@@ -1,7 +1,7 @@
 //! The certificate authority (ring R4): issues, revokes, publishes CRLs, and keeps the ledger of all that it signed.
 //!
 //! - Ledger first: a certificate's row exists before its signature (rule P7, [`issue`]); what was pending when the
-//!   program stopped is given up at the next start and put on the CRL ([`recover`]).
+//!   program stopped, or failed in between, is given up and put on the CRL ([`recover`]).
 //! - What is signed was built from a profile and registered names, never from what a CSR wishes, and was linted on its
 //!   final bytes (rules P5, P6): `pki::lint::Linted` is the only thing that [`CertificateAuthority`] signs.
 //! - Revocation is committed first and published after ([`revoke`], [`crl`]): inside the product the change feed

@@ -1,4 +1,4 @@
-//! What was pending when the program stopped is given up (design, decision 23).
+//! What was pending when the program stopped, or failed between the two commits, is given up (design, decision 23).
 //!
 //! Such a certificate may have been signed, but was never handed out: the answer comes after the second commit. Its
 //! serial goes onto the CRL all the same, and every view refuses it.
@@ -8,31 +8,37 @@ use countersign_model::Reference;
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, CertificateRef, Facts};
 use countersign_model::certificate::CertificateRecord;
 use countersign_storage::{StorageError, Transaction, Write};
+use tokio::sync::Mutex;
 
 impl CertificateAuthority {
-    /// Gives up every row that was pending when the authority was opened, and returns how many there were. What fails,
-    /// as on a full disk, is tried again by the next call; rows of certificates that are being signed are never touched.
+    /// Gives up every row that was pending when the authority was opened, and every one whose certificate failed since;
+    /// returns how many there were. What fails, as on a full disk, is tried again by the next call; rows of certificates
+    /// that are being signed are never touched.
     ///
     /// # Errors
     /// What storage suffers from.
     pub async fn recover(&self) -> Result<usize, Refusal> {
-        let mut orphans = self.orphans.lock().await;
-        let mut given_up = 0;
-        while let Some(orphan) = orphans.last() {
-            match self.give_up(orphan).await {
-                Ok(()) => given_up += 1,
-                // Somebody revoked it meanwhile: it is refused already.
-                Err(StorageError::Conflict(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
-            orphans.pop();
-        }
-        Ok(given_up)
+        Ok(self.give_up_all(&self.orphans).await? + self.give_up_all(&self.unfinished).await?)
     }
 
     /// Whether everything that was pending when the authority was opened is given up.
     pub async fn is_recovered(&self) -> bool {
         self.orphans.lock().await.is_empty()
+    }
+
+    async fn give_up_all(&self, rows: &Mutex<Vec<CertificateRecord>>) -> Result<usize, Refusal> {
+        let mut rows = rows.lock().await;
+        let mut given_up = 0;
+        while let Some(row) = rows.last() {
+            match self.give_up(row).await {
+                Ok(()) => given_up += 1,
+                // Somebody revoked it meanwhile: it is refused already.
+                Err(StorageError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+            rows.pop();
+        }
+        Ok(given_up)
     }
 
     async fn give_up(&self, certificate: &CertificateRecord) -> Result<(), StorageError> {

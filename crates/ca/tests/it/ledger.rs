@@ -4,8 +4,8 @@
 use crate::support::{Installation, client, id, request, served};
 use countersign_ca::Refusal;
 use countersign_model::audit::{Actor, AuditAction};
-use countersign_model::certificate::{CertificateState, IssuerRole, RevocationReason};
-use countersign_model::{Clock, ReasonCode};
+use countersign_model::certificate::{CertificateRecord, CertificateState, IssuerRole, RevocationReason};
+use countersign_model::{Clock, ReasonCode, Serial};
 use countersign_pki::TrustedIssuer;
 use countersign_policy::Registry;
 use countersign_storage::Write;
@@ -102,19 +102,44 @@ async fn rule_p7_every_certificate_that_left_us_is_a_row_of_the_ledger() {
     }
 }
 
+/// Without a crash too: the disk was full for a moment, or a revocation came between the two commits.
+#[tokio::test]
+async fn rule_p7_what_fails_in_a_process_that_runs_on_is_given_up_by_its_next_turn() {
+    let (installation, ca) = Installation::with_client().await;
+    installation.store.fail(2);
+    installation.issue(&ca, request("acme-pay").as_bytes()).await.unwrap_err();
+    let pending = installation.store.pending_certificates().await.unwrap().remove(0);
+    assert!(ca.is_recovered().await, "nothing is left of an earlier process");
+    installation.store.fail(1);
+    ca.recover().await.unwrap_err();
+    assert_eq!(ca.recover().await.unwrap(), 1);
+    let row = installation.row("clients", &pending.serial).await;
+    assert_eq!(row.state, CertificateState::Abandoned { at: installation.clock.now() });
+    assert_eq!(ca.recover().await.unwrap(), 0, "once");
+
+    installation.store.fail(2);
+    installation.issue(&ca, request("acme-pay").as_bytes()).await.unwrap_err();
+    let pending = installation.store.pending_certificates().await.unwrap().remove(0);
+    let reason = RevocationReason::Superseded;
+    ca.revoke(&pending, reason, Actor::System, installation.reference()).await.unwrap();
+    assert_eq!(ca.recover().await.unwrap(), 0, "it is refused already");
+}
+
 #[tokio::test]
 async fn what_cannot_be_given_up_now_is_given_up_later_and_what_is_being_signed_is_not() {
     let (installation, ca) = Installation::with_client().await;
     installation.store.fail(2);
     installation.issue(&ca, request("acme-pay").as_bytes()).await.unwrap_err();
+    let orphan = installation.store.pending_certificates().await.unwrap().remove(0);
     let restarted = installation.open().await;
     installation.store.fail(1); // The disk is full still.
     restarted.recover().await.unwrap_err();
     assert!(!restarted.is_recovered().await);
 
-    installation.store.fail(2); // Another one is being signed meanwhile.
-    installation.issue(&restarted, request("acme-pay").as_bytes()).await.unwrap_err();
+    let serial = Serial::from_octets(&[0x7f; 8]).unwrap(); // Another one is being signed meanwhile.
+    installation.commit(Write::InsertPendingCertificate(CertificateRecord { serial, ..orphan })).await;
     assert_eq!(restarted.recover().await.unwrap(), 1);
     assert!(restarted.is_recovered().await);
-    assert_eq!(installation.store.pending_certificates().await.unwrap().len(), 1, "not ours to give up");
+    let pending = installation.store.pending_certificates().await.unwrap();
+    assert!(pending.len() == 1 && pending[0].serial == serial, "not ours to give up");
 }

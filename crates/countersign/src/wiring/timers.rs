@@ -56,7 +56,7 @@ impl Upkeep {
         let context = &self.context;
         let now = context.clock.now();
         if let Err(error) = context.ca.recover().await {
-            tracing::error!(%error, "what was pending when the program stopped is not given up yet");
+            tracing::error!(%error, "what is pending and not being signed any more is not given up yet");
         }
         if let Err(error) = context.ca.publish_due_crls().await {
             tracing::error!(%error, "a CRL that is due is not published");
