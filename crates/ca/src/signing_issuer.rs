@@ -43,6 +43,10 @@ impl SigningIssuer {
 
     pub(crate) fn new(issuer: &Issuer, signer: Arc<dyn Signer>) -> Result<Self, Refusal> {
         let identity = IssuerIdentity::from_certificate(&issuer.certificate).map_err(unreadable)?;
+        // Else it would sign what its own certificate does not verify.
+        if signer.public_key() != identity.public_key().spki_der() {
+            return Err(unreadable(format!("key {} is not that of `{}`", signer.key_id(), issuer.id)));
+        }
         Ok(Self {
             id: issuer.id.clone(),
             role: issuer.role,

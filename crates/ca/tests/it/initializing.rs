@@ -2,8 +2,10 @@
 
 use crate::support::{Installation, authority, id, request, served, settings};
 use countersign_ca::{Refusal, Settings};
-use countersign_model::certificate::{CertificateState, IssuerRole};
-use countersign_storage::stores::{CertificateFilter, CertificateStore};
+use countersign_model::certificate::{CertificateState, Issuer, IssuerRole};
+use countersign_model::key::KeyPurpose;
+use countersign_storage::stores::{CertificateFilter, CertificateStore, KeyStore};
+use countersign_storage::{StorageError, Write};
 use std::collections::HashSet;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
@@ -94,4 +96,19 @@ async fn rule_r1_an_installation_that_is_half_made_is_not_completed_with_another
     installation.initialize().await.expect_err("the commit fails");
     installation.initialize_with(&moved()).await.expect("nothing carries an address yet");
     installation.open_with(moved()).await.expect("the address that they carry");
+}
+
+/// It would sign what its own certificate cannot verify.
+#[tokio::test]
+async fn an_issuer_whose_key_is_not_that_of_its_certificate_does_not_open() {
+    let installation = Installation::empty();
+    installation.initialize().await.unwrap();
+    let issuers = installation.store.issuers().await.unwrap();
+    let mixed = Installation { custody: installation.custody.clone(), ..Installation::empty() };
+    for key in installation.store.keys(KeyPurpose::CertificateAuthority).await.unwrap() {
+        mixed.commit(Write::InsertKey(key)).await;
+    }
+    mixed.commit(Write::InsertIssuer(Issuer { key: issuers[2].key.clone(), ..issuers[1].clone() })).await;
+    let refused = mixed.open_with(settings()).await.err().expect("another key");
+    assert!(matches!(refused, Refusal::Storage(StorageError::Corrupt(_))), "{refused}");
 }
