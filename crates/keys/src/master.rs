@@ -70,7 +70,12 @@ impl MasterKey {
     /// # Errors
     /// Refuses to overwrite: the old key may be the only one that opens a database.
     pub fn create_file(&self, path: &Path) -> Result<(), MasterKeyError> {
-        let line = Secret::new(format!("{}\n", self.to_text().expose()));
+        let text = self.to_text();
+        // With room for all of it: a string that grows leaves a copy behind that nobody wipes.
+        let mut line = String::with_capacity(text.expose().len() + 1);
+        line.push_str(text.expose());
+        line.push('\n');
+        let line = Secret::new(line);
         Ok(create_private(path, line.expose().as_bytes())?)
     }
 
