@@ -3,6 +3,10 @@
 //!
 //! webpki alone accepts a leaf without EKU, a 1024-bit root, a CA without keyCertSign and more: of the shared x509-limbo
 //! cases it agrees with 90 of 134. `tests/it/limbo.rs` runs all of them and lists where we differ, each with its reason.
+//!
+//! The product asks [`validate_client`] alone, and whether a certificate is revoked it asks its own views, not a list.
+//! [`validate_path`], with CRLs and a bound on intermediates, is for tests: those cases, and what our CA and its lists are
+//! judged by.
 
 mod error;
 pub(crate) mod rules;
