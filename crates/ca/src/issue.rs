@@ -13,7 +13,7 @@ use countersign_model::{ClientId, CredentialId, IssuerId, Reference, Serial, Thu
 use countersign_pki::{
     CertificatePolicy, CertificateTemplate, Csr, Linted, PublicKey, Subject, SubjectAltName, Validity,
 };
-use countersign_pki::{pem, profile, serial, thumbprint};
+use countersign_pki::{client_uri, pem, profile, serial, thumbprint};
 use countersign_storage::views::CRL_SHARDS;
 use countersign_storage::{Transaction, Write};
 
@@ -80,7 +80,7 @@ impl CertificateAuthority {
         if client.state != ClientState::Active {
             return Err(Refusal::Conflict("the client is disabled"));
         }
-        let uri = self.settings.client_uri(&client.id);
+        let uri = client_uri(&self.settings.issuer, &client.id);
         let name = SubjectAltName::Uri(uri.clone());
         csr.check_names(std::slice::from_ref(&name))?;
         self.refuse_own_keys(csr.public_key())?;

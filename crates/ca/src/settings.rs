@@ -1,13 +1,13 @@
 //! What the authority is told by the configuration.
 
-use countersign_model::{ClientId, IssuerId};
+use countersign_model::IssuerId;
 
 const CRL_PATH: &str = "/pki/crl/";
 
 /// Addresses that are written into certificates.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The issuer URL of the installation: the SAN URI of a partner is `<issuer>/clients/<client_id>` (design, decision 22).
+    /// The issuer URL of the installation: the SAN URI of a partner begins with it ([`countersign_pki::client_uri`]).
     pub issuer: String,
     /// Where our public documents are served over plain HTTP (RFC 5280 section 8), without a trailing slash:
     /// `http://127.0.0.1:8445`.
@@ -17,11 +17,6 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The SAN URI by which a certificate stands for `client` (design, decision 22).
-    pub fn client_uri(&self, client: &ClientId) -> String {
-        format!("{}/clients/{client}", self.issuer.trim_end_matches('/'))
-    }
-
     /// Where the CRL of an issuer's shard is: the CDP of its leaves and the IDP of the list, byte for byte (rule R1).
     pub fn crl_url(&self, issuer: &IssuerId, shard: u16) -> String {
         format!("{}{CRL_PATH}{issuer}/{shard}.crl", self.documents)

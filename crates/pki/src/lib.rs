@@ -34,7 +34,7 @@ pub use csr::{Csr, CsrError};
 pub use glance::{distribution_point_url, not_after, thumbprint};
 pub use key::{KeyError, PublicKey};
 pub use lint::{CertificatePolicy, CrlPolicy, LintErrors};
-pub use name::{Subject, SubjectAltName};
+pub use name::{Subject, SubjectAltName, client_uri};
 pub use path::{ChainError, PathOptions, Purpose, VerifiedChain, validate_client, validate_path};
 pub use peer::PeerCertificate;
 pub use profile::{Validity, validity};

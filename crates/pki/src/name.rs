@@ -122,11 +122,6 @@ pub enum SubjectAltName {
 }
 
 impl SubjectAltName {
-    /// The identity of a partner certificate: `<issuer>/clients/<client_id>` (design, decision 22).
-    pub fn client(issuer_url: &str, client: &ClientId) -> Self {
-        Self::Uri(format!("{}/clients/{client}", issuer_url.trim_end_matches('/')))
-    }
-
     /// Checks the name and encodes it.
     pub(crate) fn to_general_name(&self) -> Result<GeneralName, NameError> {
         match self {
@@ -171,6 +166,11 @@ impl FromStr for SubjectAltName {
         name.to_general_name()?;
         Ok(name)
     }
+}
+
+/// The URI by which a certificate stands for a client: `<issuer>/clients/<client_id>` (design, decision 22).
+pub fn client_uri(issuer_url: &str, client: &ClientId) -> String {
+    format!("{}/clients/{client}", issuer_url.trim_end_matches('/'))
 }
 
 /// RFC 5280 section 4.2.1.6: absolute, with scheme and scheme-specific part, in IA5.

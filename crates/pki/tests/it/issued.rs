@@ -6,7 +6,7 @@ use countersign_model::certificate::Profile;
 use countersign_pki::lint::Policy;
 use countersign_pki::profile::{lifetime_days, validity};
 use countersign_pki::{
-    BuildError, CertificatePolicy, CertificateTemplate, IssuerIdentity, Subject, SubjectAltName,
+    BuildError, CertificatePolicy, CertificateTemplate, IssuerIdentity, Subject, SubjectAltName, client_uri,
     distribution_point_url,
 };
 use std::sync::LazyLock;
@@ -18,7 +18,7 @@ static CLIENTS: LazyLock<Authority> = LazyLock::new(|| Authority::root().issuing
 fn template(profile: Profile) -> CertificateTemplate {
     let client = "acme-pay".parse().unwrap();
     let names = match profile {
-        Profile::Client => vec![SubjectAltName::client("https://localhost:8443", &client)],
+        Profile::Client => vec![SubjectAltName::Uri(client_uri("https://localhost:8443", &client))],
         Profile::Server => vec!["dns:localhost".parse().unwrap()],
         Profile::RootCa | Profile::IssuingCa => Vec::new(),
     };

@@ -6,7 +6,7 @@ use countersign_pki::csr::MAX_BYTES;
 use countersign_pki::key::{KeyError, KeyKind};
 use countersign_pki::pem::{self, Label};
 use countersign_pki::signature::{SignatureInvalid, ecdsa_p256_to_der};
-use countersign_pki::{Csr, CsrError, SubjectAltName, assemble_csr, csr_info_to_sign};
+use countersign_pki::{Csr, CsrError, SubjectAltName, assemble_csr, client_uri, csr_info_to_sign};
 
 fn fixture(name: &str) -> Vec<u8> {
     let path = format!("{}/tests/it/fixtures/{name}.csr", env!("CARGO_MANIFEST_DIR"));
@@ -150,7 +150,8 @@ fn rule_p5_a_request_for_a_ca_is_refused() {
 
 #[test]
 fn rule_p5_foreign_names_are_refused() {
-    let registered = [SubjectAltName::client("https://localhost:8443", &"acme-pay".parse().unwrap())];
+    let registered =
+        [SubjectAltName::Uri(client_uri("https://localhost:8443", &"acme-pay".parse().unwrap()))];
     let own = Csr::parse(&fixture("own-name")).unwrap();
     assert_eq!(own.check_names(&registered), Ok(()));
     assert_eq!(Csr::parse(&fixture("p384")).unwrap().check_names(&registered), Ok(()));

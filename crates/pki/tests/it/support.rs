@@ -7,8 +7,8 @@ use countersign_model::{Rng, Serial, Timestamp};
 use countersign_pki::certificate::CertificateTemplate;
 use countersign_pki::profile::{lifetime_days, validity};
 use countersign_pki::{
-    CertificatePolicy, IssuerIdentity, PublicKey, Subject, SubjectAltName, assemble_csr, csr_info_to_sign,
-    serial,
+    CertificatePolicy, IssuerIdentity, PublicKey, Subject, SubjectAltName, assemble_csr, client_uri,
+    csr_info_to_sign, serial,
 };
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -78,7 +78,7 @@ impl Authority {
 
     pub(crate) fn client(&self, client: &str, key: &PublicKey) -> Vec<u8> {
         let client = client.parse().unwrap();
-        let names = vec![SubjectAltName::client("https://localhost:8443", &client)];
+        let names = vec![SubjectAltName::Uri(client_uri("https://localhost:8443", &client))];
         let subject = Subject::client("Acme Payments Ltd", &client);
         self.leaf(Profile::Client, subject, names, key.clone())
     }
