@@ -181,5 +181,6 @@ fn record(
         ..facts
     };
     let now = context.clock.now();
-    context.recorder.record(AuditEvent::refused(reference, now, action, denial.reason(), actor, facts))
+    let event = AuditEvent::refused(reference, now, action, denial.reason(), actor, facts);
+    context.recorder.record(event.told(denial.public()))
 }

@@ -1,12 +1,17 @@
 //! Folding: above a rate, equal refusals become one counted record, so that an attacker can fill neither disk nor log.
 //!
-//! Equal means: same action, reason, client and source network (/24 of IPv4, /64 of IPv6). The refusal that reaches the
-//! rate is recorded in full and opens a series; those after it are counted, and their answers bear its reference. After
-//! [`FoldSettings::interval`] the count becomes a record with that same reference, and the class starts anew. So the
+//! Equal means: same action, public code, client and source network (/24 of IPv4, /64 of IPv6). The refusal that reaches
+//! the rate is recorded in full and opens a series; those after it are counted, and their answers bear its reference.
+//! After [`FoldSettings::interval`] the counts become records with that same reference, and the class starts anew. So the
 //! number of records and the counts together are exact, and a reference told to a caller is found at once.
 //!
+//! Two readers, two truths: which answers share a reference is told to callers, so a class is made of nothing but what
+//! they know. By the exact reason they would learn from two equal references what one public code hides: whether a client
+//! exists, and how it authenticates (rule C10). The operator loses nothing by it: within a series each exact reason, and
+//! each proved actor, is counted by itself and has a record of its own.
+//!
 //! Memory is bounded: when there are too many classes (an attacker chooses `client_id` and may have many addresses) the
-//! rest are counted without the client, then without the network.
+//! rest are counted without the client and without actors, then without the network.
 
 use crate::record::{Entry, Folded};
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
@@ -65,17 +70,16 @@ pub(crate) struct FoldTable {
     total: Budget,
 }
 
+/// Refusals that share a reference: nothing in here is news to who was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Class {
     action: AuditAction,
-    reason: ReasonCode,
+    public: ReasonCode,
     client: Option<ClientId>,
-    /// Whether the client proved that it was the caller, or was only named by one.
-    proved: bool,
     network: Option<Network>,
 }
 
-/// One class: how many had their own record in this second, and the count while it is folded.
+/// One class: how many had their own record in this second, and the counts while it is folded.
 struct Series {
     window_start: Timestamp,
     in_window: u32,
@@ -85,6 +89,14 @@ struct Series {
 struct Open {
     reference: Reference,
     since: Timestamp,
+    /// As many as there are reasons behind one public code, times the actors that proved who they are: few.
+    counts: Vec<Count>,
+}
+
+/// Refusals of a series that are equal for the operator too.
+struct Count {
+    reason: ReasonCode,
+    actor: Actor,
     first: Timestamp,
     last: Timestamp,
     count: u64,
@@ -101,32 +113,28 @@ impl FoldTable {
         }
     }
 
-    /// Decides about a refusal, at its own time.
-    pub(crate) fn refused(&self, event: &AuditEvent, reason: ReasonCode) -> Verdict {
-        let class = Class::of(event, reason);
+    /// Decides about an event, at its own time. What was done is always recorded.
+    pub(crate) fn verdict(&self, event: &AuditEvent) -> Verdict {
+        let (Some(reason), Some(public)) = (event.reason, event.public()) else { return Verdict::Recorded };
+        let class = Class::of(event, public);
         let capacity = self.settings.max_classes.div_ceil(SHARDS);
         if let Some(series) = make_room(&mut lock(self.shard(&class)), &class, capacity, event.at) {
-            return self.count(series, event);
+            return self.count(series, event, reason, &event.actor);
         }
         let mut coarse = lock(&self.coarse);
-        let class = Class { client: None, proved: false, ..class };
+        let class = Class { client: None, ..class };
         if let Some(series) = make_room(&mut coarse, &class, self.settings.max_classes, event.at) {
-            return self.count(series, event);
+            return self.count(series, event, reason, &Actor::Anonymous);
         }
         // Actions and reasons are closed sets: this level needs no bound.
         let series = coarse.entry(Class { network: None, ..class }).or_insert_with(|| Series::new(event.at));
-        self.count(series, event)
+        self.count(series, event, reason, &Actor::Anonymous)
     }
 
-    fn count(&self, series: &mut Series, event: &AuditEvent) -> Verdict {
+    fn count(&self, series: &mut Series, event: &AuditEvent, reason: ReasonCode, actor: &Actor) -> Verdict {
         let at = event.at;
         if let Some(open) = &mut series.open {
-            if open.count == 0 {
-                open.first = at;
-            }
-            open.count += 1;
-            open.first = open.first.min(at);
-            open.last = open.last.max(at);
+            open.count(at, reason, actor);
             return Verdict::Folded(open.reference);
         }
         // A clock that was set back must not fold for as long as it was ahead.
@@ -137,7 +145,7 @@ impl FoldTable {
         series.in_window += 1;
         let within_total = self.total.take(at, self.settings.total_per_s);
         if series.in_window >= self.settings.per_class_per_s || !within_total {
-            series.open = Some(Open { reference: event.reference, since: at, first: at, last: at, count: 0 });
+            series.open = Some(Open { reference: event.reference, since: at, counts: Vec::new() });
         }
         Verdict::Recorded
     }
@@ -150,10 +158,8 @@ impl FoldTable {
                 let due = |open: &mut Open| {
                     all || now < open.since || now.since(open.since) >= self.settings.interval
                 };
-                if let Some(open) = series.open.take_if(due)
-                    && open.count > 0
-                {
-                    records.push(class.record(open, now));
+                if let Some(Open { reference, counts, .. }) = series.open.take_if(due) {
+                    records.extend(counts.into_iter().map(|count| class.record(reference, count, now)));
                 }
             }
         }
@@ -192,24 +198,33 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Class {
-    fn of(event: &AuditEvent, reason: ReasonCode) -> Self {
-        Self {
-            action: event.action,
-            reason,
-            client: event.facts.client.clone(),
-            proved: matches!(event.actor, Actor::Client(_)),
-            network: event.facts.source.map(Network::of),
-        }
+    fn of(event: &AuditEvent, public: ReasonCode) -> Self {
+        let (client, network) = (event.facts.client.clone(), event.facts.source.map(Network::of));
+        Self { action: event.action, public, client, network }
     }
 
-    /// What is equal in all refusals of the class, and nothing else.
-    fn record(&self, open: Open, now: Timestamp) -> Entry {
-        let actor = self.client.clone().filter(|_| self.proved).map_or(Actor::Anonymous, Actor::Client);
+    /// What is equal in all refusals that were counted together, and nothing else.
+    fn record(&self, reference: Reference, count: Count, now: Timestamp) -> Entry {
+        let Count { reason, actor, first, last, count } = count;
         let facts = Facts { client: self.client.clone(), ..Facts::default() };
-        let event = AuditEvent::refused(open.reference, now, self.action, self.reason, actor, facts);
+        let event = AuditEvent::refused(reference, now, self.action, reason, actor, facts);
         let network = self.network.map(|network| network.to_string());
-        let folded = Folded { count: open.count, first: open.first, last: open.last, network };
-        Entry { folded: Some(folded), ..event.into() }
+        Entry { folded: Some(Folded { count, first, last, network }), ..event.into() }
+    }
+}
+
+impl Open {
+    fn count(&mut self, at: Timestamp, reason: ReasonCode, actor: &Actor) {
+        match self.counts.iter_mut().find(|count| count.reason == reason && count.actor == *actor) {
+            Some(count) => {
+                count.count += 1;
+                count.first = count.first.min(at);
+                count.last = count.last.max(at);
+            }
+            None => {
+                self.counts.push(Count { reason, actor: actor.clone(), first: at, last: at, count: 1 });
+            }
+        }
     }
 }
 
@@ -278,7 +293,7 @@ mod tests {
     }
 
     fn ask(table: &FoldTable, event: &AuditEvent) -> Verdict {
-        table.refused(event, event.reason.unwrap())
+        table.verdict(event)
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -349,23 +364,59 @@ mod tests {
     }
 
     #[test]
+    fn rule_c10_what_one_public_code_hides_shares_a_series_and_is_counted_apart() {
+        use ReasonCode as R;
+        let hidden = |client: &str, reason| {
+            let event = refused(T0, ip("192.0.2.1"), Some(client));
+            let event = AuditEvent { reason: Some(reason), ..event };
+            event.told(R::ClientAuthenticationFailed)
+        };
+        let reasons = [R::ClientSecretWrong, R::ClientUnknown, R::ClientMethodWrong, R::CertificateMissing];
+        // With room for every class, and when so many names were tried that the class knows no client any more.
+        for (max_classes, clients) in [(1024, ["acme-pay", "acme-pay"]), (0, ["acme-pay", "nobody"])] {
+            let table = table(FoldSettings { max_classes, total_per_s: 0, ..FoldSettings::default() });
+            let opener = hidden(clients[0], R::ClientSecretWrong);
+            assert_eq!(ask(&table, &opener), Verdict::Recorded);
+            for (i, reason) in reasons.into_iter().enumerate() {
+                for _ in 0..=i {
+                    let verdict = ask(&table, &hidden(clients[1], reason));
+                    assert_eq!(verdict, Verdict::Folded(opener.reference), "{reason}");
+                }
+            }
+            // The operator reads how many there were of each.
+            let records = table.due(T0.plus_s(60), true);
+            let counted =
+                records.iter().map(|entry| (entry.event.reason, entry.folded.as_ref().unwrap().count));
+            assert_eq!(
+                counted.collect::<Vec<_>>(),
+                reasons.map(Some).into_iter().zip(1..).collect::<Vec<_>>()
+            );
+            assert!(records.iter().all(|entry| entry.event.reference == opener.reference));
+        }
+        // What the caller is told by its own name is told apart: at the gateway a missing certificate is no secret.
+        let table = table(FoldSettings { total_per_s: 0, ..FoldSettings::default() });
+        ask(&table, &hidden("acme-pay", R::CertificateMissing));
+        let open = AuditEvent { told: None, ..hidden("acme-pay", R::CertificateMissing) };
+        assert_eq!(ask(&table, &open), Verdict::Recorded);
+    }
+
+    #[test]
     fn a_folded_record_names_only_a_proved_client_as_its_actor() {
         let table = table(FoldSettings::default());
-        let acme = || Actor::Client("acme-pay".parse().unwrap());
-        for actor in [Actor::Anonymous, acme()] {
+        let client = |id: &str| Actor::Client(id.parse().unwrap());
+        // The last one is who he is, whoever he says that he is.
+        let actors = [Actor::Anonymous, client("acme-pay"), client("other-bank")];
+        for actor in &actors {
             for _ in 0..100 {
                 let event = refused(T0, ip("192.0.2.1"), Some("acme-pay"));
                 ask(&table, &AuditEvent { actor: actor.clone(), ..event });
             }
         }
         let records = table.due(T0.plus_s(60), true);
-        let mut found: Vec<_> = records.iter().map(|entry| entry.event.actor.clone()).collect();
-        found.sort_by_key(|actor| *actor == acme());
-        assert_eq!(found, [Actor::Anonymous, acme()]);
-        assert!(
-            records.iter().all(|entry| entry.event.facts.client.is_some()),
-            "both say of whom they speak"
-        );
+        let found: Vec<_> = records.iter().map(|entry| entry.event.actor.clone()).collect();
+        assert_eq!(found, actors);
+        let speaks_of_acme = |entry: &Entry| entry.event.facts.client == Some("acme-pay".parse().unwrap());
+        assert!(records.iter().all(speaks_of_acme), "all say of whom they speak");
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub struct Record {
     /// What happened.
     #[serde(flatten)]
     pub event: AuditEvent,
-    /// Present when the record stands for more refusals like the one with the same reference.
+    /// Present when the record stands for more refusals of the series that the one with the same reference began.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub folded: Option<Folded>,
     /// Present when the record tells of events that are not in the log.
@@ -41,7 +41,8 @@ impl Record {
 }
 
 /// A record that stands for many. It bears the reference of the refusal that began the series, which has a record of
-/// its own; the answers of all refusals of the series bore that reference.
+/// its own; the answers of all refusals of the series bore that reference. A series has a record for each exact reason in
+/// it: what callers read was the same for all.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Folded {
     /// How many refusals, beside the one that has its own record.

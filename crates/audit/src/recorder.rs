@@ -143,9 +143,7 @@ impl Recorder {
     /// Never waits: the event is on disk within 100 ms. What the queue cannot take is counted, and the count recorded.
     pub fn record(&self, event: AuditEvent) -> Reference {
         let shared = &self.0.shared;
-        if let Some(reason) = event.reason
-            && let Verdict::Folded(reference) = shared.folds.refused(&event, reason)
-        {
+        if let Verdict::Folded(reference) = shared.folds.verdict(&event) {
             shared.folded.fetch_add(1, Ordering::Relaxed);
             return reference;
         }

@@ -138,6 +138,7 @@ fn event(
     // Who only says that it is a client is not the actor: anybody can fill the record of a client like that.
     let actor = denial.proved_client().cloned().map_or(Actor::Anonymous, Actor::Client);
     AuditEvent::refused(reference, now, AuditAction::RequestRefused, denial.reason(), actor, facts)
+        .told(denial.public())
 }
 
 /// One line (experience.md section 5). What the caller controls is escaped (rule G11): the method is one of a few words,

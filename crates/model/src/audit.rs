@@ -21,6 +21,9 @@ pub struct AuditEvent {
     /// Why it was refused; absent when it was done.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<ReasonCode>,
+    /// What the caller read instead of the reason, where that was hidden from him for this refusal alone. Never recorded.
+    #[serde(skip)]
+    pub told: Option<ReasonCode>,
     /// Who did it.
     pub actor: Actor,
     /// Everything else.
@@ -37,7 +40,7 @@ impl AuditEvent {
         actor: Actor,
         facts: Facts,
     ) -> Self {
-        Self { reference, at, action, reason: None, actor, facts }
+        Self { reference, at, action, reason: None, told: None, actor, facts }
     }
 
     /// An event of something that was refused.
@@ -49,7 +52,19 @@ impl AuditEvent {
         actor: Actor,
         facts: Facts,
     ) -> Self {
-        Self { reference, at, action, reason: Some(reason), actor, facts }
+        Self { reference, at, action, reason: Some(reason), told: None, actor, facts }
+    }
+
+    /// Adds the public code that the caller read. Whatever else he is told must not tell more than this code does.
+    #[must_use]
+    pub fn told(mut self, public: ReasonCode) -> Self {
+        self.told = Some(public).filter(|_| self.reason.is_some_and(|reason| reason.public() != public));
+        self
+    }
+
+    /// What the caller read; none when it was done.
+    pub fn public(&self) -> Option<ReasonCode> {
+        self.told.or(self.reason.map(ReasonCode::public))
     }
 }
 
@@ -127,7 +142,7 @@ pub struct CertificateRef {
 pub enum Actor {
     /// Somebody who proved nothing.
     Anonymous,
-    /// A client, authenticated or merely named.
+    /// A client that proved to be the caller. Who was merely named stands in the facts.
     Client(ClientId),
     /// A named operator.
     Operator(String),

@@ -289,6 +289,7 @@ impl Trail {
         self.facts.detail = denial.operator_note().map(str::to_owned);
         let actor = denial.proved_client().cloned().map_or(self.actor, Actor::Client);
         AuditEvent::refused(reference, now, AuditAction::TokenRefused, denial.reason(), actor, self.facts)
+            .told(denial.public())
     }
 }
 

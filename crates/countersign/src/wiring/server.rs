@@ -303,7 +303,8 @@ impl Server {
         let now = self.installation.clock.now();
         let reference = Reference::generate(now, self.installation.rng.as_ref());
         let facts = Facts { detail, ..Facts::default() };
-        self.recorder.record(AuditEvent { reference, at: now, action, reason, actor: Actor::System, facts });
+        let event = AuditEvent::done(reference, now, action, Actor::System, facts);
+        self.recorder.record(AuditEvent { reason, ..event });
     }
 }
 

@@ -134,6 +134,52 @@ async fn rule_c10_a_caller_cannot_tell_why_it_failed_and_the_operator_can() {
     assert_eq!(bodies.len(), 1, "they read the same: {bodies:?}");
 }
 
+/// Under a flood equal refusals share a reference, and anybody can make one: what is equal must be what the caller reads.
+#[tokio::test]
+async fn rule_c10_folded_references_tell_no_more_than_the_public_code() {
+    let world = World::start().await;
+    let grant = "grant_type=client_credentials";
+    for (client, exact) in [
+        ("nobody", ["client_unknown"; 3]),
+        ("web-shop", ["client_secret_wrong", "client_method_wrong", "client_method_wrong"]),
+        ("acme-pay", ["client_method_wrong", "client_method_wrong", "certificate_missing"]),
+    ] {
+        // The clock stands. Made-up names use up what a second may have of records of their own, and every class folds from
+        // its second refusal on.
+        for i in 0..200 {
+            world.ask(&[], &format!("{grant}&client_id=made-up-{i}&client_secret=cs_wrong")).await;
+        }
+        let basic = format!("Basic {}", STANDARD.encode(format!("{client}:cs_wrong")));
+        let mut told = Vec::new();
+        for _ in 0..2 {
+            for (headers, form) in [
+                (vec![], format!("{grant}&client_id={client}&client_secret=cs_wrong")),
+                (vec![("authorization", &*basic)], grant.to_owned()),
+                (vec![], format!("{grant}&client_id={client}")),
+            ] {
+                let answer = world.ask(&headers, &form).await;
+                refused(&answer, 401, "invalid_client", "client_authentication_failed");
+                told.push(answer);
+            }
+        }
+        let opener = told[0].header("countersign-ref");
+        assert!(told.iter().all(|answer| answer.header("countersign-ref") == opener), "{client}");
+
+        world.server.clock.advance_s(11); // The series is over.
+        let path = format!("/admin/v1/audit/{opener}");
+        let found = world.server.administer(Method::GET, &path, &serde_json::Value::Null).await.json();
+        let records = found["records"].as_array().unwrap();
+        let of = |exact: &str| -> u64 {
+            let records = records.iter().filter(|record| record["reason"] == exact);
+            records.map(|record| record["count"].as_u64().unwrap_or(1)).sum()
+        };
+        for reason in exact {
+            let asked = exact.iter().filter(|other| **other == reason).count() as u64 * 2;
+            assert_eq!(of(reason), asked, "the operator reads how many there were of each: {found}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn rule_c12_a_secret_ends_after_its_overlap() {
     let world = World::start().await;
