@@ -92,8 +92,10 @@ fn exchange(limit: &Limit, arrival: &AtomicU64, now_ns: u64) -> Verdict {
     let mut seen = arrival.load(Ordering::Relaxed);
     loop {
         let verdict = limit.check(seen, now_ns);
-        let Verdict::Accepted { new_tat } = verdict else { return verdict };
-        match arrival.compare_exchange_weak(seen, new_tat, Ordering::Relaxed, Ordering::Relaxed) {
+        if verdict.tat() == seen {
+            return verdict;
+        }
+        match arrival.compare_exchange_weak(seen, verdict.tat(), Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => return verdict,
             Err(changed) => seen = changed,
         }

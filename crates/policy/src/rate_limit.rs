@@ -32,8 +32,10 @@ pub enum Verdict {
         /// The theoretical arrival time from now on.
         new_tat: u64,
     },
-    /// Refused: the kept number stays as it is.
+    /// Refused: the kept number stays as it is, or becomes smaller.
     Refused {
+        /// The kept number, less a debt that this limit cannot have made.
+        tat: u64,
         /// In how many nanoseconds the next request is accepted.
         retry_after_ns: u64,
     },
@@ -58,23 +60,35 @@ impl Limit {
 
     /// Decides about one request at `now_ns`; `tat` is the kept number, 0 for somebody new.
     pub const fn check(&self, tat: u64, now_ns: u64) -> Verdict {
+        // Nobody owes more than a whole burst. A larger debt was made under another limit, before a reload: it would keep the
+        // client out for long after the operator has raised the limit.
+        let most = now_ns.saturating_add(self.window_ns);
+        let tat = if tat < most { tat } else { most };
         let arrival = if tat > now_ns { tat } else { now_ns };
         let new_tat = arrival.saturating_add(self.interval_ns);
         let accepted_from = new_tat.saturating_sub(self.window_ns);
         if now_ns >= accepted_from {
             Verdict::Accepted { new_tat }
         } else {
-            Verdict::Refused { retry_after_ns: accepted_from - now_ns }
+            Verdict::Refused { tat, retry_after_ns: accepted_from - now_ns }
         }
     }
 }
 
 impl Verdict {
+    /// The number to keep.
+    pub const fn tat(self) -> u64 {
+        match self {
+            Self::Accepted { new_tat } => new_tat,
+            Self::Refused { tat, .. } => tat,
+        }
+    }
+
     /// `Retry-After` of a refusal in whole seconds, rounded up so that who keeps to it is accepted; 0 when accepted.
     pub const fn retry_after_s(self) -> u32 {
         match self {
             Self::Accepted { .. } => 0,
-            Self::Refused { retry_after_ns } => {
+            Self::Refused { retry_after_ns, .. } => {
                 let seconds = retry_after_ns.div_ceil(1_000_000_000);
                 if seconds > u32::MAX as u64 { u32::MAX } else { seconds as u32 }
             }
@@ -98,10 +112,9 @@ mod tests {
     fn accepted(limit: &Limit, tat: &mut u64, now_ns: u64, tries: u32) -> u32 {
         let mut count = 0;
         for _ in 0..tries {
-            if let Verdict::Accepted { new_tat } = limit.check(*tat, now_ns) {
-                *tat = new_tat;
-                count += 1;
-            }
+            let verdict = limit.check(*tat, now_ns);
+            count += u32::from(matches!(verdict, Verdict::Accepted { .. }));
+            *tat = verdict.tat();
         }
         count
     }
@@ -125,7 +138,8 @@ mod tests {
     fn a_burst_of_one_spaces_requests_evenly() {
         let limit = limit(2, 1, 1);
         let Verdict::Accepted { new_tat } = limit.check(0, SECOND) else { panic!("the first is accepted") };
-        assert_eq!(limit.check(new_tat, SECOND), Verdict::Refused { retry_after_ns: SECOND / 2 });
+        let refused = Verdict::Refused { tat: new_tat, retry_after_ns: SECOND / 2 };
+        assert_eq!(limit.check(new_tat, SECOND), refused);
         assert!(matches!(limit.check(new_tat, SECOND + SECOND / 2), Verdict::Accepted { .. }));
     }
 
@@ -137,6 +151,18 @@ mod tests {
         assert_eq!(refused.retry_after_s(), 9);
         let later = 2 * SECOND + 1 + u64::from(refused.retry_after_s()) * SECOND;
         assert!(matches!(limit.check(new_tat, later), Verdict::Accepted { .. }));
+    }
+
+    #[test]
+    fn a_debt_from_before_a_reload_is_bounded_by_the_new_limit() {
+        let (hourly, raised) = (limit(1, 3600, 10), limit(100, 1, 200));
+        let (start, mut tat) = (SECOND, 0);
+        assert_eq!(accepted(&hourly, &mut tat, start, 20), 10);
+        // The whole burst is owed, and that is paid back at the new rate: not in ten hours.
+        assert_eq!(accepted(&raised, &mut tat, start, 1), 0);
+        assert_eq!(raised.check(tat, start).retry_after_s(), 1);
+        assert_eq!(accepted(&raised, &mut tat, start + SECOND, 500), 100);
+        assert_eq!(accepted(&raised, &mut tat, start + 10 * SECOND, 500), 200);
     }
 
     #[test]
