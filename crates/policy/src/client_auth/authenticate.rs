@@ -83,7 +83,9 @@ pub(crate) fn authenticate_beside(
             return Err(denial.claimed_client(presented.client_id().cloned()));
         }
         let proved = prove_by_secret(presented, client.as_deref(), pepper, now);
-        if proved.is_err() {
+        // A secret that was right once is no guess: who has it learns by not being throttled only what he knows, and a
+        // partner that missed a rotation is not locked out for the moment when it has the new one.
+        if proved.as_ref().is_err_and(|denial| denial.reason() != ReasonCode::ClientSecretExpired) {
             throttle.record_failure(&key, now);
         }
         proved

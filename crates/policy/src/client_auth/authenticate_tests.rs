@@ -184,6 +184,19 @@ fn rule_c10_guessing_is_throttled_and_proving_a_key_is_not() {
     assert!(tls(&world, "acme-pay", Some(&world.acme)).is_ok());
 }
 
+/// A partner that missed a rotation calls on with what was right yesterday: it guesses nothing, and must not lock itself
+/// out for the moment when it has the new one.
+#[test]
+fn rule_c10_an_expired_secret_is_no_guess() {
+    let world = World::new();
+    world.change("test-shop", |entry| entry.credentials[0].expires_at = Some(NOW));
+    for _ in 0..20 {
+        assert_eq!(reasons(basic(&world, "test-shop", &world.secret, None)).0, R::ClientSecretExpired);
+    }
+    world.change("test-shop", |entry| entry.credentials[0].expires_at = None);
+    assert!(basic(&world, "test-shop", &world.secret, None).is_ok());
+}
+
 #[test]
 fn rule_i4_a_name_that_was_not_proved_is_a_claim() {
     let world = World::new();

@@ -89,6 +89,11 @@ impl Failures {
     /// The state after one more failure.
     #[must_use]
     pub fn and_one_more(self, now: Timestamp, patience: &Patience) -> Self {
+        // It was let in before an attempt beside it began the wait. A partner's pool of connections with one wrong secret
+        // fails all at once; doubled for each of them, its first wait would be the longest.
+        if now < self.blocked_until {
+            return self;
+        }
         let count = if self.is_forgotten(now, patience) { 1 } else { self.count.saturating_add(1) };
         let blocked_until = match count.checked_sub(patience.free_failures) {
             None | Some(0) => self.blocked_until,
@@ -198,6 +203,18 @@ mod tests {
             now = now.plus_s(i64::from(expected));
             assert_eq!(table.verdict(&attacker, now), Verdict::Open);
         }
+    }
+
+    #[test]
+    fn rule_c10_attempts_that_were_in_flight_do_not_double_the_wait() {
+        let table = ThrottleTable::default();
+        let pool = key("acme-pay", "192.0.2.7");
+        fail(&table, &pool, 11, START);
+        // All of them were let in before the first of them failed.
+        fail(&table, &pool, 50, START);
+        assert_eq!(table.verdict(&pool, START), Verdict::Wait { retry_after_s: 2 });
+        fail(&table, &pool, 50, START.plus_s(2));
+        assert_eq!(table.verdict(&pool, START.plus_s(2)), Verdict::Wait { retry_after_s: 4 });
     }
 
     #[test]
