@@ -32,6 +32,13 @@ pub struct Client {
     pub updated_at: Timestamp,
 }
 
+impl Client {
+    /// Whether it may call the API of this audience: by a token, or by the internal method (rule K6).
+    pub fn may_address(&self, audience: &str) -> bool {
+        self.audiences.is_empty() || self.audiences.iter().any(|registered| registered == audience)
+    }
+}
+
 /// `token_endpoint_auth_method` (RFC 7591 section 2, RFC 8705 section 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -38,7 +38,7 @@ pub fn grant(
             Denial::new(ReasonCode::AudienceNotAllowed).note("the scopes are not those of `resource`")
         );
     }
-    if !may_address(client, &api) {
+    if !client.may_address(&api.audience) {
         return Err(
             Denial::new(ReasonCode::AudienceNotAllowed).note("the audience is not registered for the client")
         );
@@ -54,7 +54,7 @@ fn target(client: &Client, resources: &[String], settings: &Settings) -> Result<
     for resource in resources {
         let api =
             settings.api_of_resource(resource).ok_or_else(|| refused("`resource` is no API of ours"))?;
-        if !may_address(client, api) {
+        if !client.may_address(&api.audience) {
             return Err(refused("`resource` is not registered for the client"));
         }
         if target.replace(api.clone()).is_some_and(|other| other.audience != api.audience) {
@@ -80,7 +80,7 @@ fn requested_scopes(client: &Client, requested: &str) -> Result<Scopes, Denial> 
 fn default_scopes(client: &Client, target: Option<&Arc<Api>>, settings: &Settings) -> Scopes {
     let addressed = |scope: &&Scope| {
         settings.api_of_scope(scope).is_some_and(|api| {
-            may_address(client, api) && target.is_none_or(|target| target.audience == api.audience)
+            client.may_address(&api.audience) && target.is_none_or(|target| target.audience == api.audience)
         })
     };
     client.scopes.iter().filter(addressed).cloned().collect()
@@ -97,11 +97,6 @@ fn owner(scopes: &Scopes, settings: &Settings) -> Result<Arc<Api>, Denial> {
         }
     }
     owner.cloned().ok_or_else(|| refused("no scope to grant"))
-}
-
-/// No registered audience means every API that owns one of the client's scopes.
-fn may_address(client: &Client, api: &Api) -> bool {
-    client.audiences.is_empty() || client.audiences.contains(&api.audience)
 }
 
 #[cfg(test)]

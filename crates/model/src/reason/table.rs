@@ -360,9 +360,9 @@ reasons! {
     }
     ClientNotAllowed = "client_not_allowed" 403 {
         title: "This client may not use this route",
-        detail: "The token is good, but the route is open to other clients only.",
+        detail: "The credential is good, but the route is open to other clients only, or belongs to an API that this client is not registered for.",
         action: "Ask the operator to admit your client to this route.",
-        operator: "Add the client to `clients` of the route if it should have access.",
+        operator: "Add the client to `clients` of the route if it should have access. `countersign client show CLIENT` lists its scopes and audiences: the internal method opens only what they name.",
         incident: false,
         standard: "RFC 9110 section 15.5.4",
     }

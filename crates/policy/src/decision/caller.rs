@@ -7,7 +7,7 @@ use crate::denial::Denial;
 use crate::peer::{ClientEntry, Peer, RegisteredCertificate, check_certificate};
 use crate::route::{Matched, TokenPolicy};
 use countersign_model::client::CredentialState;
-use countersign_model::{CredentialId, ReasonCode, Thumbprint, Timestamp};
+use countersign_model::{CredentialId, ReasonCode, Scope, Scopes, Thumbprint, Timestamp};
 use countersign_token::{Binding, Expectations, VerifiedToken};
 use std::sync::Arc;
 
@@ -25,8 +25,15 @@ pub struct Caller {
 /// How the client proved itself.
 #[derive(Debug)]
 pub(super) enum Proof {
-    Token { token: Arc<VerifiedToken>, binding: Binding },
-    Internal { credential: CredentialId },
+    Token {
+        token: Arc<VerifiedToken>,
+        binding: Binding,
+    },
+    /// `scopes`: those of the route's API that the client is registered for, as a token of its would have.
+    Internal {
+        credential: CredentialId,
+        scopes: Scopes,
+    },
 }
 
 impl Policy<'_> {
@@ -126,8 +133,11 @@ impl Policy<'_> {
         )
         .map_err(|denial| denial.method(Method::Internal))?;
         let certificate = peer.thumbprint().copied();
-        let proof = Proof::Internal { credential: authenticated.credential() };
-        Ok(Caller { matched, client: Arc::clone(authenticated.client()), proof, certificate })
+        let client = Arc::clone(authenticated.client());
+        let of_api = |scope: &&Scope| matched.route().api().scopes.contains_key(*scope);
+        let scopes = client.client.scopes.iter().filter(of_api).cloned().collect();
+        let proof = Proof::Internal { credential: authenticated.credential(), scopes };
+        Ok(Caller { matched, client, proof, certificate })
     }
 }
 

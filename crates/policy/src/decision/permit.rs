@@ -82,7 +82,7 @@ impl Permit {
         self.route().environment()
     }
 
-    /// The scopes that the caller has, possibly more than the route needs.
+    /// The scopes of this API that the caller has, possibly more than the route needs.
     pub fn scopes(&self) -> &Scopes {
         scopes(&self.caller)
     }
@@ -125,6 +125,13 @@ fn check(caller: &Caller) -> Result<(), Denial> {
         return Err(ReasonCode::ClientNotAllowed.into());
     }
     let scopes = scopes(caller);
+    // Rule K6: what the token endpoint would not grant, the internal method does not open.
+    let may_address = client.may_address(&route.api().audience) && !scopes.is_empty();
+    if matches!(caller.proof, Proof::Internal { .. }) && !may_address {
+        return Err(
+            Denial::new(ReasonCode::ClientNotAllowed).note("the client is not registered for this API")
+        );
+    }
     if !scopes.covers(route.scopes()) {
         let missing = route.scopes().without(scopes);
         return Err(Denial::new(ReasonCode::TokenScopeInsufficient).scopes(route.scopes().clone(), missing));
@@ -135,14 +142,13 @@ fn check(caller: &Caller) -> Result<(), Denial> {
 fn credential(proof: &Proof) -> CredentialId {
     match proof {
         Proof::Token { token, .. } => token.credential(),
-        Proof::Internal { credential } => *credential,
+        Proof::Internal { credential, .. } => *credential,
     }
 }
 
-/// Without a token the client has what it is registered for.
 fn scopes(caller: &Caller) -> &Scopes {
     match &caller.proof {
         Proof::Token { token, .. } => token.scopes(),
-        Proof::Internal { .. } => &caller.client.client.scopes,
+        Proof::Internal { scopes, .. } => scopes,
     }
 }

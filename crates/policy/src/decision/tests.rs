@@ -1,8 +1,9 @@
 //! The decision, check by check, in the order of experience.md section 3.
 
 use super::{BindingKind, InternalHeaders, Permit};
+use crate::client_auth::Method;
 use crate::denial::Denial;
-use crate::testing::{NOW, World};
+use crate::testing::{AUDIENCE, NOW, World};
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use countersign_model::ReasonCode as R;
@@ -279,6 +280,34 @@ fn the_internal_method_tells_an_attacker_nothing() {
     let headers = [("client_id", "test-shop"), ("client_secret", &*world.secret)];
     let denial = world.decide("test-data", &world.peer(None), &headers).unwrap_err();
     assert_eq!((denial.reason(), denial.public()), (R::ClientDisabled, R::ClientAuthenticationFailed));
+}
+
+#[test]
+fn rule_k6_the_internal_method_opens_only_what_a_token_would() {
+    let world = World::new();
+    let headers = [("client_id", "test-shop"), ("client_secret", &*world.secret)];
+    let decide = |scopes: &str, audiences: &[&str]| {
+        world.change("test-shop", |entry| {
+            entry.client.scopes = scopes.parse().unwrap();
+            entry.client.audiences = audiences.iter().map(|audience| (*audience).to_owned()).collect();
+        });
+        world.decide("test-data", &world.peer(None), &headers)
+    };
+    for audiences in [&[][..], &[AUDIENCE], &["urn:other", AUDIENCE]] {
+        let permit = decide("data:read other:read", audiences).unwrap();
+        assert_eq!(permit.scopes().to_string(), "data:read", "the API hears of its own scopes only");
+    }
+    assert_eq!(reason(decide("data:read", &["urn:other"])), Some(R::ClientNotAllowed));
+    assert_eq!(reason(decide("other:read", &[])), Some(R::ClientNotAllowed), "no scope of this API");
+    assert_eq!(reason(decide("", &[])), Some(R::ClientNotAllowed));
+    let denial = decide("pay:write other:read", &[AUDIENCE]).unwrap_err();
+    let scopes = |text: &str| text.parse().unwrap();
+    let expected = Denial::new(R::TokenScopeInsufficient).scopes(scopes("data:read"), scopes("data:read"));
+    let credential = world.credential_of("test-shop");
+    assert_eq!(
+        denial,
+        expected.client(Some(credential.client)).credential(credential.id).method(Method::Internal)
+    );
 }
 
 #[test]
