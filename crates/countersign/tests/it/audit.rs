@@ -144,6 +144,13 @@ async fn every_denial_of_the_gateway_is_found_under_the_reference_that_the_calle
         assert_eq!((&record["action"], &record["reason"]), (&json!("request_refused"), &json!(code)));
         assert_eq!((&record["listener"], &record["sni"]), (&json!("public"), &json!("localhost")));
         assert_eq!(record["certificate"]["thumbprint"], identity.map_or(Value::Null, thumbprint), "{code}");
+        // A token in other hands names its client; who proved to be it is the actor.
+        let actor = match code {
+            "token_scope_insufficient" => json!({ "kind": "client", "name": "acme-pay" }),
+            _ => json!({ "kind": "anonymous" }),
+        };
+        assert_eq!(record["actor"], actor, "{code}");
+        assert_eq!(record["client"] == "acme-pay", code.starts_with("token_") && code != "token_missing");
         assert!(!record["path"].as_str().unwrap().contains('?'), "a query may carry anything: {record}");
     }
     server.revoke(&acme, "keyCompromise").await;

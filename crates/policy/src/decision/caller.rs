@@ -76,8 +76,10 @@ impl Policy<'_> {
         let route = matched.route();
         // Stage 5: size, form, algorithm, key, signature, type, claims (possibly from a cache) ...
         let token = self.tokens.verify(token)?;
-        let of_client =
-            |denial: Denial| denial.client(Some(token.client_id().clone())).credential(token.credential());
+        // Until it was shown to be in the right hands a token only names its client: a thief is not the actor (rule I4).
+        let of_client = |denial: Denial| {
+            denial.claimed_client(Some(token.client_id().clone())).credential(token.credential())
+        };
         // ... issuer, audience, environment, times ...
         let expectations = Expectations {
             issuer: self.issuer,
@@ -103,10 +105,9 @@ impl Policy<'_> {
         let binding = token.confirm(peer.thumbprint(), required).map_err(|error| of_client(error.into()))?;
         // An unbound token beside somebody else's certificate: two clients on one connection.
         if certificate.is_some_and(|certificate| certificate.client.client.id != client.client.id) {
-            let denial = Denial::new(ReasonCode::ClientCertificateNotRegistered);
-            return Err(of_client(
-                denial.note("the certificate is registered to another client than the token's"),
-            ));
+            let denial = Denial::new(ReasonCode::ClientCertificateNotRegistered)
+                .note("the certificate is registered to another client than the token's");
+            return Err(of_client(denial.client(Some(client.client.id.clone()))));
         }
         let certificate = peer.thumbprint().copied();
         Ok(Caller { matched, client, proof: Proof::Token { token, binding }, certificate })

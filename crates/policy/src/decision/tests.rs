@@ -464,6 +464,36 @@ fn rule_g4_a_stolen_token_opens_nothing_and_is_an_incident() {
 }
 
 #[test]
+fn rule_i4_a_token_proves_its_client_only_in_the_right_hands() {
+    let world = World::new();
+    let ask = |route: &str, certificate: Option<&Arc<PeerCertificate>>, token: &str| {
+        world.decide(route, &world.peer(certificate), &[("authorization", &world.bearer(token))]).unwrap_err()
+    };
+    let acme = world.token_of_acme();
+    let mut expired = world.claims("acme-pay", Some(*world.acme.thumbprint()));
+    expired.expires_at = NOW.plus_s(-60);
+    let expired = world.sign(&expired);
+    for (denial, exact, proved) in [
+        (ask("data", Some(&world.other), &acme), R::TokenCertificateMismatch, false),
+        (ask("data", None, &acme), R::TokenCertificateMissing, false),
+        (ask("data", None, &world.unbound_token("acme-pay")), R::TokenBindingMissing, false),
+        (ask("data", Some(&world.other), &expired), R::TokenExpired, false),
+        (ask("pay", Some(&world.acme), &acme), R::TokenScopeInsufficient, true),
+        // A bearer token is worth as much to whoever has it.
+        (
+            ask("open", Some(&world.other), &world.unbound_token("acme-pay")),
+            R::ClientCertificateNotRegistered,
+            true,
+        ),
+    ] {
+        assert_eq!(denial.reason(), exact);
+        assert_eq!(denial.known_client().map(|id| id.as_str()), Some("acme-pay"), "{exact}: named");
+        assert_eq!(denial.proved_client().is_some(), proved, "{exact}");
+        assert!(denial.known_credential().is_some(), "{exact}");
+    }
+}
+
+#[test]
 fn rule_g13_a_cached_token_is_compared_with_each_connection() {
     let world = World::new();
     let token = world.token_of_acme();
