@@ -14,7 +14,8 @@ pub use table::ReasonCode;
 pub struct Reason {
     /// The code as written everywhere.
     pub code: &'static str,
-    /// HTTP status of the answer. 0: there is no answer, the TLS handshake ends with an alert.
+    /// HTTP status of the answer. Where the TLS handshake ends with an alert instead there is none, and this is the class
+    /// that the refusal belongs to.
     pub status: u16,
     /// What the caller reads instead, where the exact reason would tell an attacker something.
     pub public: Option<ReasonCode>,

@@ -144,7 +144,7 @@ reasons! {
     }
     CertificateUnknownIssuer = "certificate_unknown_issuer" 401 {
         title: "The client certificate comes from an unknown issuer",
-        detail: "The client certificate does not lead to an issuer that is trusted here. The TLS handshake ends with the alert unknown_ca, so that there is no HTTP answer; 401 is answered only on a connection that was open already.",
+        detail: "The client certificate does not lead to an issuer that is trusted here. The TLS handshake ends with the alert unknown_ca, so that there is no HTTP answer.",
         action: "Send the certificate that was issued for this API together with its intermediate. `openssl x509 -noout -issuer -in client.crt` shows who signed yours.",
         operator: "The trust anchors are pinned by key, so a CA of the same name does not help. The record has the thumbprint of what was offered.",
         incident: false,
@@ -152,7 +152,7 @@ reasons! {
     }
     CertificatePurposeWrong = "certificate_purpose_wrong" 401 {
         title: "The certificate is not for client authentication",
-        detail: "The certificate does not carry the extended key usage clientAuth, or it is a CA certificate. The TLS handshake ends with the alert unsupported_certificate, so that there is no HTTP answer; 401 is answered only on a connection that was open already.",
+        detail: "The certificate does not carry the extended key usage clientAuth, or it is a CA certificate. The TLS handshake ends with the alert unsupported_certificate, so that there is no HTTP answer.",
         action: "Use a client certificate. `openssl x509 -noout -ext extendedKeyUsage -in client.crt` must show TLS Web Client Authentication.",
         operator: "Look at which certificate was offered: a server certificate on the client side is the usual mistake.",
         incident: false,
@@ -160,7 +160,7 @@ reasons! {
     }
     CertificateKeyWeak = "certificate_key_weak" 401 {
         title: "The key of the client certificate is too weak",
-        detail: "The key is neither RSA with 2048 bits or more, nor P-256, P-384 or Ed25519. The TLS handshake ends with an alert, so that there is no HTTP answer; 401 is answered only on a connection that was open already.",
+        detail: "The key is neither RSA with 2048 bits or more, nor P-256, P-384 or Ed25519. The TLS handshake ends with an alert, so that there is no HTTP answer.",
         action: "Make a new key and request a new certificate: `countersign cert request CLIENT`.",
         operator: "Our own CA signs no such key, so the certificate comes from elsewhere.",
         incident: false,
@@ -194,7 +194,7 @@ reasons! {
         title: "An access token in the address is not accepted",
         detail: "The query of the request carries access_token. Addresses end up in logs and histories, so a token there counts as lost.",
         action: "Send the token in the Authorization field only, and let the one that was in the address expire unused.",
-        operator: "Tell the partner. The token may be in logs of proxies: `countersign client rotate-secret CLIENT` ends what was obtained with the secret.",
+        operator: "Tell the partner. The token may be in logs of proxies, where one that is bound to a certificate is worth nothing. `countersign client rotate-secret CLIENT --overlap 0` ends what was obtained with a secret; of a client with a certificate, revoke the certificate or disable the client.",
         incident: false,
         standard: "RFC 6750 section 2.3; RFC 9700 section 4.3.2",
     }
@@ -312,9 +312,9 @@ reasons! {
     }
     TokenRevoked = "token_revoked" 401 {
         title: "The token is revoked",
-        detail: "The token was ended before its time: by itself, or with the credential or the client that it was issued to.",
+        detail: "The token was ended before its time, with the credential or the client that it was issued to.",
         action: "Request a new token. If that is refused too, ask the operator.",
-        operator: "Look the reference up with `countersign audit show REF`: it says whether the token, its credential or its client was ended.",
+        operator: "Look the reference up with `countersign audit show REF`: it says whether its credential or its client was ended.",
         incident: false,
         standard: "RFC 6750 section 3.1; RFC 7009 section 2",
     }
@@ -442,7 +442,7 @@ reasons! {
         title: "Client credentials with the call are not accepted here",
         detail: "client_id and client_secret with each call are a method for sandbox routes that switch it on. This route does not.",
         action: "Request an access token and send it as `Authorization: Bearer TOKEN`. If a production secret was sent, have it replaced.",
-        operator: "If it was a production secret, rotate it: `countersign client rotate-secret CLIENT`. On sandbox routes `internal = true` switches the method on.",
+        operator: "If it was a production secret, end it and its tokens: `countersign client rotate-secret CLIENT --overlap 0` (without the switch it lives for another day). On sandbox routes `internal = true` switches the method on.",
         incident: false,
         standard: "RFC 6750 section 2; RFC 9110 section 15.5.2",
     }
@@ -568,9 +568,9 @@ reasons! {
     }
     CsrKeyRefused = "csr_key_refused" 422 {
         title: "The key in the certificate request is not accepted",
-        detail: "The key is too small, of a kind that is not accepted, or known to be compromised. RSA with 2048 bits or more, P-256, P-384 and Ed25519 are accepted.",
+        detail: "The key is too small, of a kind that is not accepted, or a key of the CA itself. RSA with 2048 bits or more, P-256, P-384 and Ed25519 are accepted.",
         action: "Make a new key: `countersign cert request CLIENT` makes a P-256 key.",
-        operator: "A key that was revoked for keyCompromise stays refused for ever.",
+        operator: "Ask for a new key. After keyCompromise look at the key yourself: one that was revoked is not refused by itself yet (docs/divergences.md, R6).",
         incident: false,
         standard: "RFC 9325 section 4.5; CA/Browser Forum BR sections 6.1.1.3 and 6.1.5",
     }

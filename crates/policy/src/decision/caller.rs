@@ -142,8 +142,8 @@ impl Policy<'_> {
     }
 }
 
-/// Whether the token lives: itself, its client and its credential (design, decision 4). Epochs are compared and not
-/// `iat`, which ties within a second.
+/// Whether the client and the credential of the token live, and with them the token (design, decision 4). Epochs are
+/// compared and not `iat`, which ties within a second.
 fn not_revoked(token: &VerifiedToken, client: Option<Arc<ClientEntry>>) -> Result<Arc<ClientEntry>, Denial> {
     let revoked = |note| Denial::new(ReasonCode::TokenRevoked).note(note);
     let client = client.ok_or_else(|| revoked("its client does not exist"))?;

@@ -369,7 +369,7 @@ fn rule_g2_the_claims_are_checked_in_order() {
 }
 
 #[test]
-fn rule_r5_a_token_ends_with_itself_its_credential_and_its_client() {
+fn rule_r5_a_token_ends_with_its_credential_and_its_client() {
     type Change = fn(&World);
     let changes: [(&str, Change); 6] = [
         ("the client's epoch", |world| world.change("acme-pay", |entry| entry.client.epoch = 6)),
