@@ -431,6 +431,20 @@ async fn a_token_key_for_an_emergency_is_published_and_signs_at_once() {
     );
 }
 
+/// Each reads which keys there are and then writes: side by side, both would find nothing pending.
+#[tokio::test]
+async fn rule_k9_of_rotations_at_the_same_time_one_is_done() {
+    let server = TestServer::start().await;
+    let (path, body) = ("/admin/v1/token-keys/rotate", json!({}));
+    let rotate = || server.administer(Method::POST, path, &body);
+    let answers = tokio::join!(rotate(), rotate(), rotate(), rotate());
+    let mut statuses = [answers.0.status, answers.1.status, answers.2.status, answers.3.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 409, 409, 409]);
+    let keys = server.caller(None).get("/oauth2/jwks", &[]).await.unwrap().json();
+    assert_eq!(keys["keys"].as_array().unwrap().len(), 2, "the one that signs and the one that follows");
+}
+
 #[tokio::test]
 async fn a_misspelt_scope_is_refused_when_it_is_registered() {
     let server = TestServer::start().await;

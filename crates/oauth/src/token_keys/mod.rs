@@ -18,10 +18,14 @@ use countersign_storage::{StorageError, Store};
 use countersign_token::{KeyError, VerificationKeys};
 use std::fmt;
 use std::sync::Arc;
+use tokio::sync::Mutex;
 
 /// The token keys of this node. Rebuilt by [`TokenKeyRing::reload`] when the change feed says so; readers never wait.
 pub struct TokenKeyRing {
     custody: Arc<Custody>,
+    /// Held by whoever reads the stored keys and then acts on what it read: two rotations side by side would both publish a
+    /// key, and a reload that read before an emergency would put the key in other hands back after it.
+    changing: Mutex<()>,
     keys: ArcSwap<Keys>,
     verification: Arc<ArcSwap<VerificationKeys>>,
 }
@@ -84,7 +88,7 @@ impl TokenKeyRing {
     ) -> Result<Self, TokenKeyError> {
         let keys = Keys::load(store, &custody, now).await?;
         let verification = Arc::new(ArcSwap::new(keys.published.verification().clone()));
-        Ok(Self { custody, keys: ArcSwap::from_pointee(keys), verification })
+        Ok(Self { custody, changing: Mutex::default(), keys: ArcSwap::from_pointee(keys), verification })
     }
 
     /// Reads the keys anew. On failure the ring stays as it was.
@@ -92,6 +96,12 @@ impl TokenKeyRing {
     /// # Errors
     /// As [`TokenKeyRing::load`].
     pub async fn reload(&self, store: &dyn Store, now: Timestamp) -> Result<(), TokenKeyError> {
+        let _alone = self.changing.lock().await;
+        self.read_anew(store, now).await
+    }
+
+    /// For who holds `changing`.
+    async fn read_anew(&self, store: &dyn Store, now: Timestamp) -> Result<(), TokenKeyError> {
         let keys = Keys::load(store, &self.custody, now).await?;
         // In this order: a new key verifies before anything is signed by it, so that no fresh token is refused.
         self.verification.store(keys.published.verification().clone());

@@ -44,6 +44,7 @@ impl TokenKeyRing {
         now: Timestamp,
     ) -> Result<Rotated, TokenKeyError> {
         let records = store.keys(KeyPurpose::Token).await?;
+        let _alone = self.changing.lock().await;
         // Of those that sign no more, a key in other hands may be one as well.
         let emergency = rotation == Rotation::Now;
         let before: Vec<&KeyRecord> = records
@@ -79,7 +80,7 @@ impl TokenKeyRing {
             });
         }
         let receipt = store.commit(transaction).await?;
-        self.reload(store, now).await?;
+        self.read_anew(store, now).await?;
         Ok(Rotated { key, signs_from, retired, receipt })
     }
 
@@ -93,6 +94,7 @@ impl TokenKeyRing {
         now: Timestamp,
     ) -> Result<Vec<KeyId>, TokenKeyError> {
         let records = store.keys(KeyPurpose::Token).await?;
+        let _alone = self.changing.lock().await;
         let forgotten: Vec<KeyId> =
             records.into_iter().filter(|record| is_forgotten(record, now)).map(|record| record.id).collect();
         if forgotten.is_empty() {
@@ -101,7 +103,7 @@ impl TokenKeyRing {
         let delete =
             |transaction: Transaction, key: &KeyId| transaction.write(Write::DeleteKey { key: key.clone() });
         store.commit(forgotten.iter().fold(Transaction::new(), delete)).await?;
-        self.reload(store, now).await?;
+        self.read_anew(store, now).await?;
         Ok(forgotten)
     }
 }
