@@ -55,7 +55,7 @@ impl Metadata {
     }
 }
 
-/// The JWKS. Others may keep it for exactly as long as a new key is published before it signs.
+/// The JWKS. Others may keep it for less long than a new key is published before it signs.
 pub fn jwks(keys: &PublishedKeys) -> Response<Vec<u8>> {
     document("application/jwk-set+json", keys.document().to_vec())
 }

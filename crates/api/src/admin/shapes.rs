@@ -473,8 +473,8 @@ pub struct AuditVerification {
 #[serde(deny_unknown_fields)]
 pub struct RotateTokenKey {
     /// For a key in other hands: sign with the new key at once, though relying parties may not have fetched it yet, and end
-    /// the former keys with every token that they signed. Default false: it is published now and signs after the key set's
-    /// `max-age`, and the former keys stay published until their last token has expired (design, decision 25).
+    /// the former keys with every token that they signed. Default false: it is published now and signs a minute after
+    /// the key set's `max-age`, and the former keys stay published until their last token has expired (design, decision 25).
     #[serde(default)]
     pub now: bool,
 }

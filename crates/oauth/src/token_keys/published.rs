@@ -10,8 +10,13 @@ use countersign_token::verified::MAX_SKEW_S;
 use countersign_token::{Algorithm, Jwk, JwkSet, KeyError, VerificationKeys};
 use std::sync::Arc;
 
-/// How long others may keep the JWKS, in seconds: a new key is published for this long before it signs.
+/// How long others may keep the JWKS, in seconds.
 pub const JWKS_MAX_AGE_S: i64 = 600;
+
+/// How long before it signs a new key is published, in seconds, counted from when its rotation was ordered: for as long as
+/// others keep a JWKS without it, and a minute for the time until ours has it. A commit takes its time, and so does the
+/// change feed.
+pub(super) const PUBLISHED_BEFORE_S: i64 = JWKS_MAX_AGE_S + 60;
 
 /// How long a key stays published after it stopped to sign: until the longest-lived of its tokens is refused everywhere,
 /// clocks that differ included.

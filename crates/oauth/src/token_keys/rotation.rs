@@ -1,6 +1,7 @@
 //! One token key follows another (rule K9; design, decision 25).
 
-use super::{JWKS_MAX_AGE_S, TokenKeyError, TokenKeyRing, published::is_forgotten};
+use super::published::{PUBLISHED_BEFORE_S, is_forgotten};
+use super::{TokenKeyError, TokenKeyRing};
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
 use countersign_model::key::{KeyPurpose, KeyRecord};
 use countersign_model::{KeyId, Reference, Timestamp};
@@ -43,8 +44,8 @@ impl TokenKeyRing {
         reference: Reference,
         now: Timestamp,
     ) -> Result<Rotated, TokenKeyError> {
-        let records = store.keys(KeyPurpose::Token).await?;
         let _alone = self.changing.lock().await;
+        let records = store.keys(KeyPurpose::Token).await?;
         // Of those that sign no more, a key in other hands may be one as well.
         let emergency = rotation == Rotation::Now;
         let before: Vec<&KeyRecord> = records
@@ -52,7 +53,7 @@ impl TokenKeyRing {
             .filter(|record| emergency || record.retired_at.is_none_or(|retired_at| now < retired_at))
             .collect();
         let signs_from = match rotation {
-            Rotation::AfterPublication if !before.is_empty() => now.plus_s(JWKS_MAX_AGE_S),
+            Rotation::AfterPublication if !before.is_empty() => now.plus_s(PUBLISHED_BEFORE_S),
             _ => now,
         };
         if let Some(next) = before.iter().find(|record| record.signs_from > now && signs_from > now) {
@@ -93,8 +94,8 @@ impl TokenKeyRing {
         store: &dyn Store,
         now: Timestamp,
     ) -> Result<Vec<KeyId>, TokenKeyError> {
-        let records = store.keys(KeyPurpose::Token).await?;
         let _alone = self.changing.lock().await;
+        let records = store.keys(KeyPurpose::Token).await?;
         let forgotten: Vec<KeyId> =
             records.into_iter().filter(|record| is_forgotten(record, now)).map(|record| record.id).collect();
         if forgotten.is_empty() {

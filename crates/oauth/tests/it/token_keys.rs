@@ -31,15 +31,15 @@ async fn rule_k9_a_key_is_published_before_it_signs() {
     let world = World::without_key().await;
     let first = world.rotate(Rotation::AfterPublication, NOW.plus_s(-1000)).await.unwrap().key;
     let second = world.rotate(Rotation::AfterPublication, NOW).await.unwrap();
-    assert_eq!(second.signs_from, NOW.plus_s(600), "the max-age of the JWKS");
+    assert_eq!(second.signs_from, NOW.plus_s(660), "the max-age of the JWKS, and a minute");
     assert_eq!(second.retired, std::slice::from_ref(&first));
     assert_eq!(world.published(), [first.clone(), second.key.clone()], "at once");
-    assert_eq!(world.signs_at(NOW.plus_s(599)), Some(first.clone()));
-    assert_eq!(world.signs_at(NOW.plus_s(600)), Some(second.key.clone()));
+    assert_eq!(world.signs_at(NOW.plus_s(659)), Some(first.clone()));
+    assert_eq!(world.signs_at(NOW.plus_s(660)), Some(second.key.clone()));
 
     // Tokens of both are good, by kid.
-    let old = world.token(world.shop().at(NOW.plus_s(599))).await;
-    let new = world.token(world.shop().at(NOW.plus_s(600))).await;
+    let old = world.token(world.shop().at(NOW.plus_s(659))).await;
+    let new = world.token(world.shop().at(NOW.plus_s(660))).await;
     assert_eq!((old.key_id(), new.key_id()), (&first, &second.key));
 }
 
@@ -99,7 +99,7 @@ async fn a_second_rotation_waits_for_the_first_but_an_emergency_does_not() {
 
     let emergency = world.rotate(Rotation::Now, NOW.plus_s(20)).await.unwrap();
     assert_eq!(emergency.retired, [present, next.key]);
-    for later_s in [20, 600, 10_000] {
+    for later_s in [20, 660, 10_000] {
         assert_eq!(
             world.signs_at(NOW.plus_s(later_s)),
             Some(emergency.key.clone()),
