@@ -2,8 +2,9 @@
 //!
 //! The log is synced before its head is saved. So everything up to the stored head was on disk: a crash may tear only
 //! what is behind it. A log that is shorter than its stored head, or differs from it, was tampered with, or the disk
-//! lied; then the chain continues *from the stored head*, and the gap stays for every later verification to see.
+//! lied; then the chain continues *from the stored head's hash*, and the gap stays for every later verification to see.
 
+use crate::lines::Lines;
 use crate::record::{Entry, Glance, Head, LossCause, Lost, Record, RecordHash};
 use crate::segment::{Segment, sync_directory};
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
@@ -14,7 +15,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// How much of the last segment is examined: more than a crash can leave unsynced, little enough not to delay a start.
+/// How much of the log's end is examined: more than a crash can leave unsynced, little enough not to delay a start.
 const EXAMINED_BYTES: u64 = 8 << 20;
 
 /// Where the log goes on.
@@ -37,11 +38,13 @@ pub(crate) fn repair(
 ) -> io::Result<Tail> {
     let mut tail =
         Tail { segment: None, head: Head::EMPTY, owed: VecDeque::new(), recent: Recent::default() };
-    let mut altered = false;
+    let mut references = Vec::new();
+    let mut of_stored = Vec::new();
     let mut newest = true;
     while let Some(segment) = segments.pop() {
-        let survey = Survey::of(&segment, stored, &mut tail.recent)?;
-        altered |= survey.altered;
+        let mut survey = Survey::of(&segment, stored)?;
+        references = std::mem::take(&mut survey.references);
+        of_stored.append(&mut survey.of_stored);
         if survey.cut_at < survey.length {
             let kept = keep_aside(directory, &segment, &survey, now);
             cut(&segment, survey.cut_at)?;
@@ -51,25 +54,44 @@ pub(crate) fn repair(
             std::fs::remove_file(&segment.path)?; // nothing was ever confirmed in it
         } else if let Some(last) = survey.last {
             tail.head = last;
-            tail.segment = newest.then_some(segment);
+            tail.segment = newest.then(|| segment.clone());
+            segments.push(segment);
             break;
         } else {
             newest = false; // whole lines, but none of ours: left for `verify` to point at, and not appended to
         }
     }
     sync_directory(directory)?;
-    if let Some(stored) = stored {
+    if let Some(stored) = stored.filter(|stored| stored.sequence > 0) {
         if stored.sequence > tail.head.sequence {
             tail.owed.push_back(missing(tail.head, stored, now, rng));
             tail.head = stored;
-        } else if altered {
-            tail.owed.push_back(changed(stored, now, rng));
-            if stored.sequence == tail.head.sequence {
-                tail.head = stored;
+        } else {
+            if of_stored.is_empty() {
+                of_stored = look_up(&segments, stored.sequence)?;
+            }
+            if of_stored.is_empty() || of_stored.iter().any(|hash| *hash != stored.hash) {
+                tail.owed.push_back(changed(stored, now, rng));
+                tail.head.hash = stored.hash; // the next record will not continue the one before it: told for ever
             }
         }
     }
+    tail.recent = Recent::of(references, &segments)?;
     Ok(tail)
+}
+
+/// Hashes of the records with this number, in the one segment that may hold it.
+fn look_up(segments: &[Segment], sequence: u64) -> io::Result<Vec<RecordHash>> {
+    let mut hashes = Vec::new();
+    if let Some(segment) = segments.iter().rfind(|segment| segment.first_sequence <= sequence) {
+        let mut lines = Lines::from(&segment.path, 0)?;
+        while let Some(line) = lines.next()? {
+            if Glance::at(line).is_some_and(|glance| glance.sequence == sequence) {
+                hashes.push(RecordHash::of(line));
+            }
+        }
+    }
+    Ok(hashes)
 }
 
 /// What the end of one segment looks like.
@@ -79,72 +101,83 @@ struct Survey {
     cut_at: u64,
     /// The last record before that.
     last: Option<Head>,
-    /// The record of the stored head's number is here and has another hash.
-    altered: bool,
+    /// Hashes of the records before it that have the stored head's number.
+    of_stored: Vec<RecordHash>,
+    /// References of the records before it.
+    references: Vec<Reference>,
 }
 
 impl Survey {
-    fn of(segment: &Segment, stored: Option<Head>, recent: &mut Recent) -> io::Result<Self> {
+    fn of(segment: &Segment, stored: Option<Head>) -> io::Result<Self> {
         let mut file = File::open(&segment.path)?;
         let length = file.metadata()?.len();
-        let (start, region) = read_end(&mut file, length)?;
-        let whole = region.iter().rposition(|&octet| octet == b'\n').map_or(0, |end| end + 1);
+        let (start, region) = read_end(&mut file, length, EXAMINED_BYTES)?;
 
-        let mut last: Option<Head> = None;
+        // What stands before a file's first record is known, before another one's it is not.
+        let mut before = (start == 0).then(|| segment.first_sequence.saturating_sub(1));
+        let mut records: Vec<(u64, Head, Reference)> = Vec::new();
         let mut broken: Option<Break> = None;
-        let mut altered = false;
         let mut offset = start;
-        let mut lines = region[..whole].split_inclusive(|&octet| octet == b'\n').peekable();
+        let mut lines = whole_lines(&region).peekable();
         while let Some(line) = lines.next() {
             let text = line.strip_suffix(b"\n").unwrap_or(line);
-            // Only the last line is parsed: the chain vouches for those before it.
-            let sound = lines.peek().is_some() || serde_json::from_slice::<Record>(text).is_ok();
-            let glance = Glance::at(text).filter(|_| sound);
+            // What the stored head does not vouch for is parsed: where a crash left a hole, the beginning of one record
+            // and the end of a later one are a line that looks like ours.
+            let vouched = |glance: &Glance| stored.is_some_and(|stored| glance.sequence <= stored.sequence);
+            let sound = |glance: &Glance| vouched(glance) || serde_json::from_slice::<Record>(text).is_ok();
+            let glance = Glance::at(text).filter(sound);
             let continues = glance.is_some_and(|glance| {
+                let last = records.last().map(|(_, last, _)| last);
                 last.is_none_or(|last| glance.sequence == last.sequence + 1 && glance.previous == last.hash)
             });
             if !continues && broken.is_none() {
-                broken = Some(Break { offset, before: last, is_last_line: lines.peek().is_none() });
+                broken = Some(Break { offset, before, is_last_line: lines.peek().is_none() });
             }
             if let Some(glance) = glance {
+                before = Some(glance.sequence);
                 let here = Head { sequence: glance.sequence, hash: RecordHash::of(text) };
-                altered |=
-                    stored.is_some_and(|stored| stored.sequence == here.sequence && stored.hash != here.hash);
-                last = Some(here);
-                recent.insert(glance.reference);
+                records.push((offset, here, glance.reference));
             }
             offset += line.len() as u64;
         }
 
-        match broken {
-            Some(broken) if broken.is_from_a_crash(segment, stored) => {
-                Ok(Self { length, cut_at: broken.offset, last: broken.before, altered })
-            }
-            _ => Ok(Self { length, cut_at: offset, last, altered }),
-        }
+        let cut_at = match broken {
+            Some(broken) if broken.is_from_a_crash(stored) => broken.offset,
+            _ => offset,
+        };
+        records.retain(|(offset, ..)| *offset < cut_at);
+        let is_stored = |head: &Head| stored.is_some_and(|stored| stored.sequence == head.sequence);
+        let heads = || records.iter().map(|(_, head, _)| *head);
+        Ok(Self {
+            length,
+            cut_at,
+            last: heads().last(),
+            of_stored: heads().filter(is_stored).map(|head| head.hash).collect(),
+            references: records.iter().map(|(.., reference)| *reference).collect(),
+        })
     }
 }
 
 /// The first line that does not continue the chain.
 struct Break {
     offset: u64,
-    before: Option<Head>,
+    /// The number of the record before it, where it is known.
+    before: Option<u64>,
     is_last_line: bool,
 }
 
 impl Break {
-    fn is_from_a_crash(&self, segment: &Segment, stored: Option<Head>) -> bool {
-        let before = self.before.map_or(segment.first_sequence.saturating_sub(1), |head| head.sequence);
+    fn is_from_a_crash(&self, stored: Option<Head>) -> bool {
         match stored {
-            Some(stored) => before >= stored.sequence,
+            Some(stored) => self.before.is_some_and(|before| before >= stored.sequence),
             None => self.is_last_line,
         }
     }
 }
 
-/// The last [`EXAMINED_BYTES`] of the file from a line's start on, and where that is.
-fn read_end(file: &mut File, length: u64) -> io::Result<(u64, Vec<u8>)> {
-    let start = length.saturating_sub(EXAMINED_BYTES);
+/// The last `most` octets of the file from a line's start on, and where that is.
+fn read_end(file: &mut File, length: u64, most: u64) -> io::Result<(u64, Vec<u8>)> {
+    let start = length.saturating_sub(most);
     file.seek(SeekFrom::Start(start))?;
     let mut region = Vec::new();
     file.take(length - start).read_to_end(&mut region)?;
@@ -154,6 +187,12 @@ fn read_end(file: &mut File, length: u64) -> io::Result<(u64, Vec<u8>)> {
     let skipped = region.iter().position(|&octet| octet == b'\n').map_or(region.len(), |end| end + 1);
     region.drain(..skipped);
     Ok((start + skipped as u64, region))
+}
+
+/// The lines of a region with their line ends, without an unfinished one.
+fn whole_lines(region: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let whole = region.iter().rposition(|&octet| octet == b'\n').map_or(0, |end| end + 1);
+    region[..whole].split_inclusive(|&octet| octet == b'\n')
 }
 
 /// Keeps what is cut in a file of its own: it may be evidence. A full disk is no reason not to start.
@@ -212,7 +251,8 @@ fn missing(found: Head, stored: Head, now: Timestamp, rng: &dyn Rng) -> Entry {
 }
 
 fn changed(stored: Head, now: Timestamp, rng: &dyn Rng) -> Entry {
-    told(format!("record {} is not the one whose hash was stored", stored.sequence), now, rng)
+    let detail = format!("record {} is missing or is not the one whose hash was stored", stored.sequence);
+    told(detail, now, rng)
 }
 
 fn told(detail: String, now: Timestamp, rng: &dyn Rng) -> Entry {
@@ -222,7 +262,8 @@ fn told(detail: String, now: Timestamp, rng: &dyn Rng) -> Entry {
 }
 
 /// References of the last records: an event that is appended again because its confirmation was lost (a crash between
-/// the sync and the deletion of its outbox row) is not written twice.
+/// the sync and the deletion of its outbox row) is not written twice. It would be if more than [`EXAMINED_BYTES`] had
+/// followed it before the crash; the outbox delivers batches of far less.
 #[derive(Default)]
 pub(crate) struct Recent {
     known: HashSet<Reference>,
@@ -231,6 +272,29 @@ pub(crate) struct Recent {
 
 impl Recent {
     const MOST: usize = 65_536;
+
+    /// `newest` are those of the last of `segments`; those before it are read as long as they are no more than
+    /// [`EXAMINED_BYTES`] together, because a batch may go over the ends of segments.
+    fn of(newest: Vec<Reference>, segments: &[Segment]) -> io::Result<Self> {
+        let mut pieces = vec![newest];
+        let mut left = EXAMINED_BYTES;
+        for (distance, segment) in segments.iter().rev().enumerate() {
+            let mut file = File::open(&segment.path)?;
+            let length = file.metadata()?.len();
+            if distance > 0 {
+                let (_, region) = read_end(&mut file, length, left)?;
+                let glances = whole_lines(&region).filter_map(|line| Glance::at(line.strip_suffix(b"\n")?));
+                pieces.push(glances.map(|glance| glance.reference).collect());
+            }
+            left = left.saturating_sub(length);
+            if left == 0 {
+                break;
+            }
+        }
+        let mut recent = Self::default();
+        pieces.into_iter().rev().flatten().for_each(|reference| recent.insert(reference));
+        Ok(recent)
+    }
 
     pub(crate) fn insert(&mut self, reference: Reference) {
         if self.known.insert(reference) {
@@ -245,5 +309,158 @@ impl Recent {
 
     pub(crate) fn contains(&self, reference: Reference) -> bool {
         self.known.contains(&reference)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::segments;
+    use crate::testing::{T0, directory, issued, rng};
+    use crate::{AuditLog, LogSettings, Problem, find, verify};
+    use std::fs;
+    use std::path::PathBuf;
+
+    fn open(directory: &Path, stored: Option<Head>) -> AuditLog {
+        AuditLog::open(directory, LogSettings::default(), stored, T0, rng()).unwrap()
+    }
+
+    fn append(log: &mut AuditLog, events: &[AuditEvent]) {
+        log.append(&mut events.iter().cloned().map(Entry::from).collect(), T0).unwrap();
+    }
+
+    fn many(count: usize) -> Vec<AuditEvent> {
+        (0..count).map(|_| issued(T0)).collect()
+    }
+
+    fn only_segment(directory: &Path) -> PathBuf {
+        let segments = segments(directory).unwrap();
+        assert_eq!(segments.len(), 1);
+        segments[0].path.clone()
+    }
+
+    /// What an attacker writes who knows the format: record 2 is another one, those behind it are hashed anew, and one
+    /// more follows. The old lines and the one that was added.
+    fn forged(lines: &str) -> (String, String) {
+        let (mut head, mut forged) = (Head::EMPTY, Vec::new());
+        for (number, line) in (1..).zip(lines.lines()) {
+            let record: Record = serde_json::from_str(line).unwrap();
+            let mut entry = Entry::from(record.event);
+            if number == 2 {
+                entry.event.facts.scope = Some("data:write".into());
+            }
+            head = head.extend(&entry, &mut forged).unwrap();
+        }
+        let mut added = Vec::new();
+        head.extend(&issued(T0).into(), &mut added).unwrap();
+        (String::from_utf8(forged).unwrap(), String::from_utf8(added).unwrap())
+    }
+
+    #[test]
+    fn a_log_that_was_rewritten_in_the_files_alone_stays_visible_for_ever() {
+        for in_a_new_segment in [false, true] {
+            let directory = directory();
+            let mut log = open(directory.path(), None);
+            append(&mut log, &many(5));
+            let stored = log.head();
+            drop(log);
+            let path = only_segment(directory.path());
+            let (mut forged, added) = forged(&fs::read_to_string(&path).unwrap());
+            if in_a_new_segment {
+                fs::write(Segment::new(directory.path(), 6, T0).path, added).unwrap();
+            } else {
+                forged += &added;
+            }
+            fs::write(&path, forged).unwrap();
+            let mut stored = stored;
+            for _ in 0..2 {
+                let mut log = open(directory.path(), Some(stored));
+                append(&mut log, &many(1));
+                stored = log.head();
+                let report = verify(directory.path(), Some(log.head())).unwrap();
+                assert_eq!(report.findings.len(), 1, "{in_a_new_segment} {:?}", report.findings);
+                assert_eq!(report.findings[0].problem, Problem::Chain { sequence: 7 });
+                assert_eq!(report.repairs, [7], "the start says so, once");
+            }
+        }
+    }
+
+    #[test]
+    fn a_stored_head_far_behind_the_end_is_looked_up_in_its_segment() {
+        let directory = directory();
+        let settings = LogSettings { max_segment_bytes: 1000, ..LogSettings::default() };
+        let mut log = AuditLog::open(directory.path(), settings, None, T0, rng()).unwrap();
+        append(&mut log, &many(5));
+        let stored = log.head();
+        append(&mut log, &many(20));
+        drop(log);
+        let mut log = AuditLog::open(directory.path(), settings, Some(stored), T0, rng()).unwrap();
+        append(&mut log, &many(1));
+        let report = verify(directory.path(), Some(log.head())).unwrap();
+        assert!(report.is_intact() && report.repairs.is_empty(), "{report:?}");
+    }
+
+    #[test]
+    fn a_segment_that_vanished_between_stored_head_and_end_stays_visible_for_ever() {
+        let directory = directory();
+        let settings = LogSettings { max_segment_bytes: 1000, ..LogSettings::default() };
+        let mut log = AuditLog::open(directory.path(), settings, None, T0, rng()).unwrap();
+        append(&mut log, &many(5));
+        let stored = log.head();
+        append(&mut log, &many(20));
+        drop(log);
+        let all = segments(directory.path()).unwrap();
+        let holder = all.iter().rfind(|segment| segment.first_sequence <= stored.sequence).unwrap();
+        fs::remove_file(&holder.path).unwrap();
+        let mut log = AuditLog::open(directory.path(), settings, Some(stored), T0, rng()).unwrap();
+        append(&mut log, &many(1));
+        let report = verify(directory.path(), Some(log.head())).unwrap();
+        assert!(report.findings.iter().any(|finding| finding.problem == Problem::Chain { sequence: 26 }));
+        assert_eq!(report.repairs, [26]);
+    }
+
+    #[test]
+    fn a_page_that_a_crash_left_unwritten_costs_no_event_and_raises_no_alarm() {
+        const PAGE: usize = 4096;
+        let whole = directory();
+        let mut log = open(whole.path(), None);
+        append(&mut log, &many(3));
+        let stored = log.head();
+        let path = only_segment(whole.path());
+        let before = fs::metadata(&path).unwrap().len() as usize;
+        let batch = many(40);
+        append(&mut log, &batch);
+        drop(log);
+        let content = fs::read(&path).unwrap();
+        for hole in (before.next_multiple_of(512)..content.len()).step_by(512) {
+            let directory = directory();
+            let mut torn = content.clone();
+            let end = torn.len().min(hole + PAGE);
+            torn[hole..end].fill(0);
+            fs::write(directory.path().join(path.file_name().unwrap()), torn).unwrap();
+            let mut log = open(directory.path(), Some(stored));
+            // The outbox delivers its events again: those that are there are not wanted.
+            let again: Vec<_> = batch.iter().filter(|event| !log.has_lately(event)).cloned().collect();
+            append(&mut log, &again);
+            let report = verify(directory.path(), Some(log.head())).unwrap();
+            assert!(report.is_intact(), "{hole}: {:?}", report.findings);
+            assert_eq!(report.repairs.len(), 1, "{hole}");
+            for event in &batch {
+                assert_eq!(find(directory.path(), event.reference).unwrap().len(), 1, "{hole}");
+            }
+        }
+    }
+
+    #[test]
+    fn events_of_closed_segments_are_known_too() {
+        let directory = directory();
+        let settings = LogSettings { max_segment_bytes: 1000, ..LogSettings::default() };
+        let mut log = AuditLog::open(directory.path(), settings, None, T0, rng()).unwrap();
+        let batch = many(20);
+        append(&mut log, &batch);
+        drop(log);
+        let log = AuditLog::open(directory.path(), settings, None, T0, rng()).unwrap();
+        assert!(segments(directory.path()).unwrap().len() > 3);
+        assert!(batch.iter().all(|event| log.has_lately(event)));
     }
 }
