@@ -50,6 +50,10 @@ impl Default for FoldSettings {
 const LONGEST_INTERVAL: Duration = Duration::from_secs(30);
 const SHARDS: usize = 16;
 const WINDOW_MS: i64 = 1000;
+/// Refusals come nearly in the order of their times. One that is so much older than the present window counts in it:
+/// times that alternate must not begin a window with each refusal. What is older still shows that the clock was set
+/// back, and must not be folded for as long as it was ahead.
+const LATE_MS: i64 = 60_000;
 
 /// What becomes of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,9 +141,7 @@ impl FoldTable {
             open.count(at, reason, actor);
             return Verdict::Folded(open.reference);
         }
-        // A clock that was set back must not fold for as long as it was ahead.
-        let age_ms = at.unix_ms().saturating_sub(series.window_start.unix_ms());
-        if !(0..WINDOW_MS).contains(&age_ms) {
+        if series.is_over(at) {
             (series.window_start, series.in_window) = (at, 0);
         }
         series.in_window += 1;
@@ -234,8 +236,13 @@ impl Series {
     }
 
     fn is_idle(&self, now: Timestamp) -> bool {
-        let age_ms = now.unix_ms().saturating_sub(self.window_start.unix_ms());
-        self.open.is_none() && !(0..WINDOW_MS).contains(&age_ms)
+        self.open.is_none() && self.is_over(now)
+    }
+
+    /// Whether what happens at `at` is not of the window: a late refusal is, and one by a clock that was set back is not.
+    fn is_over(&self, at: Timestamp) -> bool {
+        let age_ms = at.unix_ms().saturating_sub(self.window_start.unix_ms());
+        !(-LATE_MS..WINDOW_MS).contains(&age_ms)
     }
 }
 
@@ -265,6 +272,7 @@ impl fmt::Display for Network {
 }
 
 /// So many in each second, over all classes and without a lock: the second in the upper bits, the count in the lower.
+/// What comes late ([`LATE_MS`]) takes of the present second.
 #[derive(Default)]
 struct Budget(AtomicU64);
 
@@ -273,11 +281,14 @@ impl Budget {
 
     /// Whether there was one left.
     fn take(&self, now: Timestamp, limit: u32) -> bool {
-        let second = (now.unix_s().max(0).unsigned_abs()) << Self::COUNT_BITS;
+        let asked = now.unix_s().max(0).unsigned_abs();
+        let late_s = LATE_MS.unsigned_abs() / 1000;
         let mask = (1 << Self::COUNT_BITS) - 1;
         let step = |state: u64| {
-            let count = if state & !mask == second { state & mask } else { 0 };
-            (count < u64::from(limit).min(mask)).then_some(second | (count + 1))
+            let present = state >> Self::COUNT_BITS;
+            let in_present = (asked..asked + late_s).contains(&present);
+            let (second, count) = if in_present { (present, state & mask) } else { (asked, 0) };
+            (count < u64::from(limit).min(mask)).then_some(second << Self::COUNT_BITS | (count + 1))
         };
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).is_ok()
     }
@@ -464,5 +475,18 @@ mod tests {
         let budget = Budget::default();
         assert_eq!((0..10).filter(|_| budget.take(T0, 5)).count(), 5);
         assert_eq!((0..10).filter(|_| budget.take(T0.plus_s(1), 5)).count(), 5);
+    }
+
+    #[test]
+    fn late_refusals_begin_no_new_second() {
+        let budget = Budget::default();
+        let times = || (0..100).map(|i| T0.plus_s(-(i % 2) * 30));
+        assert_eq!(times().filter(|at| budget.take(*at, 5)).count(), 5);
+        // By a clock that was set back.
+        assert!(budget.take(T0.plus_s(-3600), 5));
+
+        let table = table(FoldSettings::default());
+        let refusals = times().map(|at| refused(at, ip("192.0.2.1"), None));
+        assert_eq!(flood(&table, refusals), (20, 80));
     }
 }
