@@ -66,9 +66,13 @@ impl Installation {
         init.args(["init", "--port", &port.to_string(), "--dir"]).arg(&dir).stdout(Stdio::null());
         let status = init.status();
         assert!(status.unwrap().success());
+        // Small files, so that kills fall between them too.
+        let config = dir.join("countersign.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(&config, text + "\n[audit]\nsegment_size = \"4KiB\"\n").unwrap();
         let local = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         Self {
-            config: dir.join("countersign.toml"),
+            config,
             audit: dir.join("audit"),
             token: std::fs::read_to_string(dir.join("admin.token")).unwrap().trim().to_owned(),
             admin: local(port + 1),
