@@ -99,6 +99,16 @@ impl Queue {
         self.wake.notify_one();
     }
 
+    /// The writer is gone: nothing is taken any more, and who waits hears that nothing is confirmed. How many events are
+    /// lost with it.
+    pub(crate) fn abandon(&self) -> u64 {
+        let mut state = self.lock();
+        state.closed = true;
+        let messages = std::mem::take(&mut state.messages);
+        drop(state);
+        messages.iter().map(|message| u64::from(matches!(message, Message::Record(_)))).sum()
+    }
+
     /// Waits for messages, then lets more gather for `gather` (one sync for all of them) unless it is urgent. Gives an
     /// empty batch after `idle`, so that the writer can look after what is due.
     pub(crate) fn take(&self, gather: Duration, idle: Duration) -> Batch {

@@ -8,10 +8,11 @@ use crate::writer::Writer;
 use async_trait::async_trait;
 use countersign_model::audit::AuditEvent;
 use countersign_model::{Clock, Reference, Rng};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 
 /// Keeps the head of the log outside of the log, so that a cut tail shows.
 #[async_trait]
@@ -91,6 +92,8 @@ pub struct Recorder(Arc<Handle>);
 struct Handle {
     shared: Arc<Shared>,
     heads: Arc<dyn HeadStore>,
+    /// The task that saves heads; taken by who closes.
+    saving: Mutex<Option<JoinHandle<()>>>,
     before_answer: bool,
 }
 
@@ -133,8 +136,9 @@ impl Recorder {
         let (offered, heads_to_save) = watch::channel(head);
         let writer = Writer::new(log, settings, Arc::clone(&shared), offered, clock, rng);
         std::thread::Builder::new().name("audit".into()).spawn(move || writer.run())?;
-        runtime.spawn(save_heads(heads_to_save, Arc::clone(&heads), Arc::clone(&shared)));
-        Ok(Self(Arc::new(Handle { shared, heads, before_answer: settings.before_answer })))
+        let saving = runtime.spawn(save_heads(heads_to_save, Arc::clone(&heads), Arc::clone(&shared)));
+        let saving = Mutex::new(Some(saving));
+        Ok(Self(Arc::new(Handle { shared, heads, saving, before_answer: settings.before_answer })))
     }
 
     /// Records `event` and gives the reference under which it is found: its own, or, when it is a refusal that was
@@ -142,29 +146,38 @@ impl Recorder {
     ///
     /// Never waits: the event is on disk within 100 ms. What the queue cannot take is counted, and the count recorded.
     pub fn record(&self, event: AuditEvent) -> Reference {
+        self.take(event).0
+    }
+
+    /// The reference to tell, and whether the event is counted or on its way to the log.
+    fn take(&self, event: AuditEvent) -> (Reference, bool) {
         let shared = &self.0.shared;
         if let Verdict::Folded(reference) = shared.folds.verdict(&event) {
             shared.folded.fetch_add(1, Ordering::Relaxed);
-            return reference;
+            return (reference, true);
         }
         let reference = event.reference;
-        if !shared.queue.push(event) {
+        let taken = shared.queue.push(event);
+        if !taken {
             shared.lost.fetch_add(1, Ordering::Relaxed);
         }
-        reference
+        (reference, taken)
     }
 
     /// As [`Recorder::record`]; where [`RecorderSettings::before_answer`] says so it returns when the record is on disk.
     /// (A refusal that was folded is counted in memory until its series is recorded.)
     ///
     /// # Errors
-    /// Only with `before_answer`: the disk did not take it. Whether the caller is then refused is the caller's choice.
+    /// Only with `before_answer`: the queue or the disk did not take it. Whether the caller is then refused is the
+    /// caller's choice.
     pub async fn record_before_answer(&self, event: AuditEvent) -> Result<Reference, Unrecorded> {
-        let reference = self.record(event);
-        if self.0.before_answer {
-            self.flush().await.map_err(|source| Unrecorded { reference, source })?;
+        let (reference, taken) = self.take(event);
+        if !self.0.before_answer {
+            return Ok(reference);
         }
-        Ok(reference)
+        let why = "the event came faster than it could be taken, and is only counted".to_owned();
+        let on_disk = if taken { self.flush().await } else { Err(AuditError::NotConfirmed { why }) };
+        on_disk.map(|_| reference).map_err(|source| Unrecorded { reference, source })
     }
 
     /// Appends events and returns when they are on disk, with the head after them: for issuance, revocation and
@@ -206,15 +219,21 @@ impl Recorder {
         }
     }
 
-    /// Records the series that are open, writes and syncs everything, saves the head and ends the writer. What is
-    /// recorded afterwards is lost; close last.
+    /// Records the series that are open, writes and syncs everything, ends the writer and saves the head; nothing is
+    /// saved any more when this returns. What is recorded afterwards is lost; close last.
     ///
     /// # Errors
     /// When the disk, or the head's store, does not take it.
     pub async fn close(&self) -> Result<Head, AuditError> {
         let (reply, confirmation) = oneshot::channel();
         self.0.shared.queue.close(Some(reply));
-        let head = confirmed(confirmation).await?;
+        let confirmed = confirmed(confirmation).await;
+        // It ends with the writer. Its store may be closed next.
+        let saving = self.0.saving.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(saving) = saving {
+            let _ = saving.await;
+        }
+        let head = confirmed?;
         match self.0.heads.save_head(head).await {
             Ok(()) => Ok(head),
             Err(source) => Err(AuditError::HeadNotSaved { source }),
@@ -483,6 +502,52 @@ mod tests {
         let by_default = start(RecorderSettings::default());
         by_default.disk.set(|faults| faults.space = Some(0));
         by_default.recorder.record_before_answer(issued(T0)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn before_answer_is_no_promise_for_what_a_full_queue_dropped() {
+        let settings = RecorderSettings { queue: 4, before_answer: true, ..RecorderSettings::default() };
+        let fixture = start(settings);
+        let ((entered, is_entered), (leave, may_leave)) = (mpsc::channel(), mpsc::channel());
+        fixture.disk.set(|faults| faults.gate = Some((entered, may_leave)));
+        let first = tokio::spawn({
+            let recorder = fixture.recorder.clone();
+            async move { recorder.append_durably(vec![issued(T0)]).await }
+        });
+        tokio::task::spawn_blocking(move || is_entered.recv().unwrap()).await.unwrap();
+        for _ in 0..4 {
+            fixture.recorder.record(issued(T0));
+        }
+        let event = issued(T0);
+        let reference = event.reference;
+        let answer = tokio::join!(fixture.recorder.record_before_answer(event), async {
+            leave.send(()).unwrap();
+        });
+        assert_eq!(answer.0.unwrap_err().reference, reference);
+        first.await.unwrap().unwrap();
+        fixture.recorder.flush().await.unwrap();
+        assert!(find(fixture.directory.path(), reference).unwrap().is_empty());
+        assert_eq!(fixture.verify().lost, 1);
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_panics_leaves_nobody_waiting() {
+        let fixture = start(RecorderSettings::default());
+        fixture.disk.set(|faults| faults.sync_panics = true);
+        fixture.recorder.record(issued(T0));
+        let all = async {
+            let waiting =
+                tokio::join!(fixture.recorder.flush(), fixture.recorder.append_durably(vec![issued(T0)]));
+            assert!(matches!(waiting, (Err(AuditError::Closed), Err(AuditError::Closed))), "{waiting:?}");
+            assert!(matches!(fixture.recorder.flush().await, Err(AuditError::Closed)));
+            assert!(matches!(fixture.recorder.close().await, Err(AuditError::Closed)));
+        };
+        tokio::time::timeout(Duration::from_secs(20), all)
+            .await
+            .expect("nobody waits for a writer that is gone");
+        assert!(!fixture.recorder.is_healthy());
+        fixture.recorder.record(issued(T0));
+        assert!(fixture.recorder.stats().lost > 0);
     }
 
     #[tokio::test]

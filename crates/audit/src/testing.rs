@@ -97,6 +97,7 @@ pub(crate) struct Faults {
     /// So many octets can still be written.
     pub(crate) space: Option<u64>,
     pub(crate) sync_fails: bool,
+    pub(crate) sync_panics: bool,
     pub(crate) truncate_fails: bool,
     /// Told when a sync begins, which then waits for the other one.
     pub(crate) gate: Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>,
@@ -143,6 +144,8 @@ impl SegmentFile for FaultyFile {
             entered.send(()).unwrap();
             leave.recv().unwrap();
         }
+        let panics = self.1.0.lock().unwrap().sync_panics;
+        assert!(!panics, "the disk makes the writer panic");
         if self.1.0.lock().unwrap().sync_fails { Err(io::ErrorKind::Other.into()) } else { self.0.sync() }
     }
 

@@ -45,7 +45,7 @@ impl Writer {
     }
 
     pub(crate) fn run(mut self) {
-        let unhealthy_at_the_end = MarkUnhealthy(Arc::clone(&self.shared));
+        let gone_at_the_end = Gone(Arc::clone(&self.shared));
         self.offer_head(true);
         loop {
             let batch = self.shared.queue.take(self.settings.gather, IDLE);
@@ -53,7 +53,7 @@ impl Writer {
             let (waiting, confirmation) = self.turn(batch);
             if last {
                 // Who closes may open the directory again as soon as it hears of it.
-                drop((self, unhealthy_at_the_end));
+                drop((self, gone_at_the_end));
                 return answer(waiting, &confirmation);
             }
             answer(waiting, &confirmation);
@@ -150,11 +150,12 @@ fn answer(waiting: Vec<oneshot::Sender<Confirmation>>, confirmation: &Confirmati
     }
 }
 
-/// However the thread ends: without it nothing is recorded.
-struct MarkUnhealthy(Arc<Shared>);
+/// However the thread ends, also by a panic: without it nothing is recorded, and nobody waits for it.
+struct Gone(Arc<Shared>);
 
-impl Drop for MarkUnhealthy {
+impl Drop for Gone {
     fn drop(&mut self) {
         self.0.healthy.store(false, Ordering::Relaxed);
+        self.0.lost.fetch_add(self.0.queue.abandon(), Ordering::Relaxed);
     }
 }
