@@ -1,5 +1,5 @@
 //! Finds a record by its reference. References carry their time, and records are appended nearly in that order, so a
-//! look-up picks the segment and searches it by halving; only when that finds nothing it reads on.
+//! look-up picks the segment and searches it by halving; only when that finds nothing it reads everything.
 
 use crate::lines::Lines;
 use crate::record::{Record, reference_in};
@@ -9,8 +9,11 @@ use std::io;
 use std::path::Path;
 
 /// How long after its own time a record may be appended in order: a series counts for at most 30 s, the writer gathers
-/// for milliseconds. What comes later still (a disk was full) is found by reading on.
+/// for milliseconds.
 const DELAY_S: i64 = 40;
+/// So many younger records may stand before one that waited for the disk: as many as are kept meanwhile, and a full
+/// queue. Nothing is written while it waits, so that it is near however late it is.
+const OVERTAKING: usize = 32_768;
 /// Below this it is faster to read than to halve.
 const READ_BYTES: u64 = 64 * 1024;
 
@@ -22,66 +25,77 @@ const READ_BYTES: u64 = 64 * 1024;
 /// When a file cannot be read.
 pub fn find(directory: &Path, reference: Reference) -> io::Result<Vec<Record>> {
     let segments = segments(directory)?;
-    let at = reference.at();
-    let mut found = Vec::new();
+    let earliest = reference.at().plus_s(-DELAY_S);
+    let mut search = Search {
+        wanted: reference.to_string(),
+        earliest: first_at(earliest),
+        latest: first_at(reference.at().plus_s(DELAY_S)),
+        overtaking: OVERTAKING,
+        found: Vec::new(),
+    };
     for (index, segment) in segments.iter().enumerate() {
-        let ends = segments.get(index + 1).map(|next| next.created);
-        if segment.created <= at.plus_s(DELAY_S) && ends.is_none_or(|ends| ends >= at.plus_s(-DELAY_S)) {
-            search(segment, reference, &mut found)?;
+        if segments.get(index + 1).is_none_or(|next| next.created >= earliest) {
+            search.halve(segment)?;
         }
     }
-    if found.is_empty() {
-        // Nothing is recorded before it happens: what ended before cannot hold it (with some grace for the clock).
-        for (index, segment) in segments.iter().enumerate() {
-            let ends = segments.get(index + 1).map(|next| next.created);
-            if ends.is_none_or(|ends| ends >= at.plus_s(-DELAY_S)) {
-                scan(Lines::from(&segment.path, 0)?, reference, None, &mut found)?;
-            }
+    if search.found.is_empty() {
+        // The clock was set back, and the times of segments and records say nothing: it may stand anywhere.
+        search.overtaking = usize::MAX;
+        for segment in &segments {
+            search.scan(Lines::from(&segment.path, 0)?)?;
         }
     }
-    Ok(found)
+    Ok(search.found)
 }
 
 /// Every record was appended between its reference's time and [`DELAY_S`] later. So where the references' times reach
 /// the one that is sought less the delay, no record with it has passed; and behind the first that exceeds it by the
-/// delay none comes. References are compared as text: they sort by their time.
-fn search(segment: &Segment, reference: Reference, found: &mut Vec<Record>) -> io::Result<()> {
-    let earliest = first_at(reference.at().plus_s(-DELAY_S));
-    let latest = first_at(reference.at().plus_s(DELAY_S));
-    let (mut low, mut high) = (0, std::fs::metadata(&segment.path)?.len());
-    while high - low > READ_BYTES {
-        let middle = low + (high - low) / 2;
-        let mut lines = Lines::from(&segment.path, middle)?;
-        let start = lines.offset();
-        if start >= high {
-            high = middle;
-            continue;
-        }
-        match lines.next()?.and_then(reference_in) {
-            Some(here) if here < earliest.as_bytes() => low = start,
-            Some(_) => high = middle,
-            None => break, // a damaged line: read from where it is certain
-        }
-    }
-    scan(Lines::from(&segment.path, low)?, reference, Some(&latest), found)
+/// delay only what waited for the disk comes. References are compared as text: they sort by their time.
+struct Search {
+    wanted: String,
+    earliest: String,
+    latest: String,
+    /// So many records that are later than `latest` are still read.
+    overtaking: usize,
+    found: Vec<Record>,
 }
 
-fn scan(
-    mut lines: Lines,
-    reference: Reference,
-    until: Option<&str>,
-    found: &mut Vec<Record>,
-) -> io::Result<()> {
-    let wanted = reference.to_string();
-    while let Some(line) = lines.next()? {
-        let Some(here) = reference_in(line) else { continue };
-        if here == wanted.as_bytes() {
-            found.extend(serde_json::from_slice::<Record>(line).ok());
-        } else if until.is_some_and(|until| here > until.as_bytes()) {
-            break;
+impl Search {
+    fn halve(&mut self, segment: &Segment) -> io::Result<()> {
+        if self.overtaking == 0 {
+            return Ok(());
         }
+        let (mut low, mut high) = (0, std::fs::metadata(&segment.path)?.len());
+        while high - low > READ_BYTES {
+            let middle = low + (high - low) / 2;
+            let mut lines = Lines::from(&segment.path, middle)?;
+            let start = lines.offset();
+            if start >= high {
+                high = middle;
+                continue;
+            }
+            match lines.next()?.and_then(reference_in) {
+                Some(here) if here < self.earliest.as_bytes() => low = start,
+                Some(_) => high = middle,
+                None => break, // a damaged line: read from where it is certain
+            }
+        }
+        self.scan(Lines::from(&segment.path, low)?)
     }
-    Ok(())
+
+    fn scan(&mut self, mut lines: Lines) -> io::Result<()> {
+        while self.overtaking > 0
+            && let Some(line) = lines.next()?
+        {
+            let Some(here) = reference_in(line) else { continue };
+            if here == self.wanted.as_bytes() {
+                self.found.extend(serde_json::from_slice::<Record>(line).ok());
+            } else if here > self.latest.as_bytes() {
+                self.overtaking -= 1;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The smallest reference of a moment, as text.

@@ -1,9 +1,10 @@
 //! Finding and listing records.
 
 use crate::{RNG, T0, directory, event, log, segments};
-use countersign_audit::{AuditLog, Entry, Filter, LogSettings, find, list};
+use countersign_audit::{AuditLog, Entry, Filter, Folded, LogSettings, find, list};
 use countersign_model::audit::AuditAction;
 use countersign_model::{Reference, Timestamp};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -43,6 +44,43 @@ fn a_record_that_waited_for_the_disk_is_found_behind_younger_ones() {
             .unwrap();
     }
     assert_eq!(find(directory.path(), late.reference).unwrap()[0].sequence, 701);
+}
+
+#[test]
+fn a_count_that_waited_for_the_disk_is_found_beside_its_refusal() {
+    for segment_bytes in [2_000, u64::MAX] {
+        let directory = directory();
+        let settings = LogSettings { max_segment_bytes: segment_bytes, max_segment_age: Duration::MAX };
+        let mut log = AuditLog::open(directory.path(), settings, None, T0, &RNG).unwrap();
+        let opener = event(T0, "acme-pay");
+        log.append(&mut [Entry::from(opener.clone())].into(), T0).unwrap();
+        // The disk was full for ten minutes: what was kept comes first.
+        let later = T0.plus_s(600);
+        let mut pending: VecDeque<_> =
+            (0..100).map(|second| Entry::from(event(T0.plus_s(500 + second), "acme-pay"))).collect();
+        let mut count = Entry::from(opener.clone());
+        count.folded = Some(Folded { count: 7, first: T0, last: T0, network: None });
+        pending.push_back(count);
+        log.append(&mut pending, later).unwrap();
+        let found = find(directory.path(), opener.reference).unwrap();
+        assert_eq!(found.iter().map(|record| record.sequence).collect::<Vec<_>>(), [1, 102]);
+    }
+}
+
+#[test]
+fn what_was_recorded_before_the_clock_was_set_back_is_found() {
+    let directory = directory();
+    let settings = LogSettings { max_segment_bytes: u64::MAX, max_segment_age: Duration::MAX };
+    let (head, references) = log(directory.path(), 1000, u64::MAX);
+    // The segment is closed at a time that lies before its last records; more follow by the same clock.
+    let earlier = T0.plus_s(300);
+    let closing = LogSettings { max_segment_bytes: 1, ..settings };
+    let mut log = AuditLog::open(directory.path(), closing, Some(head), earlier, &RNG).unwrap();
+    log.append(&mut [Entry::from(event(earlier, "acme-pay"))].into(), earlier).unwrap();
+    assert_eq!(segments(directory.path()).len(), 2);
+    for (index, reference) in references.iter().enumerate().step_by(10) {
+        assert_eq!(find(directory.path(), *reference).unwrap().len(), 1, "{index}");
+    }
 }
 
 #[test]
