@@ -13,6 +13,9 @@ use std::io;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
+/// So many repairs are told one by one: a node that lost events over a long time recorded each count of them.
+const MOST_REPAIRS: usize = 100;
+
 /// Lists records, newest first.
 #[utoipa::path(get, path = "/audit", params(AuditQuery), responses(
     (status = 200, body = AuditList), (status = 400, body = Problem), (status = 401, body = Problem)
@@ -91,7 +94,8 @@ fn answer(records: Vec<Record>) -> AuditList {
     let view = |record: Record| AuditRecordView {
         sequence: record.sequence,
         previous: record.previous.to_string(),
-        count: record.folded.map(|folded| folded.count),
+        folded: record.folded,
+        lost: record.lost,
         event: record.event,
     };
     AuditList { records: records.into_iter().map(view).collect() }
@@ -106,6 +110,8 @@ fn verified(report: &Report) -> AuditVerification {
         intact: report.is_intact(),
         records: report.records,
         events: report.events,
+        lost: report.lost,
+        repairs: report.repairs[report.repairs.len().saturating_sub(MOST_REPAIRS)..].to_vec(),
         segments: u32::try_from(report.segments).unwrap_or(u32::MAX),
         last_sequence: report.head.sequence,
         findings,

@@ -3,6 +3,7 @@
 //! The handlers and the CLI use these very types, so that neither can drift from the other; the OpenAPI document is made
 //! from them. Unknown members in a request are refused: a misspelt option must not pass for its default.
 
+use countersign_audit::{Folded, Lost};
 use countersign_model::audit::AuditEvent;
 use countersign_model::certificate::{Profile, RevocationReason};
 use countersign_model::client::{AuthMethod, ClientState, CredentialState};
@@ -442,9 +443,16 @@ pub struct AuditRecordView {
     pub sequence: u64,
     /// SHA-256 of the record before it, hexadecimal.
     pub previous: String,
-    /// How many equal refusals it stands for; absent: one.
+    /// Present when it stands for more refusals like the one with the same reference: how many (`count`), when the
+    /// `first` and the `last` of them was, and where they came from (`network`).
+    #[schema(value_type = Option<Object>)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub count: Option<u64>,
+    pub folded: Option<Folded>,
+    /// Present when it tells of events that have no record: how many (`count`), why (`cause`), when the `first` and the
+    /// `last` of them was, and what they were, where that is known (`action`, `reason`).
+    #[schema(value_type = Option<Object>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Lost>,
     /// What happened: `ref`, `at`, `action`, `reason`, `actor` and what else is known.
     #[schema(value_type = Object)]
     #[serde(flatten)]
@@ -460,6 +468,10 @@ pub struct AuditVerification {
     pub records: u64,
     /// How many events they stand for: a folded record counts all of its refusals.
     pub events: u64,
+    /// How many events have no record: the log itself counts them.
+    pub lost: u64,
+    /// The numbers of the records that tell of lost events and of repairs (`log_repaired`), the newest hundred.
+    pub repairs: Vec<u64>,
     /// How many files were read.
     pub segments: u32,
     /// The sequence of the last record.

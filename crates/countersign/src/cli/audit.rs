@@ -83,11 +83,12 @@ fn list_text(records: &[AuditRecordView]) -> String {
         .iter()
         .map(|record| {
             let event = &record.event;
-            let times = record.count.filter(|count| *count > 1).map(|count| format!(" ×{count}"));
+            let times = record.folded.as_ref().map(|folded| format!(" ×{}", folded.count));
+            let lost = record.lost.as_ref().map(|lost| format!("{} lost", lost.count));
             [
                 event.at.to_string(),
                 word(&event.action),
-                event.reason.map(|reason| reason.to_string()).unwrap_or_default()
+                event.reason.map(|reason| reason.to_string()).or(lost).unwrap_or_default()
                     + &times.unwrap_or_default(),
                 actor(&event.actor),
                 event.facts.client.as_ref().map(ClientId::to_string).unwrap_or_default(),
@@ -128,6 +129,13 @@ fn report_text(report: &AuditVerification) -> String {
         counted(u64::from(report.segments), "file"),
         report.last_sequence
     );
+    if report.lost > 0 {
+        out.push_str(&format!("  {} happened and could not be recorded\n", counted(report.lost, "event")));
+    }
+    if let Some(newest) = report.repairs.last() {
+        out.push_str(&format!("  losses and repairs are recorded, the newest is {newest}\n"));
+        out.push_str("  do:  countersign audit list --action log_repaired\n");
+    }
     for finding in &report.findings {
         out.push_str(&format!("  {}\n", super::console::printable(finding)));
     }
@@ -148,5 +156,33 @@ fn actor(actor: &Actor) -> String {
         Actor::Client(client) => format!("client {client}"),
         Actor::Operator(name) => format!("operator {name}"),
         Actor::System => "system".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_intact_log_says_what_is_not_in_it() {
+        let report = AuditVerification {
+            intact: true,
+            records: 120,
+            events: 5000,
+            lost: 0,
+            repairs: Vec::new(),
+            segments: 1,
+            last_sequence: 120,
+            findings: Vec::new(),
+        };
+        assert_eq!(report_text(&report), "intact: 120 records in 1 file, the last is 120\n");
+        let lossy = AuditVerification { lost: 7, repairs: vec![3, 118], ..report };
+        assert_eq!(
+            report_text(&lossy),
+            "intact: 120 records in 1 file, the last is 120\n  \
+             7 events happened and could not be recorded\n  \
+             losses and repairs are recorded, the newest is 118\n  \
+             do:  countersign audit list --action log_repaired\n"
+        );
     }
 }

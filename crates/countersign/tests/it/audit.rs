@@ -1,13 +1,14 @@
 //! The audit log of the whole server: every outcome is found under the reference that its caller got, nothing secret is
 //! anywhere, and what somebody changes shows (design, decision 18).
 
-use countersign_audit::{Filter, Head, RecordHash};
-use countersign_model::audit::AuditAction;
+use countersign_audit::{AuditLog, Entry, Filter, Head, LogSettings, LossCause, Lost, RecordHash};
+use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
 use countersign_model::operator::Role;
+use countersign_model::{Clock, Reference};
 use countersign_storage::stores::AuditOutbox;
 use countersign_storage_sql::{Options, SqliteStore};
 use countersign_testkit::foreign::{ForeignAuthority, Leaf};
-use countersign_testkit::{Client, TestServer};
+use countersign_testkit::{Client, SeededRng, TestClock, TestServer};
 use http::Method;
 use serde_json::{Value, json};
 use std::io::{self, Write};
@@ -347,6 +348,53 @@ async fn verification_finds_a_changed_byte_and_a_cut_tail_also_after_a_restart()
     }
 }
 
+/// The head that a server which was stopped in order left, with nothing in its outbox.
+async fn stored_head(directory: &Path, clock: Arc<TestClock>) -> Head {
+    let store = SqliteStore::open(&directory.join("countersign.db"), Options::new(clock)).await.unwrap();
+    assert!(store.outbox(10).await.unwrap().is_empty());
+    let stored = store.audit_head("node").await.unwrap().unwrap();
+    store.close().await.unwrap();
+    Head { sequence: stored.sequence, hash: RecordHash(stored.hash) }
+}
+
+/// A log can be intact and yet not have everything: it says so itself.
+#[tokio::test]
+async fn what_is_lost_or_repaired_reaches_whoever_asks() {
+    let server = TestServer::start().await;
+    let whole = verification(&server).await;
+    assert_eq!((&whole["lost"], &whole["repairs"]), (&json!(0), &json!([])), "{whole}");
+    let (clock, stopped) = (server.clock.clone(), server.stop().await);
+    // As the node writes it when its queue was full.
+    let (now, rng) = (clock.now(), SeededRng::new(1));
+    let (directory, head) =
+        (stopped.directory().join("audit"), stored_head(stopped.directory(), clock).await);
+    let mut log = AuditLog::open(&directory, LogSettings::default(), Some(head), now, &rng).unwrap();
+    let reference = Reference::generate(now, &rng);
+    let event = AuditEvent::done(reference, now, AuditAction::LogRepaired, Actor::System, Facts::default());
+    let mut entry = Entry::from(event);
+    entry.lost = Some(Lost {
+        count: 7,
+        cause: LossCause::QueueFull,
+        action: Some(AuditAction::RequestRefused),
+        reason: None,
+        first: now,
+        last: now,
+    });
+    log.append(&mut [entry].into(), now).unwrap();
+    let sequence = log.head().sequence;
+    drop(log);
+
+    let server = stopped.start("").await;
+    let lossy = verification(&server).await;
+    assert_eq!(
+        (&lossy["intact"], &lossy["lost"], &lossy["repairs"]),
+        (&json!(true), &json!(7), &json!([sequence])),
+        "{lossy}"
+    );
+    let record = &server.audit("log_repaired").await[0];
+    assert_eq!((&record["lost"]["count"], &record["lost"]["cause"]), (&json!(7), &json!("queue_full")));
+}
+
 /// `countersign-audit` counts 100,000 through the recorder; these go through the whole server.
 #[tokio::test]
 async fn thousands_of_refusals_leave_a_small_log_that_counts_all_of_them() {
@@ -362,11 +410,14 @@ async fn thousands_of_refusals_leave_a_small_log_that_counts_all_of_them() {
     server.clock.advance_s(11); // The series is over.
     let path = format!("/admin/v1/audit/{}", last.unwrap().header("countersign-ref"));
     let found = server.administer(Method::GET, &path, &Value::Null).await.json();
-    let counts = found["records"].as_array().unwrap().iter().filter_map(|record| record["count"].as_u64());
+    let folded: Vec<_> =
+        found["records"].as_array().unwrap().iter().filter_map(|r| r.get("folded")).collect();
     assert!(
-        counts.sum::<u64>() > REFUSALS * 9 / 10,
+        folded.iter().filter_map(|folded| folded["count"].as_u64()).sum::<u64>() > REFUSALS * 9 / 10,
         "the last answer's reference leads to the series: {found}"
     );
+    assert!(folded[0]["first"].is_string() && folded[0]["last"].is_string(), "{found}");
+    assert_eq!(folded[0]["network"], "127.0.0.0/24");
     let stopped = server.stop().await;
     let directory = stopped.directory().join("audit");
     let filter = Filter { action: Some(AuditAction::RequestRefused), ..Filter::default() };
@@ -385,15 +436,10 @@ async fn an_orderly_stop_delivers_the_outbox_and_stores_the_head() {
     server.caller(None).get("/nowhere", &[]).await.unwrap();
     let clock = server.clock.clone();
     let stopped = server.stop().await;
-    let database = stopped.directory().join("countersign.db");
-    let store = SqliteStore::open(&database, Options::new(clock)).await.unwrap();
-    assert!(store.outbox(10).await.unwrap().is_empty());
-    let stored = store.audit_head("node").await.unwrap().unwrap();
-    let stored = Head { sequence: stored.sequence, hash: RecordHash(stored.hash) };
+    let stored = stored_head(stopped.directory(), clock).await;
     let report = countersign_audit::verify(&stopped.directory().join("audit"), Some(stored)).unwrap();
     assert!(report.is_intact(), "{:?}", report.findings);
     assert_eq!((report.head, report.lost), (stored, 0));
-    store.close().await.unwrap();
 }
 
 #[tokio::test]

@@ -70,6 +70,9 @@ const METRICS: &[(&str, &[&str])] = &[
     ("countersign_certificate_not_after_timestamp_seconds", &["role", "name"]),
     ("countersign_crl_next_update_timestamp_seconds", &["issuer"]),
     ("countersign_connections_active", &["listener"]),
+    ("countersign_audit_written_total", &[]),
+    ("countersign_audit_folded_total", &[]),
+    ("countersign_audit_lost_total", &[]),
     ("countersign_config_last_reload_successful", &[]),
     ("countersign_build_info", &["version"]),
 ];
