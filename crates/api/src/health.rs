@@ -4,6 +4,7 @@ use crate::Context;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing::get};
+use countersign_policy::Registry;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
@@ -36,7 +37,7 @@ async fn livez() -> &'static str {
 
 async fn readyz(State(context): State<Arc<Context>>) -> Response {
     let now = context.clock.now();
-    let age = now.since(context.views.heard_at());
+    let age = context.views.age(now);
     let audit_log = context.recorder.is_healthy();
     // Rule G16: a node that has not heard of the change feed for longer does not know what was revoked.
     let heard = age <= context.max_staleness;

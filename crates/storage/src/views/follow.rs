@@ -58,3 +58,52 @@ async fn catch_up(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::fixtures::{FixedClock, NOW, issuer, operator};
+    use crate::memory::MemoryStore;
+    use crate::{Transaction, Write, stores::Commit};
+    use countersign_model::Timestamp;
+    use countersign_model::certificate::IssuerRole;
+    use countersign_policy::Registry;
+    use std::sync::atomic::AtomicI64;
+
+    /// Goes on by a second whenever it is looked at: it is, in every attempt to apply a change.
+    struct Looked(AtomicI64);
+
+    impl Clock for Looked {
+        fn now(&self) -> Timestamp {
+            NOW.plus_s(self.0.fetch_add(1, Ordering::SeqCst) + 1)
+        }
+    }
+
+    #[tokio::test]
+    async fn rule_g16_a_feed_that_is_signalled_and_cannot_be_followed_grows_old() {
+        let store = Arc::new(MemoryStore::new(Arc::new(FixedClock)));
+        let views = Arc::new(Views::load(store.as_ref(), NOW).await.unwrap());
+        let commit = async |write| store.commit(Transaction::new().write(write)).await.unwrap();
+        // Its certificate cannot be read: no attempt gets behind it.
+        commit(Write::InsertIssuer(issuer("clients", IssuerRole::Clients, NOW))).await;
+        let clock = Arc::new(Looked(AtomicI64::new(0)));
+        let (_stop, stopped) = watch::channel(false);
+        let following = follow(views.clone(), store.clone(), clock.clone(), |_| {}, stopped);
+        let signalling = async {
+            let mut count = 0;
+            while clock.0.load(Ordering::SeqCst) < 10 {
+                count += 1;
+                commit(Write::InsertOperator(operator(&format!("operator-{count}")))).await;
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = following => panic!("it goes on"),
+            () = signalling => {}
+        }
+        let hour = Duration::from_secs(3600);
+        assert_eq!(views.age(NOW.plus_s(3600)), hour);
+        assert_eq!(views.age(NOW.plus_s(-3600)), hour, "by a clock that was set back it is no younger");
+        assert!(!views.applied(1, Duration::ZERO).await);
+    }
+}

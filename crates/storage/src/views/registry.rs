@@ -33,6 +33,7 @@ impl Registry for Views {
     }
 
     fn age(&self, now: Timestamp) -> Duration {
-        now.since(self.heard_at())
+        // Heard of in the future: the clock was set back, and how long ago that is nobody knows until it is heard of again.
+        now.since(self.heard_at()).max(self.heard_at().since(now))
     }
 }
