@@ -12,7 +12,7 @@ use crate::{StorageError, Store};
 use arc_swap::ArcSwap;
 use countersign_model::certificate::{CertificateState, RevocationReason};
 use countersign_model::change::{Change, Changed};
-use countersign_model::client::{CertificateMatcher, CredentialKind};
+use countersign_model::client::{CertificateMatcher, CredentialKind, CredentialState};
 use countersign_model::{ClientId, IssuerId, Serial, Timestamp};
 use countersign_pki::TrustedIssuer;
 use countersign_policy::ClientEntry;
@@ -139,21 +139,27 @@ impl Views {
 
     fn put_client(&self, entry: ClientEntry) {
         let id = entry.client.id.clone();
-        let uris: Vec<String> = matchers(&entry).map(str::to_owned).collect();
+        let uris: Vec<(String, bool)> =
+            matchers(&entry).map(|(uri, is_active)| (uri.to_owned(), is_active)).collect();
         let before = self.clients.insert(id.clone(), Arc::new(entry));
-        for uri in &uris {
-            self.by_san_uri.insert(uri.clone(), id.clone());
+        for (uri, is_active) in &uris {
+            if *is_active {
+                self.by_san_uri.insert(uri.clone(), id.clone());
+            } else {
+                // Another client may have it by now.
+                self.by_san_uri.entry(uri.clone()).or_insert_with(|| id.clone());
+            }
         }
-        for gone in
-            before.iter().flat_map(|before| matchers(before)).filter(|uri| !uris.iter().any(|u| u == uri))
-        {
-            self.by_san_uri.remove_if(gone, |_, owner| *owner == id);
+        for (gone, _) in before.iter().flat_map(|before| matchers(before)) {
+            if !uris.iter().any(|(uri, _)| uri == gone) {
+                self.by_san_uri.remove_if(gone, |_, owner| *owner == id);
+            }
         }
     }
 
     fn remove_client(&self, id: &ClientId) {
         if let Some((_, entry)) = self.clients.remove(id) {
-            for uri in matchers(&entry) {
+            for (uri, _) in matchers(&entry) {
                 self.by_san_uri.remove_if(uri, |_, owner| owner == id);
             }
         }
@@ -201,10 +207,12 @@ impl Views {
 }
 
 /// The names by which certificates stand for a client, those of revoked credentials too: whether a credential is
-/// accepted now is the decision's question.
-fn matchers(entry: &ClientEntry) -> impl Iterator<Item = &str> {
+/// accepted now is the decision's question. With each whether it is active: that, one client's alone (rule C4).
+fn matchers(entry: &ClientEntry) -> impl Iterator<Item = (&str, bool)> {
     entry.credentials.iter().filter_map(|credential| match &credential.kind {
-        CredentialKind::Certificate(CertificateMatcher::SanUri(uri)) => Some(uri.as_str()),
+        CredentialKind::Certificate(CertificateMatcher::SanUri(uri)) => {
+            Some((uri.as_str(), credential.state == CredentialState::Active))
+        }
         CredentialKind::Secret { .. } => None,
     })
 }
@@ -212,8 +220,26 @@ fn matchers(entry: &ClientEntry) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conformance::fixtures::{FixedClock, NOW, client, matcher};
     use crate::memory::MemoryStore;
+    use countersign_model::client::Credential;
     use countersign_policy::Registry;
+
+    #[tokio::test]
+    async fn rule_c4_a_revoked_matcher_takes_no_certificate_from_its_present_client() {
+        let views = Views::load(&MemoryStore::new(Arc::new(FixedClock)), NOW).await.unwrap();
+        let entry = |name, state| {
+            let credentials = vec![Credential { state, ..matcher(name, 1, "uri") }];
+            ClientEntry { client: client(name), credentials }
+        };
+        let owner = || views.by_san_uri.get("uri").map(|owner| owner.as_str().to_owned());
+        views.put_client(entry("acme-pay", CredentialState::Active));
+        views.put_client(entry("acme-pay", CredentialState::Revoked));
+        assert_eq!(owner().as_deref(), Some("acme-pay"), "refused as revoked, not as unknown");
+        views.put_client(entry("other", CredentialState::Active));
+        views.put_client(entry("acme-pay", CredentialState::Revoked));
+        assert_eq!(owner().as_deref(), Some("other"));
+    }
 
     #[tokio::test]
     async fn rule_g14_a_revocation_outlives_its_certificate() {
