@@ -3,7 +3,7 @@
 use crate::support::{DAY_S, Installation, client, request, served};
 use countersign_model::audit::{Actor, AuditAction};
 use countersign_model::certificate::{CertificateState, IssuerRole, RevocationReason};
-use countersign_model::{Clock, ReasonCode, Serial};
+use countersign_model::{Clock, ReasonCode, Serial, Timestamp};
 use countersign_policy::Registry;
 use countersign_storage::stores::{AuditOutbox, CertificateFilter, CertificateStore, Commit};
 use countersign_storage::views::Views;
@@ -88,6 +88,22 @@ async fn revoking_a_client_leaves_what_has_expired_as_it_is() {
     let revocation = ca.revoke_client(&client("acme-pay"), reason, tester(), reference).await.unwrap();
     assert_eq!(revocation.revoked, [(valid.issuer, valid.serial)]);
     assert_eq!(installation.row("clients", &expired.serial).await.state, CertificateState::Issued);
+}
+
+/// A node that starts within the certificate's last second judges it as valid still.
+#[tokio::test]
+async fn rule_g14_a_start_reads_revocations_of_certificates_that_have_just_expired() {
+    let (installation, ca) = Installation::with_client().await;
+    let issued = installation.issue(&ca, request("acme-pay").as_bytes()).await.unwrap();
+    let row = installation.row("clients", &issued.serial).await;
+    let reason = RevocationReason::KeyCompromise;
+    ca.revoke(&row, reason, tester(), installation.reference()).await.unwrap();
+    let issuer = ca.trusted(IssuerRole::Clients).unwrap().remove(0);
+    for (later_ms, held) in [(500, true), (60_000, true), (86_400_001, false)] {
+        let now = Timestamp::from_unix_ms(row.not_after.unix_ms() + later_ms);
+        let views = Views::load(installation.store.as_ref(), now).await.unwrap();
+        assert_eq!(views.revocation(&issuer.key_hash, &issued.serial).is_some(), held, "{later_ms}");
+    }
 }
 
 #[tokio::test]

@@ -69,7 +69,9 @@ impl Upkeep {
                 tracing::error!(listener, %error, "the server certificate is not renewed");
             }
         }
-        context.views.forget_expired(now);
+        if let Err(error) = context.views.forget_expired(context.store.as_ref(), now).await {
+            tracing::error!(%error, "revocations of expired certificates are not forgotten");
+        }
         if let Err(error) = self.forget_changes().await {
             tracing::error!(%error, "old changes are not forgotten");
         }

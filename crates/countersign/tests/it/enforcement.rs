@@ -5,6 +5,7 @@ use countersign_model::certificate::{
 };
 use countersign_model::{Clock, IssuerId, KeyId, Serial};
 use countersign_pki::RevocationList;
+use countersign_policy::Registry;
 use countersign_storage::{Transaction, Write};
 use countersign_testkit::server::STORAGE_END;
 use countersign_testkit::{Client, TestServer};
@@ -108,6 +109,25 @@ async fn rule_g16_a_node_that_serves_outdated_lists_is_not_ready() {
     assert_eq!((late.status, &late.json()["crls"]), (503, &json!(false)));
     server.server.upkeep().await;
     assert_eq!(server.health("/readyz").await.json()["crls"], true);
+}
+
+/// A clock that was wrong for one turn must not make a revoked certificate good.
+#[tokio::test]
+async fn rule_g14_what_a_clock_that_was_ahead_forgot_is_read_again() {
+    let server = TestServer::start().await;
+    server.add_client("acme-pay", "production", "tls_client_auth", &["data:read"]).await;
+    let acme = server.certificate("acme-pay").await;
+    let serial = serial_of(&server, "acme-pay").await;
+    assert_eq!(server.revoke(&acme, "keyCompromise").await.status, 200);
+    let views = &server.server.context().views;
+    let issuer = views.issuer_key_hash(&"clients".parse().unwrap()).unwrap();
+    assert!(views.revocation(&issuer, &serial).is_some());
+    server.clock.advance_s(40 * 86_400);
+    server.server.upkeep().await;
+    assert!(views.revocation(&issuer, &serial).is_none(), "the certificate has been over for days");
+    server.clock.advance_s(-40 * 86_400);
+    server.server.upkeep().await;
+    assert!(views.revocation(&issuer, &serial).is_some());
 }
 
 #[tokio::test]

@@ -43,6 +43,8 @@ pub struct Views {
     by_san_uri: DashMap<String, ClientId, RandomState>,
     revoked: DashMap<(IssuerKeyHash, Serial), Revoked, RandomState>,
     issuers: ArcSwap<Issuers>,
+    /// The `now` by which revocations were read or forgotten last.
+    forgotten_ms: AtomicI64,
     applied: watch::Sender<u64>,
     heard_ms: AtomicI64,
 }
@@ -72,6 +74,7 @@ impl Views {
             by_san_uri: DashMap::default(),
             revoked: DashMap::default(),
             issuers: ArcSwap::default(),
+            forgotten_ms: AtomicI64::new(now.unix_ms()),
             applied: watch::Sender::new(position),
             heard_ms: AtomicI64::new(now.unix_ms()),
         };
@@ -108,14 +111,24 @@ impl Views {
     }
 
     /// When the feed was last heard of: its age is readiness (rule G16).
-    pub fn heard_at(&self) -> Timestamp {
+    fn heard_at(&self) -> Timestamp {
         Timestamp::from_unix_ms(self.heard_ms.load(Ordering::Relaxed))
     }
 
     /// Forgets revocations of certificates that have expired by themselves. Not at once: validity ends with a whole second
-    /// and is judged by whoever asks, so that at no moment a revoked certificate is neither revoked nor expired.
-    pub fn forget_expired(&self, now: Timestamp) {
-        self.revoked.retain(|_, revoked| revoked.not_after.plus_s(KEPT_AFTER_EXPIRY_S) >= now);
+    /// and is judged by whoever asks, so that at no moment a revoked certificate is neither revoked nor expired. By a clock
+    /// that was ahead the last time too many are forgotten: those are read again.
+    ///
+    /// # Errors
+    /// What storage suffers from; then nothing is forgotten, and the next call reads again.
+    pub async fn forget_expired(&self, store: &dyn Store, now: Timestamp) -> Result<(), StorageError> {
+        if now.unix_ms() < self.forgotten_ms.load(Ordering::Relaxed) {
+            self.load_issuers(store, now).await?;
+        }
+        self.forgotten_ms.store(now.unix_ms(), Ordering::Relaxed);
+        let kept_from = now.plus_s(-KEPT_AFTER_EXPIRY_S);
+        self.revoked.retain(|_, revoked| revoked.not_after >= kept_from);
+        Ok(())
     }
 
     /// How many clients and revocations are held.
@@ -166,6 +179,7 @@ impl Views {
     }
 
     async fn load_issuers(&self, store: &dyn Store, now: Timestamp) -> Result<(), StorageError> {
+        let kept_from = now.plus_s(-KEPT_AFTER_EXPIRY_S);
         let mut issuers = Issuers::default();
         for issuer in store.issuers().await? {
             let key_hash = TrustedIssuer::new(issuer.id.clone(), issuer.certificate)
@@ -176,7 +190,7 @@ impl Views {
             issuers.key_hash.insert(issuer.id.clone(), key_hash);
             issuers.name.insert(key_hash, issuer.id.clone());
             for shard in 0..CRL_SHARDS {
-                for revoked in store.revoked_certificates(&issuer.id, shard, now).await? {
+                for revoked in store.revoked_certificates(&issuer.id, shard, kept_from).await? {
                     let entry = Revoked { reason: revoked.reason, not_after: revoked.not_after };
                     self.revoked.insert((key_hash, revoked.serial), entry);
                 }
@@ -250,13 +264,14 @@ mod tests {
                 self.0
             }
         }
-        let views = Views::load(&MemoryStore::new(Arc::new(At(end))), end).await.unwrap();
+        let store = MemoryStore::new(Arc::new(At(end)));
+        let views = Views::load(&store, end).await.unwrap();
         let (key_hash, serial) = ([1; 32], "01".parse::<Serial>().unwrap());
         let revoked = Revoked { reason: RevocationReason::KeyCompromise, not_after: end };
         views.revoked.insert((key_hash, serial), revoked);
         // Within its last second the certificate is valid, and the time is past `not_after`.
         for (later_ms, held) in [(999, true), (60_000, true), (86_400_001, false)] {
-            views.forget_expired(Timestamp::from_unix_ms(end.unix_ms() + later_ms));
+            views.forget_expired(&store, Timestamp::from_unix_ms(end.unix_ms() + later_ms)).await.unwrap();
             assert_eq!(views.revocation(&key_hash, &serial).is_some(), held, "{later_ms}");
         }
     }
