@@ -5,7 +5,7 @@ use countersign_model::audit::{Actor, AuditAction, AuditEvent, CertificateRef, F
 use countersign_model::certificate::{CertificateRecord, CertificateState, Profile, RevocationReason};
 use countersign_model::{ClientId, IssuerId, Reference, Serial};
 use countersign_storage::stores::CertificateFilter;
-use countersign_storage::{Transaction, Write};
+use countersign_storage::{StorageError, Transaction, Write};
 
 /// What a revocation did.
 #[derive(Debug, Clone)]
@@ -31,7 +31,13 @@ impl CertificateAuthority {
         actor: Actor,
         reference: Reference,
     ) -> Result<Revocation, Refusal> {
-        self.revoke_all(std::slice::from_ref(certificate), reason, actor, reference).await
+        let revoked =
+            self.revoke_all(std::slice::from_ref(certificate), reason, actor.clone(), reference).await;
+        let Err(Refusal::Storage(StorageError::Conflict(_))) = revoked else { return revoked };
+        // It has ended since it was read, and does not end twice.
+        let row = self.store.certificate(&certificate.issuer, &certificate.serial).await?;
+        let row = row.ok_or(Refusal::NotFound("certificate"))?;
+        self.revoke_all(std::slice::from_ref(&row), reason, actor, reference).await
     }
 
     /// Revokes every certificate of a client that has not expired in one transaction, also what is being signed for it
@@ -49,6 +55,18 @@ impl CertificateAuthority {
         if self.store.client(client).await?.is_none() {
             return Err(Refusal::NotFound("client"));
         }
+        loop {
+            let certificates = self.not_ended(client).await?;
+            match self.revoke_all(&certificates, reason, actor.clone(), reference).await {
+                // One of them has ended since they were listed, and is not listed again.
+                Err(Refusal::Storage(StorageError::Conflict(_))) => {}
+                revoked => return revoked,
+            }
+        }
+    }
+
+    /// The certificates of a client that are issued, or will be, and have not expired.
+    async fn not_ended(&self, client: &ClientId) -> Result<Vec<CertificateRecord>, Refusal> {
         // `notAfter` belongs to the validity as a whole second (RFC 5280 section 4.1.2.5).
         let now = self.clock.now().whole_second();
         let mut certificates = Vec::new();
@@ -66,7 +84,7 @@ impl CertificateAuthority {
             });
             certificates.extend(found);
         }
-        self.revoke_all(&certificates, reason, actor, reference).await
+        Ok(certificates)
     }
 
     async fn revoke_all(

@@ -36,7 +36,7 @@ pub(crate) async fn apply(
             certificates::mark_abandoned(connection, issuer, serial, *at).await.map(Some)
         }
         Write::RevokeCertificate { issuer, serial, at, reason } => {
-            certificates::revoke(connection, issuer, serial, *at, *reason).await
+            certificates::revoke(connection, issuer, serial, *at, *reason).await.map(Some)
         }
         Write::InsertIssuer(issuer) => crls::insert_issuer(connection, issuer).await.map(Some),
         Write::InsertKey(key) => keys::insert_key(connection, key).await,

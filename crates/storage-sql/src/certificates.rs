@@ -73,7 +73,8 @@ const INSERT_PENDING: &str = "INSERT INTO certificates (serial, issuer, state, p
      names, key_hash, not_before, not_after, crl_shard, renews, thumbprint, der, created_at, last_seen_at, calls) \
      VALUES ($1, $2, 'pending', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
 const MARK_ISSUED: &str = "UPDATE certificates SET state = 'issued', der = $3, thumbprint = $4 \
-     WHERE serial = $1 AND issuer = $2 AND state = 'pending'";
+     WHERE serial = $1 AND issuer = $2 AND state = 'pending' \
+     AND (client IS NULL OR client IN (SELECT id FROM clients WHERE state = 'active'))";
 const MARK_ABANDONED: &str = "UPDATE certificates SET state = 'abandoned', ended_at = $3 \
      WHERE serial = $1 AND issuer = $2 AND state = 'pending'";
 const REVOKE: &str = "UPDATE certificates SET state = 'revoked', ended_at = $3, revocation_reason = $4 \
@@ -263,7 +264,7 @@ pub(crate) async fn mark_issued(
     let query = of_row(MARK_ISSUED, issuer, serial).bind(der).bind(thumbprint.0.to_vec());
     // A second row with this thumbprint would be a second certificate with this serial number.
     match insert(connection, query, "certificate").await? {
-        0 => Err(not_pending(connection, issuer, serial).await?),
+        0 => Err(not_so(connection, issuer, serial).await?),
         _ => Ok(()),
     }
 }
@@ -275,12 +276,13 @@ pub(crate) async fn mark_abandoned(
     at: Timestamp,
 ) -> Result<Changed, StorageError> {
     match execute(connection, of_row(MARK_ABANDONED, issuer, serial).bind(at.unix_ms())).await? {
-        0 => Err(not_pending(connection, issuer, serial).await?),
+        0 => Err(not_so(connection, issuer, serial).await?),
         _ => Ok(Changed::Certificate(issuer.clone(), *serial)),
     }
 }
 
-async fn not_pending(
+/// Why no row was as the statement wants it.
+async fn not_so(
     connection: &mut Connection,
     issuer: &IssuerId,
     serial: &Serial,
@@ -295,14 +297,12 @@ pub(crate) async fn revoke(
     serial: &Serial,
     at: Timestamp,
     reason: RevocationReason,
-) -> Result<Option<Changed>, StorageError> {
+) -> Result<Changed, StorageError> {
     let query = of_row(REVOKE, issuer, serial).bind(at.unix_ms()).bind(reason.as_str());
-    if execute(connection, query).await? == 1 {
-        return Ok(Some(Changed::Certificate(issuer.clone(), *serial)));
+    match execute(connection, query).await? {
+        0 => Err(not_so(connection, issuer, serial).await?), // Rule R5: the first time and reason stay.
+        _ => Ok(Changed::Certificate(issuer.clone(), *serial)),
     }
-    // Rule R5: the first time and reason stay.
-    let there = fetch_optional(connection, of_row(EXISTS, issuer, serial)).await?;
-    if there.is_some() { Ok(None) } else { Err(StorageError::Missing("certificate")) }
 }
 
 pub(crate) async fn used(

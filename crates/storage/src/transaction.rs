@@ -83,9 +83,9 @@ pub enum Write {
     /// Adds a row to the ledger; its state must be `Pending`. `Conflict` when the issuer used the serial already
     /// (rule P1), `Missing` when it names a client that does not exist. No change: nobody can present it yet.
     InsertPendingCertificate(CertificateRecord),
-    /// `Pending` becomes `Issued`. `Missing`, or `Conflict` when it is not pending: also when it was revoked while it
-    /// was being signed, and must not be handed out. No change in the feed: a
-    /// certificate is accepted by its signature and refused by its revocation.
+    /// `Pending` becomes `Issued`. `Missing`, or `Conflict` when it is not pending, or its client is not active: what was
+    /// revoked or disabled while it was being signed is not handed out. No change in the feed: a certificate is accepted
+    /// by its signature and refused by its revocation.
     MarkIssued {
         /// Whose ledger.
         issuer: IssuerId,
@@ -105,8 +105,9 @@ pub enum Write {
         /// When that was found.
         at: Timestamp,
     },
-    /// Revokes, also what is pending still. Idempotent (rule R5): the first time and reason stay, and an abandoned row
-    /// stays abandoned. `Missing`. Change: the certificate, the first time.
+    /// Revokes, also what is pending still. `Missing`, or `Conflict` when it is revoked or abandoned already: the first
+    /// time and reason stay (rule R5), and of two callers at once one alone records that it revoked. Change: the
+    /// certificate.
     RevokeCertificate {
         /// Whose ledger.
         issuer: IssuerId,

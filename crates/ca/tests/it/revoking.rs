@@ -43,6 +43,37 @@ async fn rule_r5_revoking_twice_keeps_the_first_time_and_reason() {
     assert_eq!(revoked[0].1.facts.detail.as_deref(), Some("keyCompromise"));
 }
 
+/// Both read the row before either revoked.
+#[tokio::test]
+async fn rule_r5_of_two_revocations_at_once_one_is_recorded() {
+    let (installation, ca) = Installation::with_client().await;
+    let issued = installation.issue(&ca, request("acme-pay").as_bytes()).await.unwrap();
+    let row = installation.row("clients", &issued.serial).await;
+    let revoke = |reason| ca.revoke(&row, reason, tester(), installation.reference());
+    let first = revoke(RevocationReason::KeyCompromise).await.unwrap();
+    let second = revoke(RevocationReason::Superseded).await.unwrap();
+    assert_eq!((first.revoked.len(), first.already_revoked.len()), (1, 0));
+    assert_eq!((second.revoked.len(), second.already_revoked.len()), (0, 1));
+    let events = installation.store.outbox(100).await.unwrap();
+    let revoked = events.iter().filter(|(_, event)| event.action == AuditAction::CertificateRevoked);
+    assert_eq!(revoked.count(), 1);
+}
+
+#[tokio::test]
+async fn rule_r5_of_two_revocations_of_a_client_at_once_each_certificate_is_recorded_once() {
+    let (installation, ca) = Installation::with_client().await;
+    for _ in 0..3 {
+        installation.issue(&ca, request("acme-pay").as_bytes()).await.unwrap();
+    }
+    let (acme, reason) = (client("acme-pay"), RevocationReason::PrivilegeWithdrawn);
+    let revoke = || ca.revoke_client(&acme, reason, tester(), installation.reference());
+    let (first, second) = tokio::join!(revoke(), revoke());
+    assert_eq!(first.unwrap().revoked.len() + second.unwrap().revoked.len(), 3);
+    let events = installation.store.outbox(100).await.unwrap();
+    let revoked = events.iter().filter(|(_, event)| event.action == AuditAction::CertificateRevoked);
+    assert_eq!(revoked.count(), 3);
+}
+
 #[tokio::test]
 async fn rule_r5_revoking_a_client_revokes_each_of_its_certificates_with_a_record_of_its_own() {
     let (installation, ca) = Installation::with_client().await;

@@ -5,6 +5,7 @@ use super::{commit, commit_each};
 use crate::stores::CertificateFilter;
 use crate::{StorageError, Store, Write};
 use countersign_model::certificate::{CertificateRecord, CertificateState, Profile, RevocationReason};
+use countersign_model::client::ClientState;
 use countersign_model::{Serial, Thumbprint, Timestamp};
 use std::sync::Arc;
 
@@ -125,13 +126,14 @@ pub async fn only_a_pending_row_is_issued_or_abandoned(store: Arc<dyn Store>) {
     assert_eq!(read(&*store, 3).await, pending(3));
 }
 
-/// The first time and reason stay.
-pub async fn rule_r5_revoking_is_idempotent(store: Arc<dyn Store>) {
+/// The first time and reason stay: the second one is told, so that one alone is recorded.
+pub async fn rule_r5_the_first_revocation_stays(store: Arc<dyn Store>) {
     commit(&*store, Write::InsertPendingCertificate(pending(1))).await.unwrap();
     commit(&*store, issued(1)).await.unwrap();
     let (at, reason) = (NOW.plus_s(5), RevocationReason::Superseded);
     let later = revoked(1, NOW.plus_s(6), RevocationReason::KeyCompromise);
-    commit_each(&*store, [revoked(1, at, reason), later]).await;
+    commit(&*store, revoked(1, at, reason)).await.unwrap();
+    assert_eq!(commit(&*store, later).await, Err(StorageError::Conflict("certificate")));
     assert_eq!(read(&*store, 1).await.state, CertificateState::Revoked { at, reason });
     let refused = commit(&*store, revoked(9, NOW, RevocationReason::Unspecified)).await;
     assert_eq!(refused, Err(StorageError::Missing("certificate")));
@@ -146,8 +148,24 @@ pub async fn what_was_revoked_or_abandoned_is_not_issued(store: Arc<dyn Store>) 
     commit_each(&*store, [revoked(1, at, reason), abandoned(2, NOW)]).await;
     assert_eq!(commit(&*store, issued(1)).await, conflict);
     assert_eq!(read(&*store, 1).await.state, CertificateState::Revoked { at, reason });
-    commit(&*store, revoked(2, at, reason)).await.unwrap();
+    assert_eq!(commit(&*store, revoked(2, at, reason)).await, conflict);
     assert_eq!(read(&*store, 2).await.state, CertificateState::Abandoned { at: NOW });
+}
+
+/// A client that is disabled while its certificate is signed gets none.
+pub async fn only_an_active_client_is_issued_a_certificate(store: Arc<dyn Store>) {
+    for name in ["acme-pay", "other"] {
+        commit(&*store, Write::InsertClient(client(name))).await.unwrap();
+    }
+    for (n, name) in [(1, "acme-pay"), (2, "other")] {
+        let record = CertificateRecord { client: Some(client_id(name)), ..pending(n) };
+        commit(&*store, Write::InsertPendingCertificate(record)).await.unwrap();
+    }
+    let disable = Write::SetClientState { client: client_id("other"), state: ClientState::Disabled, at: NOW };
+    commit(&*store, disable).await.unwrap();
+    commit(&*store, issued(1)).await.unwrap();
+    assert_eq!(commit(&*store, issued(2)).await, Err(StorageError::Conflict("certificate")));
+    assert_eq!(read(&*store, 2).await.state, CertificateState::Pending);
 }
 
 /// Counts add up, the last time never goes back, and a certificate that is not ours is passed over.

@@ -36,8 +36,9 @@ macro_rules! conformance_tests {
             certificates::rule_p7_a_row_is_pending_before_it_is_issued
             certificates::a_row_begins_as_pending_and_of_a_known_client
             certificates::only_a_pending_row_is_issued_or_abandoned
-            certificates::rule_r5_revoking_is_idempotent
+            certificates::rule_r5_the_first_revocation_stays
             certificates::what_was_revoked_or_abandoned_is_not_issued
+            certificates::only_an_active_client_is_issued_a_certificate
             certificates::uses_of_a_certificate_add_up
             certificates::a_listing_is_paged_newest_first
             certificates::a_listing_is_filtered

@@ -1,6 +1,6 @@
 //! What each write does, and when it is refused.
 
-use super::State;
+use super::{Registration, State};
 use crate::{StorageError, Write};
 use countersign_model::certificate::{CertificateRecord, CertificateState, CrlRecord, RevocationReason};
 use countersign_model::change::{Change, Changed};
@@ -33,7 +33,7 @@ impl State {
             }
             Write::MarkAbandoned { issuer, serial, at } => Some(self.mark_abandoned(issuer, serial, at)?),
             Write::RevokeCertificate { issuer, serial, at, reason } => {
-                self.revoke_certificate(issuer, serial, at, reason)?
+                Some(self.revoke_certificate(issuer, serial, at, reason)?)
             }
             Write::InsertIssuer(issuer) => {
                 absent(self.issuers.contains_key(&issuer.id), "issuer")?;
@@ -225,6 +225,9 @@ impl State {
         let key = (issuer, serial);
         let mut record = self.pending(&key)?;
         absent(self.thumbprints.contains_key(&thumbprint), "certificate")?;
+        let is_active = |(client, _): &Registration| client.state == ClientState::Active;
+        let may = record.client.as_ref().is_none_or(|id| self.clients.get(id).is_some_and(is_active));
+        absent(!may, "certificate")?;
         record.state = CertificateState::Issued;
         record.der = Some(der);
         record.thumbprint = Some(thumbprint);
@@ -258,15 +261,16 @@ impl State {
         serial: Serial,
         at: Timestamp,
         reason: RevocationReason,
-    ) -> Result<Option<Changed>, StorageError> {
+    ) -> Result<Changed, StorageError> {
         let key = (issuer, serial);
         let mut record = self.certificates.get(&key).cloned().ok_or(StorageError::Missing("certificate"))?;
-        if matches!(record.state, CertificateState::Revoked { .. } | CertificateState::Abandoned { .. }) {
-            return Ok(None); // Rule R5: the first time and reason stay.
-        }
+        // Rule R5: the first time and reason stay.
+        let ended =
+            matches!(record.state, CertificateState::Revoked { .. } | CertificateState::Abandoned { .. });
+        absent(ended, "certificate")?;
         record.state = CertificateState::Revoked { at, reason };
         self.certificates.put(key.clone(), record);
-        Ok(Some(Changed::Certificate(key.0, key.1)))
+        Ok(Changed::Certificate(key.0, key.1))
     }
 
     fn certificate_used(&mut self, issuer: IssuerId, serial: Serial, at: Timestamp, calls: u64) {
