@@ -1,13 +1,15 @@
 //! Client certificates that are not what they should be: what the handshake decides (rules T7, T9 and T11; design, decision
 //! 20), and what is asked again on every request of an open connection (rule G14).
 
-use countersign_model::{Clock, Timestamp};
+use countersign_model::{Clock, Serial, Timestamp};
+use countersign_pki::RevocationList;
 use countersign_testkit::foreign::{ForeignAuthority, Leaf, self_signed};
 use countersign_testkit::server::{CLIENTS_CA, access_token};
-use countersign_testkit::{Identity, Raw, TestServer, upstream};
+use countersign_testkit::{Client, Identity, Raw, TestServer, upstream};
 use http::Method;
 use http_body_util::BodyExt;
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 async fn server_with_acme() -> (TestServer, Identity) {
@@ -215,6 +217,62 @@ async fn rule_r5_a_renewed_certificate_works_when_its_predecessor_is_revoked() {
         server.call(Some(&acme), "/data/x", &token).await.code().as_deref(),
         Some("certificate_revoked")
     );
+}
+
+#[tokio::test]
+async fn rule_r5_revoking_a_client_is_enforced_on_its_open_connections() {
+    let (server, acme) = server_with_acme().await;
+    let renewed = server.certificate("acme-pay").await;
+    server.add_client("other-bank", "production", "tls_client_auth", &["data:read"]).await;
+    let other = server.certificate("other-bank").await;
+    let mut open = Vec::new();
+    for (identity, client) in [(&acme, "acme-pay"), (&renewed, "acme-pay"), (&other, "other-bank")] {
+        let authorization = format!("Bearer {}", server.bound_token(client, identity).await);
+        let caller = server.caller(Some(identity));
+        for caller in [caller.clone(), caller.http2()] {
+            let mut connection = caller.connect().await.unwrap();
+            let headers = [("authorization", authorization.as_str())];
+            assert_eq!(connection.send(Method::GET, "/data/x", &headers, "").await.unwrap().status, 200);
+            open.push((client, connection, authorization.clone()));
+        }
+    }
+
+    let path = "/admin/v1/clients/acme-pay/revoke-certificates";
+    let answer = server.administer(Method::POST, path, &json!({ "reason": "cessationOfOperation" })).await;
+    assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+    let answer = answer.json();
+    assert_eq!((&answer["connections_cut"], &answer["already_revoked"]), (&json!(4), &json!(0)), "{answer}");
+    let revoked = answer["certificates"].as_array().unwrap();
+    let serials: BTreeSet<&str> = revoked.iter().map(|view| view["serial"].as_str().unwrap()).collect();
+    assert_eq!(serials.len(), 2, "{answer}");
+    for view in revoked {
+        assert_eq!((&view["client"], &view["state"]), (&json!("acme-pay"), &json!("revoked")), "{view}");
+    }
+
+    for (client, mut connection, authorization) in open {
+        let headers = [("authorization", authorization.as_str())];
+        let answer = connection.send(Method::GET, "/data/x", &headers, "").await.unwrap();
+        match client {
+            "acme-pay" => {
+                assert_eq!((answer.status, answer.code().as_deref()), (401, Some("certificate_revoked")));
+            }
+            _ => assert_eq!(answer.status, 200, "another client is not touched"),
+        }
+    }
+    let list = Client::plain(server.documents).get("/pki/crl/clients/0.crl", &[]).await.unwrap();
+    let list = RevocationList::parse(&list.body).unwrap();
+    for serial in &serials {
+        assert!(list.revocation(&serial.parse::<Serial>().unwrap()).is_some(), "{serial} is not on the CRL");
+    }
+    let records = server.audit("certificate_revoked").await;
+    let recorded: BTreeSet<&str> =
+        records.iter().map(|record| record["certificate"]["serial"].as_str().unwrap()).collect();
+    assert_eq!((records.len(), recorded), (2, serials), "one record for each");
+    assert!(records.iter().all(|record| record["detail"] == "cessationOfOperation"), "{records:?}");
+
+    let again = server.administer(Method::POST, path, &json!({ "reason": "superseded" })).await;
+    assert_eq!((again.status, &again.json()["certificates"]), (200, &json!([])), "no valid one is left");
+    assert_eq!(server.audit("certificate_revoked").await.len(), 2);
 }
 
 #[tokio::test]

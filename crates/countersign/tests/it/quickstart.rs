@@ -320,6 +320,18 @@ fn the_command_line_manages_a_running_server() {
     assert_eq!(run(0, &revoke)["certificates"][0]["state"], "revoked");
     assert_eq!(run(0, &revoke)["already_revoked"], 1);
 
+    // All that a client has, at once.
+    let signed: Vec<Value> = (0..2).map(|_| run(0, &["cert", "sign", &csr, "--client", "shop-42"])).collect();
+    let all = ["cert", "revoke", "--client", "shop-42", "--reason", "superseded"];
+    assert_eq!(run(2, &all)["error"]["action"], "add --yes");
+    let all: Vec<&str> = all.into_iter().chain(["--yes"]).collect();
+    let revoked = run(0, &all);
+    assert_eq!(revoked["certificates"].as_array().unwrap().len(), 2, "{revoked}");
+    for certificate in signed {
+        let shown = run(0, &["cert", "show", certificate["serial"].as_str().unwrap()]);
+        assert_eq!((&shown["state"], &shown["revocation_reason"]), (&"revoked".into(), &"superseded".into()));
+    }
+
     // A client with a secret, which rotates.
     let add = [
         "client",
