@@ -1,8 +1,11 @@
 //! Requests as attackers and broken programs send them, and what of them reaches the upstream (rules G8, G9, G12 and G15).
 //! The corpus of framings is the gateway crate's; here is one of each class through the whole server.
 
+use countersign_model::ReasonCode;
+use countersign_testkit::server::ISSUER;
 use countersign_testkit::{Answer, Identity, TestServer, upstream};
 use http::Method;
+use serde_json::json;
 use std::net::IpAddr;
 use tokio::io::AsyncReadExt;
 
@@ -122,6 +125,44 @@ async fn routes_and_methods_that_are_not_there_have_their_answers() {
         assert_eq!(answer.header("content-type"), "application/problem+json");
         assert_eq!(answer.header("cache-control"), "no-store");
         assert_ne!(answer.header("date"), "", "rule G8");
+    }
+}
+
+/// Whoever is refused has perhaps no certificate yet, and reads what to do all the same.
+#[tokio::test]
+async fn rule_k8_what_an_answer_links_to_answers_without_a_certificate() {
+    let server = TestServer::start().await;
+    let get = async |url: &str| {
+        let path = url.strip_prefix(ISSUER).unwrap_or_else(|| panic!("not ours: {url}"));
+        let answer = server.caller(None).get(path, &[]).await.unwrap();
+        assert_eq!(answer.status, 200, "{url}");
+        answer
+    };
+    let refused = server.caller(None).get("/data/x", &[]).await.unwrap();
+    assert_eq!(refused.status, 401);
+
+    let challenge = refused.header("www-authenticate");
+    let (_, resource) = challenge.split_once("resource_metadata=\"").unwrap();
+    let resource = get(resource.split('"').next().unwrap()).await.json();
+    assert_eq!(resource["resource"], format!("{ISSUER}/data"));
+    assert_eq!(resource["authorization_servers"], json!([ISSUER]), "byte for byte (RFC 8414 section 3.3)");
+
+    let metadata = get(&format!("{ISSUER}/.well-known/oauth-authorization-server")).await.json();
+    assert_eq!(metadata["issuer"], ISSUER, "byte for byte (RFC 8414 section 3.3)");
+    let keys = get(metadata["jwks_uri"].as_str().unwrap()).await.json();
+    assert_eq!(keys["keys"].as_array().unwrap().len(), 1, "{keys}");
+    let endpoint = metadata["token_endpoint"].as_str().unwrap().strip_prefix(ISSUER).unwrap();
+    let asked = server.caller(None).send(Method::POST, endpoint, &[], "").await.unwrap();
+    assert_eq!((asked.status, &asked.json()["error"]), (400, &json!("invalid_request")), "it is there");
+
+    let problem = refused.json();
+    let page = String::from_utf8(get(problem["type"].as_str().unwrap()).await.body).unwrap();
+    assert!(page.contains("token_missing"), "{page}");
+    for code in ReasonCode::ALL {
+        let answer = get(&format!("{ISSUER}/problems/{code}")).await;
+        assert!(answer.header("content-type").starts_with("text/html"), "{code}");
+        let page = String::from_utf8(answer.body).unwrap();
+        assert!(page.contains(code.as_str()), "the page of {code} does not name it: {page}");
     }
 }
 
