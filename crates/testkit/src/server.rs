@@ -140,6 +140,49 @@ upstream = "echo"
 client_certificate = "required"
 token = "bound"
 scopes = ["data:read"]
+
+[[routes]]
+name = "test-optional-bound"
+environment = "sandbox"
+api = "bank"
+path = "/test/optional-bound/"
+upstream = "echo"
+client_certificate = "optional"
+token = "bound"
+scopes = ["data:read"]
+
+[[routes]]
+name = "test-bearer"
+environment = "sandbox"
+api = "bank"
+path = "/test/bearer/"
+upstream = "echo"
+client_certificate = "optional"
+token = "bearer"
+scopes = ["data:read"]
+
+[[routes]]
+name = "test-off"
+environment = "sandbox"
+api = "bank"
+path = "/test/off/"
+upstream = "echo"
+client_certificate = "off"
+token = "bearer"
+scopes = ["data:read"]
+internal = true
+
+[[routes]]
+name = "test-only-bank"
+environment = "sandbox"
+api = "bank"
+path = "/test/only-bank/"
+upstream = "echo"
+client_certificate = "optional"
+token = "bearer"
+scopes = ["data:read"]
+clients = ["test-bank"]
+internal = true
 "#;
 
 /// A running server with everything that a test asks it.
