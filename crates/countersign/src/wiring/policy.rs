@@ -97,3 +97,105 @@ fn limits(limits: &Limits, storage: &Storage) -> countersign_gateway::settings::
         shutdown: limits.shutdown_timeout,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::secret_ref::ProcessEnvironment;
+    use crate::config::{Surroundings, check};
+    use std::time::Duration;
+
+    struct NoEnvironment;
+    impl ProcessEnvironment for NoEnvironment {
+        fn variable(&self, _: &str) -> Option<String> {
+            None
+        }
+    }
+
+    fn snapshot_of(changes: &[(&str, &str)], more: &str) -> Snapshot {
+        let mut text = include_str!("../config/good.toml").to_owned();
+        for (from, to) in changes {
+            assert!(text.contains(from), "{from:?} is not in the file");
+            text = text.replacen(from, to, 1);
+        }
+        text += more;
+        let around = Surroundings { base: "/".into(), environment: &NoEnvironment };
+        snapshot(&check(&text, &around).unwrap()).unwrap()
+    }
+
+    /// A value that ends in its neighbour's field would be a limit that nobody set. Every value is another one, and both
+    /// sides are compared as a whole, so that a new field has to be named here.
+    #[test]
+    fn rule_g15_each_key_reaches_its_own_limit() {
+        let snapshot = snapshot_of(
+            &[
+                (
+                    "url = \"http://127.0.0.1:8446\"",
+                    "url = \"http://127.0.0.1:8446\"\nconnect_timeout = \"31s\"\nresponse_timeout = \"32s\"\n\
+                     idle_timeout = \"33s\"\nidle_connections = 34",
+                ),
+                (
+                    "url = \"sqlite:countersign.db\"",
+                    "url = \"sqlite:countersign.db\"\nmax_staleness = \"17s\"",
+                ),
+            ],
+            r#"
+[limits]
+header_size = "1KiB"
+header_count = 2
+body_size = "3KiB"
+chunk_overhead_size = "4KiB"
+handshake_timeout = "5s"
+header_timeout = "6s"
+body_timeout = "7s"
+body_pause_timeout = "8s"
+write_pause_timeout = "9s"
+idle_timeout = "10s"
+shutdown_timeout = "11s"
+connections_per_address = 12
+connections_per_client = 13
+concurrent_streams = 14
+stream_resets = 15
+resets_per_second = 16
+"#,
+        );
+        let seconds = Duration::from_secs;
+        let limits = countersign_gateway::settings::Limits {
+            sizes: FramingLimits {
+                head_bytes: 1024,
+                header_count: 2,
+                body_bytes: 3 * 1024,
+                chunk_overhead_bytes: 4 * 1024,
+            },
+            times: GuardTimes {
+                head: seconds(6),
+                idle: seconds(10),
+                body_progress: seconds(8),
+                body: seconds(7),
+                write_progress: seconds(9),
+            },
+            handshake: seconds(5),
+            connections_per_address: 12,
+            connections_per_client: 13,
+            concurrent_streams: 14,
+            stream_resets: 15,
+            resets_per_second: 16,
+            registry_age: Some(seconds(17)),
+            shutdown: seconds(11),
+        };
+        assert_eq!(snapshot.limits, limits);
+        let mut upstream = Upstream::new("core-banking", "http://127.0.0.1:8446").unwrap();
+        upstream.connect_timeout = seconds(31);
+        upstream.response_timeout = seconds(32);
+        upstream.idle_timeout = seconds(33);
+        upstream.max_idle = 34;
+        assert_eq!(*snapshot.upstreams["core-banking"], upstream);
+    }
+
+    #[test]
+    fn rule_g16_serving_while_stale_is_no_age_at_all() {
+        let stale =
+            ("url = \"sqlite:countersign.db\"", "url = \"sqlite:countersign.db\"\nwhen_stale = \"serve\"");
+        assert_eq!(snapshot_of(&[stale], "").limits.registry_age, None);
+    }
+}
