@@ -154,7 +154,9 @@ pub(crate) enum Source {
 impl ResponseBody {
     pub(crate) fn new(source: Source, completion: Completion) -> Self {
         let mut body = Self { source, completion, answer: None };
-        if body.completion.connection().http2 && !body.is_end_stream() {
+        if body.is_end_stream() {
+            body.completion.answered(); // nothing will ask for a body
+        } else if body.completion.connection().http2 {
             body.answer = Some(Answer::begin(body.completion.connection().clone()));
         }
         body
@@ -184,6 +186,7 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Piece>, BoxError>>> {
+        self.completion.answered(); // hyper asks for the body once the head is out
         let polled = self.poll_data(cx);
         if let Some(answer) = &self.answer {
             if polled.is_pending() { answer.our_turn() } else { answer.peers_turn() }

@@ -102,6 +102,8 @@ pub(crate) struct Completion {
     method: &'static str,
     status: Cell<u16>,
     route: RefCell<Option<Rc<RouteMetrics>>>,
+    /// The answer is on its way: the peer cannot take the request back any more.
+    answered: Cell<bool>,
 }
 
 impl Completion {
@@ -113,6 +115,7 @@ impl Completion {
             method: method_label(method),
             status: Cell::new(0),
             route: RefCell::new(None),
+            answered: Cell::new(false),
         }
     }
 
@@ -131,16 +134,24 @@ impl Completion {
         self.status.set(status.as_u16());
         *self.route.borrow_mut() = Some(route);
     }
+
+    /// The head of the answer is out.
+    pub(crate) fn answered(&self) {
+        self.answered.set(true);
+    }
 }
 
 impl Drop for Completion {
     fn drop(&mut self) {
         let now = Instant::now();
         self.connection.answered(now);
-        match self.route.borrow().as_ref() {
-            Some(route) => route.took(self.method, self.status.get(), (now - self.began).as_secs_f64()),
-            None if self.connection.http2 => self.connection.note_reset(self.resets_per_second),
-            None => {}
+        if let Some(route) = self.route.borrow().as_ref() {
+            route.took(self.method, self.status.get(), (now - self.began).as_secs_f64());
+        }
+        // Also one that we had an answer for and whose body broke off: whoever resets a stream before its body has ended
+        // makes us refuse at once, and would not be counted by what we decided.
+        if self.connection.http2 && !self.answered.get() {
+            self.connection.note_reset(self.resets_per_second);
         }
     }
 }

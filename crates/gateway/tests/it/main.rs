@@ -7,6 +7,7 @@
 )]
 
 mod client;
+mod http2_peer;
 mod pki;
 mod upstream;
 mod world;

@@ -22,7 +22,8 @@ pub(crate) struct Counts {
 
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
-/// Answers with its request line, header fields and body, one to a line; `/stream` never ends.
+/// Answers with its request line, header fields and body, one to a line; `/stream` never ends, and
+/// `/silent` never begins.
 pub(crate) async fn echo() -> (SocketAddr, Arc<Counts>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -45,6 +46,9 @@ pub(crate) async fn echo() -> (SocketAddr, Arc<Counts>) {
 
 async fn answer(request: Request<Incoming>) -> Result<Answer, Infallible> {
     let (head, body) = request.into_parts();
+    if head.uri.path().ends_with("/silent") {
+        std::future::pending::<()>().await;
+    }
     if head.uri.path().ends_with("/stream") {
         let pieces = futures_util::stream::unfold((), |()| async {
             tokio::task::yield_now().await;

@@ -40,6 +40,12 @@ use std::time::Duration;
 pub(crate) const NOW: Timestamp = Timestamp::from_unix_s(1_800_000_000); // 2027-01-15
 pub(crate) const ISSUER: &str = "https://localhost:8443";
 
+/// Until a connection that is cut has ended: less than a second is the promise (rule G14); another one is for a busy machine.
+pub(crate) const CUT: Duration = Duration::from_secs(2);
+
+/// Long enough for anything that happens by itself within a second.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
 /// What a test may change before the gateway starts.
 pub(crate) struct Options {
     pub(crate) limits: Limits,
