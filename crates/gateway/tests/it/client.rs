@@ -55,7 +55,11 @@ impl Dial {
     }
 
     pub(crate) async fn raw(&self) -> Raw {
-        Raw { stream: self.tls().await.unwrap(), buffer: Vec::new() }
+        self.raw_with(self.config()).await
+    }
+
+    pub(crate) async fn raw_with(&self, config: ClientConfig) -> Raw {
+        Raw { stream: self.tls_with(Arc::new(config)).await.unwrap(), buffer: Vec::new() }
     }
 }
 

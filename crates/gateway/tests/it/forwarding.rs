@@ -1,6 +1,8 @@
 //! The upstream's view, and upstreams that misbehave.
 
-use crate::world::{Options, World, get, thumbprint};
+use crate::upstream;
+use crate::world::{Options, SOON, World, get, thumbprint};
+use countersign_gateway::Upstream;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -208,6 +210,43 @@ async fn an_answer_that_breaks_off_breaks_off() {
     raw.send(get("/short/", &token)).await;
     let received = raw.everything().await;
     assert!(received.is_empty() || received.ends_with("\r\n\r\nabc"), "no made-up end: {received:?}");
+}
+
+/// An upstream that begins its answer and comes to a halt holds the client for the response timeout, not for ever.
+#[tokio::test]
+async fn rule_g15_an_answer_that_comes_to_a_halt_breaks_off() {
+    let heads: [&[u8]; 2] = [
+        b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n",
+    ];
+    for head in heads {
+        let address = upstream::halting(head).await;
+        let mut halting = Upstream::new("halting", &format!("http://{address}")).unwrap();
+        halting.response_timeout = Duration::from_millis(100);
+        let world = World::start_with(Options { upstreams: vec![halting], ..Options::default() }).await;
+        let (mut raw, token) = world.acme().await;
+        raw.send(get("/halting/", &token)).await;
+        let received = tokio::time::timeout(SOON, raw.everything()).await.expect("it waits for ever");
+        assert!(received.starts_with("HTTP/1.1 200 "), "{received:?}");
+        assert!(
+            received.trim_end().ends_with("abc"),
+            "what came is passed on, and no end made up: {received:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn rule_g15_a_connection_upstream_that_does_not_come_has_its_deadline() {
+    let (address, _listener, _queued) = upstream::unanswering().await;
+    let mut unanswering = Upstream::new("unanswering", &format!("http://{address}")).unwrap();
+    unanswering.connect_timeout = Duration::from_millis(100);
+    let world = World::start_with(Options { upstreams: vec![unanswering], ..Options::default() }).await;
+    let (mut raw, token) = world.acme().await;
+    let reply = tokio::time::timeout(SOON, raw.call(get("/unanswering/", &token))).await;
+    let reply = reply.expect("it waits for ever");
+    assert_eq!(reply.refusal(), (502, "upstream_unreachable".to_owned()));
+    assert!(world.audit_log().await.contains("connecting took too long"), "the operator reads why");
+    assert_eq!(raw.call(get("/data/", &token)).await.status, 200, "the client's connection goes on");
 }
 
 #[tokio::test]

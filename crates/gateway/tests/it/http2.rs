@@ -14,9 +14,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
-type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;
+pub(crate) type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;
 
-async fn connect(
+pub(crate) async fn connect(
     world: &World,
     identity: Option<&Identity>,
 ) -> (SendRequest<Body>, JoinHandle<hyper::Result<()>>) {
@@ -29,7 +29,7 @@ async fn connect(
     (sender, tokio::spawn(connection))
 }
 
-fn request(path: &str, token: &str, body: &'static str) -> Request<Body> {
+pub(crate) fn request(path: &str, token: &str, body: &'static str) -> Request<Body> {
     Request::builder()
         .method(if body.is_empty() { "GET" } else { "POST" })
         .uri(format!("https://localhost{path}"))

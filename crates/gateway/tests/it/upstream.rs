@@ -10,8 +10,9 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// Counts what reached an upstream.
 #[derive(Default)]
@@ -96,4 +97,37 @@ pub(crate) async fn canned(bytes: &'static [u8]) -> SocketAddr {
         }
     });
     address
+}
+
+/// Reads a head, answers with these bytes, and then neither goes on nor closes.
+pub(crate) async fn halting(bytes: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let _ = stream.read(&mut [0; 16 * 1024]).await;
+                let _ = stream.write_all(bytes).await;
+                while stream.read(&mut [0; 1024]).await.is_ok_and(|n| n > 0) {}
+            });
+        }
+    });
+    address
+}
+
+/// A host that does not answer to a connection, for as long as what comes with it is kept: its queue is full, and the
+/// kernel drops what else wants in.
+pub(crate) async fn unanswering() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut queued = Vec::new();
+    while let Ok(connected) =
+        tokio::time::timeout(Duration::from_millis(100), TcpStream::connect(address)).await
+    {
+        queued.push(connected.unwrap());
+        assert!(queued.len() < 100, "the queue is never full");
+    }
+    (address, listener, queued)
 }

@@ -53,6 +53,8 @@ pub(crate) struct Options {
     pub(crate) trust: TrustConfigurations,
     pub(crate) response_timeout: Duration,
     pub(crate) workers: usize,
+    /// Upstreams beside the usual ones; each has a route of its name.
+    pub(crate) upstreams: Vec<Upstream>,
 }
 
 impl Default for Options {
@@ -63,6 +65,7 @@ impl Default for Options {
             trust: TrustConfigurations::default(),
             response_timeout: Duration::from_secs(30),
             workers: 2,
+            upstreams: Vec::new(),
         }
     }
 }
@@ -281,6 +284,9 @@ impl World {
             let mut upstream = Upstream::new(name, &format!("http://{address}")).unwrap();
             upstream.response_timeout = options.response_timeout;
             upstreams.insert(name.to_owned(), Arc::new(upstream));
+        }
+        for upstream in options.upstreams {
+            upstreams.insert(upstream.name.clone(), Arc::new(upstream));
         }
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot {
             routes: routes(upstreams.keys()),
