@@ -1,21 +1,15 @@
 //! Open connections end when what they stand on does (rule G14; design, decision 20).
 
-use crate::world::{CUT, NOW, Options, World, get};
+use crate::pki::{Authority, Flaw};
+use crate::world::{CUT, NOW, Options, World, get, uri};
 use countersign_gateway::{Cut, Limits};
-use countersign_model::certificate::RevocationReason;
-use countersign_pki::validate_client;
+use countersign_pki::{TrustAnchors, validate_client};
 use rustls::ClientConnection;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-fn cut_of(world: &World) -> Cut {
-    let certificate = validate_client(&world.acme.chain[0], &[], &world.anchors.load(), NOW).unwrap();
-    world.registry.revoked.lock().unwrap().insert(*certificate.serial(), RevocationReason::KeyCompromise);
-    Cut::Certificate { issuer_key_hash: *certificate.issuer_key_hash(), serial: *certificate.serial() }
-}
 
 #[tokio::test]
 async fn rule_g14_a_revoked_certificate_is_refused_on_its_next_request_and_cut() {
@@ -24,7 +18,7 @@ async fn rule_g14_a_revoked_certificate_is_refused_on_its_next_request_and_cut()
     let mut idle = world.connect(Some(&world.acme)).await;
     let mut other = world.connect(Some(&world.other)).await;
     assert_eq!(raw.call(get("/data/", &token)).await.status, 200);
-    let cut = cut_of(&world);
+    let cut = world.revoke(&world.acme);
     let began = Instant::now();
     assert_eq!(world.running.cut(&cut).await, 2);
     let reply = raw.call(get("/data/", &token)).await;
@@ -38,6 +32,30 @@ async fn rule_g14_a_revoked_certificate_is_refused_on_its_next_request_and_cut()
     assert_eq!(world.running.cut(&cut).await, 0);
 }
 
+/// A serial number is unique within its issuer only (RFC 5280 section 4.1.2.2).
+#[tokio::test]
+async fn rule_g14_a_serial_number_is_revoked_under_its_own_issuer_only() {
+    let world = World::start().await;
+    let second = Authority::new("second");
+    let anchors = TrustAnchors::new(vec![world.clients_ca.trusted("clients"), second.trusted("second")]);
+    world.anchors.store(Arc::new(anchors));
+    let twin = second.client(&uri("acme-pay"), Flaw::None);
+    let serial_of = |identity: &crate::pki::Identity| {
+        *validate_client(&identity.chain[0], &[], &world.anchors.load(), NOW).unwrap().serial()
+    };
+    assert_eq!(serial_of(&twin), serial_of(&world.acme));
+    let token_of_twin = world.token("acme-pay", Some(&twin));
+    let (mut acme, token) = world.acme().await;
+    let mut open = world.connect(Some(&twin)).await;
+    assert_eq!(acme.call(get("/data/", &token)).await.status, 200);
+    assert_eq!(open.call(get("/data/", &token_of_twin)).await.status, 200);
+    assert_eq!(world.running.cut(&world.revoke(&world.acme)).await, 1);
+    assert_eq!(acme.call(get("/data/", &token)).await.code(), "certificate_revoked");
+    assert_eq!(open.call(get("/data/", &token_of_twin)).await.status, 200);
+    let reply = world.connect(Some(&twin)).await.call(get("/data/", &token_of_twin)).await;
+    assert_eq!(reply.status, 200, "on a new connection too");
+}
+
 #[tokio::test]
 async fn rule_g14_a_streaming_answer_is_cut_within_a_second() {
     let world = World::start().await;
@@ -45,7 +63,7 @@ async fn rule_g14_a_streaming_answer_is_cut_within_a_second() {
     raw.send(get("/data/stream", &token)).await;
     assert_eq!(raw.head().await.status, 200);
     let began = Instant::now();
-    assert_eq!(world.running.cut(&cut_of(&world)).await, 1);
+    assert_eq!(world.running.cut(&world.revoke(&world.acme)).await, 1);
     raw.drain().await;
     assert!(began.elapsed() < CUT, "{:?}", began.elapsed());
 }

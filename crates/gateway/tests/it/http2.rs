@@ -126,16 +126,7 @@ async fn rule_g14_revocation_reaches_a_streaming_http2_connection() {
     let token = world.token("acme-pay", Some(&world.acme));
     let mut stream = sender.send_request(request("/data/stream", &token, "")).await.unwrap().into_body();
     assert!(stream.frame().await.unwrap().is_ok());
-    let serial = *countersign_pki::validate_client(
-        &world.acme.chain[0],
-        &[],
-        &world.anchors.load(),
-        crate::world::NOW,
-    )
-    .unwrap()
-    .serial();
-    let reason = countersign_model::certificate::RevocationReason::KeyCompromise;
-    world.registry.revoked.lock().unwrap().insert(serial, reason);
+    world.revoke(&world.acme);
     let began = Instant::now();
     assert_eq!(world.running.cut(&Cut::Client("acme-pay".parse().unwrap())).await, 1);
     let refused = sender.send_request(request("/data/", &token, "")).await.unwrap();

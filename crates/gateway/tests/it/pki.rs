@@ -54,8 +54,12 @@ impl Authority {
     }
 
     pub(crate) fn anchors(&self) -> TrustAnchors {
-        let id: IssuerId = "clients".parse().unwrap();
-        TrustAnchors::new(vec![TrustedIssuer::new(id, self.certificate.to_vec()).unwrap()])
+        TrustAnchors::new(vec![self.trusted("clients")])
+    }
+
+    pub(crate) fn trusted(&self, id: &str) -> TrustedIssuer {
+        let id: IssuerId = id.parse().unwrap();
+        TrustedIssuer::new(id, self.certificate.to_vec()).unwrap()
     }
 
     pub(crate) fn client(&self, uri: &str, flaw: Flaw) -> Identity {

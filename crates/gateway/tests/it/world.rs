@@ -10,7 +10,7 @@ use countersign_audit::{AuditLog, Head, HeadStore, HeadStoreError, LogSettings, 
 use countersign_gateway::body::RequestBodyError;
 use countersign_gateway::local::LocalBody;
 use countersign_gateway::{
-    ClientCertificateRequest, Gateway, Limits, ListenerSettings, LocalFuture, LocalPaths, LocalRequest,
+    ClientCertificateRequest, Cut, Gateway, Limits, ListenerSettings, LocalFuture, LocalPaths, LocalRequest,
     LocalService, Running, Settings, Snapshot, StartError, Upstream,
 };
 use countersign_model::certificate::RevocationReason;
@@ -20,7 +20,7 @@ use countersign_model::client::{
 use countersign_model::{
     ClientId, Clock, CredentialId, Environment, KeyId, Rng, Secret, Serial, Thumbprint, Timestamp,
 };
-use countersign_pki::PeerCertificate;
+use countersign_pki::{PeerCertificate, validate_client};
 use countersign_policy::client_auth::{Pepper, ThrottleTable, secret};
 use countersign_policy::decision::InternalHeaders;
 use countersign_policy::rate_limit::Limit;
@@ -94,7 +94,7 @@ pub(crate) struct World {
 #[derive(Default)]
 pub(crate) struct Known {
     pub(crate) clients: Mutex<HashMap<ClientId, ClientEntry>>,
-    pub(crate) revoked: Mutex<HashMap<Serial, RevocationReason>>,
+    pub(crate) revoked: Mutex<HashMap<([u8; 32], Serial), RevocationReason>>,
     /// How long ago it heard of changes.
     pub(crate) age_s: AtomicI64,
 }
@@ -117,8 +117,8 @@ impl Registry for Known {
         clients.values().find(named).map(|entry| entry.client.id.clone())
     }
 
-    fn revocation(&self, _issuer_key_hash: &[u8; 32], serial: &Serial) -> Option<RevocationReason> {
-        self.revoked.lock().unwrap().get(serial).copied()
+    fn revocation(&self, issuer_key_hash: &[u8; 32], serial: &Serial) -> Option<RevocationReason> {
+        self.revoked.lock().unwrap().get(&(*issuer_key_hash, *serial)).copied()
     }
 
     fn age(&self, _now: Timestamp) -> Duration {
@@ -424,6 +424,15 @@ impl World {
 
     pub(crate) fn token(&self, client: &str, bound_to: Option<&Identity>) -> String {
         self.sign(&self.claims(client, bound_to))
+    }
+
+    /// Revokes a certificate; what is returned cuts its connections.
+    pub(crate) fn revoke(&self, identity: &Identity) -> Cut {
+        let certificate = validate_client(&identity.chain[0], &[], &self.anchors.load(), NOW).unwrap();
+        let (issuer_key_hash, serial) = (*certificate.issuer_key_hash(), *certificate.serial());
+        let mut revoked = self.registry.revoked.lock().unwrap();
+        revoked.insert((issuer_key_hash, serial), RevocationReason::KeyCompromise);
+        Cut::Certificate { issuer_key_hash, serial }
     }
 
     /// What the audit log holds by now.
