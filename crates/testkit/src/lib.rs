@@ -12,6 +12,7 @@ pub mod clock;
 pub mod evidence;
 pub mod foreign;
 pub mod operate;
+pub mod ports;
 pub mod raw;
 pub mod rng;
 mod seen;
@@ -21,6 +22,7 @@ pub mod upstream;
 
 pub use client::{Answer, Client, Identity};
 pub use clock::TestClock;
+pub use ports::Ports;
 pub use raw::Raw;
 pub use rng::SeededRng;
 pub use server::TestServer;

@@ -12,6 +12,7 @@ mod enforcement;
 mod kill;
 mod main_path;
 mod operation;
+mod program;
 mod quickstart;
 mod requests;
 mod rings;

@@ -1,80 +1,16 @@
 //! The first minute, as a newcomer has it: the program itself, its own printed calls, curl and sed.
 
+use crate::program::{Running, countersign};
+use countersign_testkit::Ports;
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Command;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_countersign");
-
-/// A running `quickstart`; it ends with the value.
-struct Quickstart {
-    child: Child,
-    /// What it printed until it was ready.
-    printed: String,
-}
-
-impl Quickstart {
-    /// Starts it on `directory`, and reads until `last_line` of what it prints.
-    fn start(directory: &Path, arguments: &[&str], last_line: fn(&str) -> bool) -> Self {
-        let child = Command::new(PROGRAM)
-            .args(["quickstart", "--dir"])
-            .arg(directory)
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut started = Self { child, printed: String::new() };
-        let mut lines = BufReader::new(started.child.stdout.take().unwrap());
-        loop {
-            let before = started.printed.len();
-            if lines.read_line(&mut started.printed).unwrap() == 0 {
-                let mut error = String::new();
-                started.child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
-                panic!("it ended before it was ready:\n{}{error}", started.printed);
-            }
-            if last_line(&started.printed[before..]) {
-                return started;
-            }
-        }
-    }
-
-    fn start_for_people(directory: &Path, arguments: &[&str]) -> Self {
-        Self::start(directory, arguments, |line| line.starts_with("Ctrl-C stops."))
-    }
-
-    /// Ends it as Ctrl-C does, and waits for its orderly end.
-    fn stop(mut self) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-        let status = self.child.wait().unwrap();
-        assert!(status.success(), "{status}");
-    }
-}
-
-impl Drop for Quickstart {
-    fn drop(&mut self) {
-        // After an orderly end there is nothing left to kill.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Four free ports in a row. Another process could take one before they are used; the program would say so.
-fn free_ports() -> u16 {
-    for _ in 0..100 {
-        let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = first.local_addr().unwrap().port();
-        let Some(last) = port.checked_add(3) else { continue };
-        let rest: Vec<_> =
-            (port + 1..=last).map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port))).collect();
-        if rest.iter().all(Result::is_ok) {
-            return port;
-        }
-    }
-    panic!("no four free ports in a row");
+/// Starts `quickstart` on a directory, and reads what it prints for people.
+fn start(directory: &Path, arguments: &[&str]) -> Running {
+    let begin = ["quickstart", "--dir", directory.to_str().unwrap()];
+    Running::start(&[&begin, arguments].concat(), |line| line.starts_with("Ctrl-C stops."))
 }
 
 /// One printed call: what it promises, and its commands.
@@ -148,10 +84,6 @@ fn curl_is_there() -> bool {
     }
 }
 
-fn countersign(arguments: &[&str]) -> Output {
-    Command::new(PROGRAM).args(arguments).stdin(Stdio::null()).output().unwrap()
-}
-
 /// What is in a directory; without the database's log and index, which are there only while it is open.
 fn names(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
@@ -170,9 +102,10 @@ fn every_printed_call_shows_what_it_promises_and_a_second_start_makes_nothing_ne
     let parent = tempfile::tempdir().unwrap();
     // A space in the path: what is printed must be quoted.
     let directory = parent.path().join("my data");
-    let port = free_ports().to_string();
+    let ports = Ports::claim();
+    let port = ports.first().to_string();
 
-    let quickstart = Quickstart::start_for_people(&directory, &["--port", &port]);
+    let quickstart = start(&directory, &["--port", &port]);
     let all = calls(&quickstart.printed);
     assert_eq!(all.len(), 9, "{}", quickstart.printed);
     for (call, answer) in all.iter().zip(paste(&all)) {
@@ -186,7 +119,7 @@ fn every_printed_call_shows_what_it_promises_and_a_second_start_makes_nothing_ne
     // The certificate was revoked by the last call: the second start replaces it, says so, and nothing else is new.
     let before = names(&directory);
     let other = std::fs::read(directory.join("other-bank.crt")).unwrap();
-    let again = Quickstart::start_for_people(&directory, &[]);
+    let again = start(&directory, &[]);
     assert!(again.printed.lines().next().unwrap().ends_with("again"), "{}", again.printed);
     assert!(again.printed.contains("acme-pay.crt was revoked"), "{}", again.printed);
     assert_eq!(std::fs::read(directory.join("other-bank.crt")).unwrap(), other);
@@ -232,8 +165,9 @@ fn a_reload_takes_over_a_good_file_and_refuses_a_bad_one() {
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("data");
     let (config, dir) = (directory.join("countersign.toml"), directory.to_str().unwrap());
-    let port = free_ports().to_string();
-    let server = Quickstart::start_for_people(&directory, &["--port", &port]);
+    let ports = Ports::claim();
+    let port = ports.first().to_string();
+    let server = start(&directory, &["--port", &port]);
     let good = std::fs::read_to_string(&config).unwrap();
     let other_database = good.replace("sqlite:countersign.db", "sqlite:other.db");
     assert_ne!(other_database, good);
@@ -245,8 +179,7 @@ fn a_reload_takes_over_a_good_file_and_refuses_a_bad_one() {
     ];
     for (number, (text, refused)) in cases.into_iter().enumerate() {
         std::fs::write(&config, text).unwrap();
-        let pid = server.child.id().to_string();
-        assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+        server.signal("-HUP");
         let record = wait_for_reload(dir, number + 1);
         let detail = record["detail"].as_str();
         match refused {
@@ -279,8 +212,9 @@ fn the_command_line_manages_a_running_server() {
     let directory = parent.path().join("data");
     let dir = directory.to_str().unwrap().to_owned();
     let work = parent.path().to_str().unwrap().to_owned();
-    let port = free_ports().to_string();
-    let server = Quickstart::start(&directory, &["--port", &port, "--json"], |line| line.ends_with("}\n"));
+    let ports = Ports::claim();
+    let port = ports.first().to_string();
+    let server = Running::start_json(&["quickstart", "--dir", &dir, "--port", &port]);
     let ready: Value = serde_json::from_str(&server.printed).unwrap();
     for member in ["gateway", "issuer", "token_endpoint", "jwks_uri", "admin", "ca_file", "admin_token_file"]
     {

@@ -1,29 +1,24 @@
 //! Installations that are half made, half lost, or whose credentials are gone: each has a way out that is named.
 
-use countersign_testkit::Client;
+use crate::program::{Running, countersign};
+use countersign_testkit::{Client, Ports};
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-
-fn countersign(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
-    command.args(arguments).stdin(Stdio::null()).output().unwrap()
-}
+use std::process::Output;
 
 struct Place {
     _parent: tempfile::TempDir,
     directory: PathBuf,
-    port: u16,
+    ports: Ports,
 }
 
 impl Place {
     fn new() -> Self {
         let parent = tempfile::tempdir().unwrap();
         let directory = parent.path().join("data");
-        Self { _parent: parent, directory, port: free_ports() }
+        Self { _parent: parent, directory, ports: Ports::claim() }
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
@@ -31,7 +26,7 @@ impl Place {
     }
 
     fn init(&self) -> Output {
-        self.run(&["init", "--port", &self.port.to_string()])
+        self.run(&["init", "--port", &self.ports.first().to_string()])
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -48,48 +43,10 @@ impl Place {
 
     /// The status of a call of the admin API.
     async fn status(&self, token: &str) -> u16 {
-        let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port + 1));
+        let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, self.ports.first() + 1));
         let authorization = format!("Bearer {token}");
         let headers = [("authorization", authorization.as_str())];
         Client::plain(admin).get("/admin/v1/clients", &headers).await.unwrap().status
-    }
-}
-
-struct Running(Child);
-
-impl Running {
-    /// Starts a command that prints one JSON document when it is ready.
-    fn start(arguments: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
-        command.args(arguments).arg("--json").stdin(Stdio::null());
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        assert!(lines.any(|line| line.unwrap().ends_with('}')), "it ended before it was ready");
-        Self(child)
-    }
-
-    fn stop(mut self) {
-        let pid = self.0.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-        assert!(self.0.wait().unwrap().success());
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn free_ports() -> u16 {
-    loop {
-        let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = first.local_addr().unwrap().port();
-        let free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-        if port < u16::MAX - 3 && (port + 1..=port + 3).all(free) {
-            return port;
-        }
     }
 }
 
@@ -139,7 +96,7 @@ async fn a_lost_operator_token_is_replaced_at_the_data_and_recorded() {
     assert!(place.init().status.success());
     let lost = place.token();
     let config = place.file("countersign.toml");
-    let server = Running::start(&["serve", "--config", config.to_str().unwrap()]);
+    let server = Running::start_json(&["serve", "--config", config.to_str().unwrap()]);
     assert_eq!(place.status(&lost).await, 200);
     let refused = error(&place.run(&["operator", "reset-token", "--yes"]));
     assert!(refused.contains("in use"), "{refused}");
@@ -153,7 +110,7 @@ async fn a_lost_operator_token_is_replaced_at_the_data_and_recorded() {
     assert_eq!(place.file("admin.token").metadata().unwrap().permissions().mode() & 0o777, 0o600);
     assert!(!String::from_utf8_lossy(&reset.stdout).contains(&token), "only in its file");
 
-    let server = Running::start(&["serve", "--config", config.to_str().unwrap()]);
+    let server = Running::start_json(&["serve", "--config", config.to_str().unwrap()]);
     assert_eq!((place.status(&lost).await, place.status(&token).await), (401, 200));
     for action in ["operator_added", "operator_token_reset"] {
         let listed = place.run(&["audit", "list", "--json", "--action", action]);
@@ -203,13 +160,13 @@ fn serve_founds_no_new_authorities_where_the_database_was_lost() {
 fn a_demo_that_an_operator_ended_says_how_to_begin_anew() {
     let place = Place::new();
     let directory = place.directory.to_str().unwrap();
-    let port = place.port.to_string();
+    let port = place.ports.first().to_string();
     let quickstart = ["quickstart", "--dir", directory, "--port", &port];
     for (ended, what) in [
         (["client", "rotate-secret", "test-shop", "--overlap", "0"].as_slice(), "rotated"),
         (["client", "disable", "acme-pay", "--yes"].as_slice(), "disabled"),
     ] {
-        let running = Running::start(&quickstart);
+        let running = Running::start_json(&quickstart);
         assert!(place.run(ended).status.success());
         running.stop();
         let refused = error(&countersign(&quickstart));
