@@ -3,17 +3,16 @@
 //!
 //! Each round kills after a number of acknowledgements, while other calls are in flight; nothing waits for a time to pass.
 
+use crate::program::{Running, countersign};
 use countersign_keys::PortableKey;
 use countersign_model::{Serial, Thumbprint};
 use countersign_pki::{RevocationList, assemble_csr, csr_info_to_sign, pem, thumbprint};
-use countersign_testkit::{Answer, Client};
+use countersign_testkit::{Answer, Client, Ports};
 use http::Method;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
@@ -21,8 +20,16 @@ use tokio::sync::Notify;
 /// How many callers work at once.
 const CALLERS: usize = 4;
 
-/// What the server acknowledged, by the thumbprint of the certificate: whether its revocation was, too.
-type Acknowledged = Arc<Mutex<BTreeMap<Thumbprint, bool>>>;
+/// What the server acknowledged.
+#[derive(Default, Clone)]
+struct Acknowledged(Arc<Mutex<Answered>>);
+
+#[derive(Default, Clone)]
+struct Answered {
+    clients: BTreeSet<String>,
+    /// By the thumbprint of the certificate: whether its revocation was, too.
+    certificates: BTreeMap<Thumbprint, bool>,
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "kills a server many times: scripts/kill-test ROUNDS"]
@@ -44,10 +51,12 @@ async fn kill_rule_p7_what_was_acknowledged_survives_kill_9() {
     }
     let mut server = installation.serve();
     check(&installation, &acknowledged).await;
-    let total = acknowledged.lock().unwrap().len();
-    println!("kill test: {rounds} rounds, {total} acknowledged certificates, all there");
-    server.kill().unwrap();
-    server.wait().unwrap();
+    let Answered { clients, certificates } = acknowledged.0.lock().unwrap().clone();
+    let (clients, certificates) = (clients.len(), certificates.len());
+    println!(
+        "kill test: {rounds} rounds, {clients} acknowledged clients, {certificates} certificates, all there"
+    );
+    server.kill();
 }
 
 struct Installation {
@@ -56,16 +65,16 @@ struct Installation {
     token: String,
     admin: SocketAddr,
     documents: SocketAddr,
+    _ports: Ports,
 }
 
 impl Installation {
     fn make(directory: &Path) -> Self {
         let dir = directory.join("data");
-        let port = free_ports();
-        let mut init = countersign();
-        init.args(["init", "--port", &port.to_string(), "--dir"]).arg(&dir).stdout(Stdio::null());
-        let status = init.status();
-        assert!(status.unwrap().success());
+        let ports = Ports::claim();
+        let port = ports.first();
+        let init = countersign(&["init", "--port", &port.to_string(), "--dir", dir.to_str().unwrap()]);
+        assert!(init.status.success(), "{init:?}");
         // Small files, so that kills fall between them too.
         let config = dir.join("countersign.toml");
         let text = std::fs::read_to_string(&config).unwrap();
@@ -77,24 +86,13 @@ impl Installation {
             token: std::fs::read_to_string(dir.join("admin.token")).unwrap().trim().to_owned(),
             admin: local(port + 1),
             documents: local(port + 2),
+            _ports: ports,
         }
     }
 
     /// Starts the server and waits until it says that it is ready.
-    fn serve(&self) -> Child {
-        let mut serve = countersign();
-        serve.args(["serve", "--json", "--config"]).arg(&self.config);
-        let mut child = serve.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut ready = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
-        if ready.is_empty() {
-            let output = child.wait_with_output().unwrap();
-            panic!("the server did not start: {}", String::from_utf8_lossy(&output.stderr));
-        }
-        // Its log is read, so that it never waits for us.
-        let log = BufReader::new(child.stderr.take().unwrap());
-        std::thread::spawn(move || log.lines().for_each(drop));
-        child
+    fn serve(&self) -> Running {
+        Running::start_json(&["serve", "--config", self.config.to_str().unwrap()])
     }
 
     /// Calls the admin API; `None` when the server is gone.
@@ -110,12 +108,19 @@ impl Installation {
         assert_eq!(answer.status, 200, "{path}: {}", String::from_utf8_lossy(&answer.body));
         answer.json()
     }
+
+    /// A listing of the admin API, which must be whole.
+    async fn listed(&self, path: &str, member: &str) -> Vec<Value> {
+        let listed = self.get(&format!("/admin/v1/{path}")).await;
+        assert_ne!(listed["more"], true, "the listing is cut: run fewer rounds");
+        listed[member].as_array().unwrap().clone()
+    }
 }
 
 /// Issues and revokes from several callers until so many calls were acknowledged, then kills the server at once.
 async fn work_until_killed(
     installation: &Installation,
-    mut server: Child,
+    mut server: Running,
     kill_after: usize,
     acknowledged: &Acknowledged,
     names: &Arc<AtomicUsize>,
@@ -131,8 +136,7 @@ async fn work_until_killed(
     });
     let kill = async {
         enough.notified().await;
-        server.kill().unwrap(); // SIGKILL
-        server.wait().unwrap();
+        server.kill(); // SIGKILL
     };
     tokio::join!(kill, futures_util::future::join_all(callers));
 }
@@ -151,6 +155,7 @@ async fn issue_and_revoke(
     });
     let added = installation.call(Method::POST, "/admin/v1/clients", &new).await?;
     assert_eq!(added.status, 201, "{}", String::from_utf8_lossy(&added.body));
+    acknowledged.0.lock().unwrap().clients.insert(client.clone());
     acknowledge();
 
     let key = PortableKey::generate().unwrap();
@@ -161,14 +166,14 @@ async fn issue_and_revoke(
     assert_eq!(issued.status, 201, "{}", String::from_utf8_lossy(&issued.body));
     let certificate = issued.json()["certificate"].as_str().unwrap().to_owned();
     let thumbprint = thumbprint(&pem::decode(pem::Label::Certificate, certificate.as_bytes()).unwrap());
-    acknowledged.lock().unwrap().insert(thumbprint, false);
+    acknowledged.0.lock().unwrap().certificates.insert(thumbprint, false);
     acknowledge();
 
     if number.is_multiple_of(2) {
         let path = format!("/admin/v1/certificates/{thumbprint}/revoke");
         let revoked = installation.call(Method::POST, &path, &json!({ "reason": "superseded" })).await?;
         assert_eq!(revoked.status, 200, "{}", String::from_utf8_lossy(&revoked.body));
-        acknowledged.lock().unwrap().insert(thumbprint, true);
+        acknowledged.0.lock().unwrap().certificates.insert(thumbprint, true);
         acknowledge();
     }
     Some(())
@@ -176,9 +181,12 @@ async fn issue_and_revoke(
 
 /// Asks the server that was started again for everything that was acknowledged, and that what was not is in order.
 async fn check(installation: &Installation, acknowledged: &Acknowledged) {
-    let acknowledged = acknowledged.lock().unwrap().clone();
+    let Answered { clients, certificates } = acknowledged.0.lock().unwrap().clone();
+    for client in clients {
+        installation.get(&format!("/admin/v1/clients/{client}")).await;
+    }
     let on_the_list = revocation_list(installation).await;
-    for (thumbprint, revoked) in acknowledged {
+    for (thumbprint, revoked) in certificates {
         let certificate = installation.get(&format!("/admin/v1/certificates/{thumbprint}")).await;
         let state = certificate["state"].as_str().unwrap();
         assert!(state == "revoked" || (state == "valid" && !revoked), "{certificate}");
@@ -189,9 +197,7 @@ async fn check(installation: &Installation, acknowledged: &Acknowledged) {
     assert_eq!(pending["certificates"], json!([]), "what was pending is given up at the start");
     // Also what was committed and not acknowledged, because the kill came before its list (rule R2).
     for state in ["revoked", "abandoned"] {
-        let ended = installation.get(&format!("/admin/v1/certificates?state={state}")).await;
-        assert_eq!(ended["more"], false, "the listing is cut: run fewer rounds");
-        for certificate in ended["certificates"].as_array().unwrap() {
+        for certificate in installation.listed(&format!("certificates?state={state}"), "certificates").await {
             let serial: Serial = certificate["serial"].as_str().unwrap().parse().unwrap();
             assert!(on_the_list.revocation(&serial).is_some(), "not on the CRL: {certificate}");
         }
@@ -199,7 +205,7 @@ async fn check(installation: &Installation, acknowledged: &Acknowledged) {
     check_audit(installation).await;
 }
 
-/// The log is intact, and has one record for each certificate that is in the ledger as issued.
+/// The log is intact, and has one record for each client, each certificate and each revocation that is in the database.
 async fn check_audit(installation: &Installation) {
     let verification = installation.get("/admin/v1/audit/verification").await;
     assert_eq!(verification["intact"], true, "{verification}");
@@ -207,52 +213,36 @@ async fn check_audit(installation: &Installation) {
         std::fs::read_dir(&installation.audit).unwrap().map(|entry| entry.unwrap().path()).collect();
     segments.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
     segments.sort();
-    let mut recorded = BTreeSet::new();
+    let (mut added, mut issued, mut revoked) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for segment in segments {
         for line in std::fs::read_to_string(segment).unwrap().lines() {
             let record: Value = serde_json::from_str(line).unwrap();
-            if record["action"] == "certificate_issued" && record["object"] == "client" {
-                assert!(
-                    recorded.insert(record["certificate"]["serial"].to_string()),
-                    "recorded twice: {line}"
-                );
-            }
+            let serial = record["certificate"]["serial"].to_string();
+            let is_new = match record["action"].as_str().unwrap() {
+                "client_added" => added.insert(record["client"].to_string()),
+                "certificate_issued" if record["object"] == "client" => issued.insert(serial),
+                "certificate_revoked" => revoked.insert(serial),
+                _ => continue,
+            };
+            assert!(is_new, "recorded twice: {line}");
         }
     }
-    let mut issued = BTreeSet::new();
-    for state in ["valid", "revoked"] {
-        let listed = installation.get(&format!("/admin/v1/certificates?state={state}")).await;
-        assert_eq!(listed["more"], false, "the listing is cut: run fewer rounds");
-        let listed = listed["certificates"].as_array().unwrap().clone();
-        let clients = listed.iter().filter(|certificate| certificate["profile"] == "client");
-        issued.extend(clients.map(|certificate| certificate["serial"].to_string()));
-    }
-    assert_eq!(recorded, issued, "each issued certificate has its record, and each record its certificate");
+    let serials = async |state: &str| {
+        let certificates = installation.listed(&format!("certificates?state={state}"), "certificates").await;
+        let clients = certificates.into_iter().filter(|certificate| certificate["profile"] == "client");
+        clients.map(|certificate| certificate["serial"].to_string()).collect::<BTreeSet<_>>()
+    };
+    let clients = installation.listed("clients", "clients").await;
+    let clients = clients.into_iter().map(|client| client["client_id"].to_string()).collect();
+    assert_eq!(added, clients, "each client has its record, and each record its client");
+    let in_force = serials("revoked").await;
+    assert_eq!(revoked, in_force, "each revocation has its record, and each record its revocation");
+    let all = &serials("valid").await | &in_force;
+    assert_eq!(issued, all, "each issued certificate has its record, and each record its certificate");
 }
 
 async fn revocation_list(installation: &Installation) -> RevocationList {
     let answer = Client::plain(installation.documents).get("/pki/crl/clients/0.crl", &[]).await.unwrap();
     assert_eq!(answer.status, 200);
     RevocationList::parse(&answer.body).unwrap()
-}
-
-fn countersign() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
-    command.stdin(Stdio::null());
-    command
-}
-
-/// Three ports in a row that nobody listens on.
-fn free_ports() -> u16 {
-    loop {
-        let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = first.local_addr().unwrap().port();
-        let next = |offset: u16| {
-            port.checked_add(offset)
-                .is_some_and(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
-        };
-        if next(1) && next(2) && next(3) {
-            return port;
-        }
-    }
 }
