@@ -1,7 +1,7 @@
 //! The program itself, as a process.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Output, Stdio};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 /// The program, which reads nothing: a prompt would wait for ever.
 pub(crate) fn command(arguments: &[&str]) -> Command {
@@ -18,6 +18,7 @@ pub(crate) fn countersign(arguments: &[&str]) -> Output {
 /// A server that is ready; it ends with the value.
 pub(crate) struct Running {
     child: Child,
+    output: BufReader<ChildStdout>,
     /// What it printed on standard output until it was ready.
     pub(crate) printed: String,
 }
@@ -29,11 +30,11 @@ impl Running {
         let mut child = command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         let log = std::thread::spawn(move || log.lines().map_while(Result::ok).collect::<Vec<_>>());
-        let mut lines = BufReader::new(child.stdout.take().unwrap());
-        let mut running = Self { child, printed: String::new() };
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let mut running = Self { child, output, printed: String::new() };
         loop {
             let before = running.printed.len();
-            if lines.read_line(&mut running.printed).unwrap() == 0 {
+            if running.output.read_line(&mut running.printed).unwrap() == 0 {
                 let _ = running.child.wait();
                 panic!("it ended before it was ready:\n{}{:#?}", running.printed, log.join().unwrap());
             }
@@ -54,11 +55,14 @@ impl Running {
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
-    /// Ends it as Ctrl-C does, and waits for its orderly end.
-    pub(crate) fn stop(mut self) {
+    /// Ends it as Ctrl-C does, waits for its orderly end, and gives all that it printed.
+    pub(crate) fn stop(mut self) -> String {
         self.signal("-INT");
+        let mut printed = std::mem::take(&mut self.printed);
+        self.output.read_to_string(&mut printed).unwrap();
         let status = self.child.wait().unwrap();
         assert!(status.success(), "{status}");
+        printed
     }
 
     /// Ends it as a power cut does.

@@ -1,11 +1,17 @@
 //! The first minute, as a newcomer has it: the program itself, its own printed calls, curl and sed.
 
 use crate::program::{Running, countersign};
-use countersign_testkit::Ports;
+use countersign::system::SystemClock;
+use countersign_model::Clock;
+use countersign_pki::pem::Label;
+use countersign_testkit::server::access_token;
+use countersign_testkit::{Client, Identity, Ports, TestClock};
+use http::Method;
 use serde_json::Value;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 /// Starts `quickstart` on a directory, and reads what it prints for people.
 fn start(directory: &Path, arguments: &[&str]) -> Running {
@@ -143,6 +149,67 @@ fn every_printed_call_shows_what_it_promises_and_a_second_start_makes_nothing_ne
     let cleaned = countersign(&["quickstart", "--dir", text, "--clean"]);
     assert!(cleaned.status.success(), "{cleaned:?}");
     assert_eq!(names(parent.path()), [""; 0].map(PathBuf::from));
+}
+
+/// What a program gets instead of the text for people: enough to go on with, and nothing else on standard output.
+#[tokio::test]
+async fn the_document_for_programs_leads_through_the_first_minute() {
+    let parent = tempfile::tempdir().unwrap();
+    let ports = Ports::claim();
+    let dir = parent.path().join("my data");
+    let port = ports.first().to_string();
+    let server = Running::start_json(&["quickstart", "--dir", dir.to_str().unwrap(), "--port", &port]);
+    let ready: Value = serde_json::from_str(&server.printed).unwrap();
+    let file = |value: &Value| {
+        let path = PathBuf::from(value.as_str().unwrap_or_else(|| panic!("no file: {ready}")));
+        assert!(path.is_absolute() && path.is_file(), "{path:?}");
+        path
+    };
+    file(&ready["admin_token_file"]);
+    let root = pem(&file(&ready["ca_file"]), Label::Certificate).remove(0);
+    let identity = |partner: &Value| Identity {
+        chain: pem(&file(&partner["cert_file"]), Label::Certificate),
+        key: pem(&file(&partner["key_file"]), Label::PrivateKey).remove(0),
+    };
+    let (acme, other) = (identity(&ready["production"]), identity(&ready["other"]));
+    let send = async |identity: Option<&Identity>,
+                      method: Method,
+                      url: &Value,
+                      headers: &[(&str, &str)],
+                      body: &str| {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.first()));
+        let origin = format!("https://localhost:{}", ports.first());
+        let path = url.as_str().unwrap().strip_prefix(&origin).unwrap_or_else(|| panic!("{url}"));
+        let clock = Arc::new(TestClock::at(SystemClock.now()));
+        Client::tls(address, &root, identity, clock).send(method, path, headers, body).await.unwrap()
+    };
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let body = format!(
+        "grant_type=client_credentials&client_id={}",
+        ready["production"]["client_id"].as_str().unwrap()
+    );
+    let token = send(Some(&acme), Method::POST, &ready["token_endpoint"], &[form], &body).await;
+    assert_eq!(token.json()["scope"], ready["production"]["scope"], "{token:?}");
+    let bearer = format!("Bearer {}", access_token(&token));
+    let get = async |identity: Option<&Identity>| {
+        let url = &ready["production"]["url"];
+        send(identity, Method::GET, url, &[("authorization", &bearer)], "").await
+    };
+    assert_eq!(get(Some(&acme)).await.status, 200);
+    let stolen = get(Some(&other)).await;
+    assert_eq!((stolen.status, stolen.code().as_deref()), (401, Some("token_certificate_mismatch")));
+    let sandbox = &ready["sandbox"];
+    let pair = ["client_id", "client_secret"].map(|name| (name, sandbox[name].as_str().unwrap()));
+    let called = send(None, Method::GET, &sandbox["url"], &pair, "").await;
+    assert_eq!(called.status, 200, "{}", String::from_utf8_lossy(&called.body));
+    let keys = send(None, Method::GET, &ready["jwks_uri"], &[], "").await;
+    assert_eq!(keys.status, 200);
+    assert_eq!(server.stop().lines().count(), 1, "one line is one document");
+}
+
+/// What a PEM file holds.
+fn pem(path: &Path, label: Label) -> Vec<Vec<u8>> {
+    countersign_pki::pem::decode_all(label, &std::fs::read(path).unwrap()).unwrap()
 }
 
 #[test]
