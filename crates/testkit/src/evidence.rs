@@ -17,17 +17,21 @@ impl TestServer {
         records
     }
 
-    /// The record of a handshake that was refused because of this certificate. The alert is out before the record is
-    /// written, so it is waited for.
-    pub async fn handshake_refusal(&self, identity: &Identity) -> Value {
-        let thumbprint = countersign_pki::thumbprint(&identity.chain[0]).to_string();
+    /// The newest record with this action that `is_it`. What happens below a request is recorded after its peer has seen
+    /// it happen, so that the record is waited for.
+    pub async fn recorded(&self, action: &str, is_it: impl Fn(&Value) -> bool) -> Value {
         for _ in 0..1000 {
-            let mut records = self.audit("handshake_refused").await.into_iter();
-            if let Some(record) = records.find(|record| record["certificate"]["thumbprint"] == *thumbprint) {
+            if let Some(record) = self.audit(action).await.into_iter().find(&is_it) {
                 return record;
             }
         }
-        panic!("no record of {thumbprint}");
+        panic!("there is no such record of {action}: {:#?}", self.audit(action).await);
+    }
+
+    /// The record of a handshake that was refused because of this certificate.
+    pub async fn handshake_refusal(&self, identity: &Identity) -> Value {
+        let thumbprint = countersign_pki::thumbprint(&identity.chain[0]).to_string();
+        self.recorded("handshake_refused", |record| record["certificate"]["thumbprint"] == *thumbprint).await
     }
 
     /// The record behind the reference of a refusal.
