@@ -71,11 +71,7 @@ fn outcome(answer: &str) -> String {
     code.map_or(status.clone(), |code| format!("{status} {code}"))
 }
 
-#[expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a judge is named, a skipped test says what it needs"
-)]
+#[expect(clippy::print_stdout, reason = "a judge is named, a skipped test says what it needs")]
 fn curl_is_there() -> bool {
     match Command::new("curl").arg("--version").output() {
         Ok(output) => {
@@ -84,7 +80,7 @@ fn curl_is_there() -> bool {
             true
         }
         Err(_) => {
-            eprintln!("skipped: this test needs curl");
+            println!("skipped: needs curl");
             false
         }
     }
@@ -226,9 +222,10 @@ fn a_busy_port_is_named_and_nothing_is_made() {
     assert!(!directory.exists());
 }
 
-/// Design, decision 24: a good file is taken over live, a bad one is refused and the old one keeps running.
-#[test]
-fn a_reload_takes_over_a_good_file_and_refuses_a_bad_one() {
+/// Design, decision 24: a good file is taken over live, a bad one is refused and the old one keeps running. Metrics belong
+/// to the process, so that they are looked at here.
+#[tokio::test]
+async fn a_reload_takes_over_a_good_file_and_refuses_a_bad_one() {
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("data");
     let (config, dir) = (directory.join("countersign.toml"), directory.to_str().unwrap());
@@ -253,6 +250,11 @@ fn a_reload_takes_over_a_good_file_and_refuses_a_bad_one() {
             Some(part) => assert!(detail.unwrap().contains(part), "{record}"),
             None => assert_eq!(detail, None, "{record}"),
         }
+        let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.first() + 1));
+        let metrics = Client::plain(admin).get("/metrics", &[]).await.unwrap().body;
+        let line = format!("countersign_config_last_reload_successful {}", u8::from(refused.is_none()));
+        let text = String::from_utf8(metrics).unwrap();
+        assert!(text.lines().any(|told| told == line), "{line} is not in {text}");
     }
     server.stop();
 }
