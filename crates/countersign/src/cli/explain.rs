@@ -57,22 +57,6 @@ fn list(console: Console) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use countersign_policy::denial::markdown;
-    use std::path::Path;
-
-    #[test]
-    fn the_page_of_reason_codes_is_up_to_date() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reason-codes.md");
-        #[expect(clippy::disallowed_methods, reason = "the switch that rewrites the page")]
-        if std::env::var_os("UPDATE").is_some() {
-            std::fs::write(&path, markdown()).unwrap();
-        }
-        let written = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(
-            written == markdown(),
-            "docs/reason-codes.md is stale: run UPDATE=1 cargo test -p countersign page_of_reason_codes"
-        );
-    }
 
     #[test]
     fn every_code_is_explained() {

@@ -53,7 +53,7 @@ fn judge(program: &Path, version: &[&str]) -> bool {
             true
         }
         _ => {
-            println!("SKIPPED: needs {} (scripts/test installs it)", program.display());
+            println!("skipped: needs {} (scripts/test installs it)", program.display());
             false
         }
     }

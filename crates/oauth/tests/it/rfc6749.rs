@@ -150,7 +150,7 @@ async fn section_3_2_a_parameter_without_a_value_counts_as_left_out() {
 }
 
 #[tokio::test]
-async fn section_5_2_the_grant_type_is_client_credentials() {
+async fn rule_c1_the_grant_type_is_client_credentials() {
     let world = World::new().await;
     for grant in [
         "password",

@@ -168,7 +168,7 @@ pub(crate) fn vectors(path: &str) -> Option<Vec<u8>> {
     let file = directory.join(path);
     let read = std::fs::read(&file).ok();
     if read.is_none() {
-        report(&format!("SKIPPED: needs {} (set COUNTERSIGN_VECTORS)", file.display()));
+        report(&format!("skipped: needs {} (set COUNTERSIGN_VECTORS)", file.display()));
     }
     read
 }
@@ -181,7 +181,7 @@ pub(crate) fn judge(program: &str) -> Option<PathBuf> {
         return Some(path);
     }
     report(&format!(
-        "SKIPPED: needs {} (scripts/test installs it, or set COUNTERSIGN_JUDGES)",
+        "skipped: needs {} (scripts/test installs it, or set COUNTERSIGN_JUDGES)",
         path.display()
     ));
     None
@@ -195,7 +195,7 @@ pub(crate) fn installed(program: &str, version: &str) -> Option<PathBuf> {
             Some(program.into())
         }
         Err(_) => {
-            report(&format!("SKIPPED: needs {program}"));
+            report(&format!("skipped: needs {program}"));
             None
         }
     }

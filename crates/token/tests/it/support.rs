@@ -162,7 +162,7 @@ pub(crate) fn vectors(path: &str) -> Option<Value> {
         Ok(text) => Some(serde_json::from_slice(&text).unwrap()),
         Err(_) => {
             tell(&format!(
-                "SKIPPED {path}: needs the shared vectors; set COUNTERSIGN_VECTORS (looked for {})",
+                "skipped: {path} needs the shared vectors; set COUNTERSIGN_VECTORS (looked for {})",
                 file.display()
             ));
             None
