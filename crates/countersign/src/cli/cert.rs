@@ -12,7 +12,7 @@ use countersign_api::admin::shapes::{
     Revoked,
 };
 use countersign_model::certificate::{Profile, RevocationReason};
-use countersign_model::{ClientId, Clock, Timestamp};
+use countersign_model::{ClientId, Clock, Thumbprint, Timestamp};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -51,6 +51,7 @@ pub(crate) enum Command {
     /// Show a certificate
     Show {
         /// Its serial number, a unique beginning of it, or its thumbprint
+        #[arg(allow_hyphen_values = true, value_parser = no_option)]
         certificate: String,
         #[command(flatten)]
         target: AdminTarget,
@@ -59,6 +60,7 @@ pub(crate) enum Command {
     Revoke {
         /// Its serial number, a unique beginning of it, or its thumbprint
         #[arg(required_unless_present = "client", conflicts_with = "client")]
+        #[arg(allow_hyphen_values = true, value_parser = no_option)]
         certificate: Option<String>,
         /// All certificates of this client
         #[arg(long)]
@@ -100,6 +102,14 @@ impl Command {
             }
         }
     }
+}
+
+/// A thumbprint may begin with the dash of base64url; what else begins with one is an option that does not exist.
+fn no_option(text: &str) -> Result<String, String> {
+    if text.starts_with('-') && text.parse::<Thumbprint>().is_err() {
+        return Err("neither an option of this command nor a thumbprint".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 fn state_of(text: &str) -> Result<CertificateStateName, String> {

@@ -85,3 +85,24 @@ fn what_is_no_command_is_refused() {
         assert!(Cli::try_parse_from(words).is_err(), "{line}");
     }
 }
+
+/// One thumbprint in 64 begins with the dash of base64url, and some of those with two.
+#[test]
+fn a_thumbprint_that_begins_with_a_dash_is_no_option() {
+    let dashes =
+        ["-08eit4toB2Q-64c2BqISQb_II6SIVx6180QH9Xo1V8", "--8eit4toB2Q-64c2BqISQb_II6SIVx6180QH9Xo1V8"];
+    for thumbprint in dashes {
+        for arguments in [
+            &["countersign", "cert", "show", thumbprint, "--json"][..],
+            &["countersign", "cert", "revoke", thumbprint, "--reason", "superseded", "--yes"],
+            &["countersign", "cert", "revoke", "--reason", "superseded", thumbprint],
+        ] {
+            assert!(Cli::try_parse_from(arguments).is_ok(), "{arguments:?}");
+        }
+    }
+    for option in ["-x", "--colour", "--resaon=superseded"] {
+        let arguments = ["countersign", "cert", "revoke", option, "--reason", "superseded"];
+        let error = Cli::try_parse_from(arguments).expect_err("an option that is none");
+        assert_eq!(error.exit_code(), 2, "{error}");
+    }
+}
