@@ -6,6 +6,7 @@ mod admin;
 mod audit;
 mod authority;
 mod certificates;
+mod command_line;
 mod decision_matrix;
 mod docs;
 mod enforcement;

@@ -1,17 +1,14 @@
 //! The first minute, as a newcomer has it: the program itself, its own printed calls, curl and sed.
 
-use crate::program::{Running, countersign};
-use countersign::system::SystemClock;
-use countersign_model::Clock;
+use crate::program::{Running, countersign, now};
 use countersign_pki::pem::Label;
 use countersign_testkit::server::access_token;
-use countersign_testkit::{Client, Identity, Ports, TestClock};
+use countersign_testkit::{Client, Identity, Ports};
 use http::Method;
 use serde_json::Value;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 
 /// Starts `quickstart` on a directory, and reads what it prints for people.
 fn start(directory: &Path, arguments: &[&str]) -> Running {
@@ -176,8 +173,7 @@ async fn the_document_for_programs_leads_through_the_first_minute() {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.first()));
         let origin = format!("https://localhost:{}", ports.first());
         let path = url.as_str().unwrap().strip_prefix(&origin).unwrap_or_else(|| panic!("{url}"));
-        let clock = Arc::new(TestClock::at(SystemClock.now()));
-        Client::tls(address, &root, identity, clock).send(method, path, headers, body).await.unwrap()
+        Client::tls(address, &root, identity, now()).send(method, path, headers, body).await.unwrap()
     };
     let form = ("content-type", "application/x-www-form-urlencoded");
     let body = format!(
@@ -200,7 +196,7 @@ async fn the_document_for_programs_leads_through_the_first_minute() {
     assert_eq!(called.status, 200, "{}", String::from_utf8_lossy(&called.body));
     let keys = send(None, Method::GET, &ready["jwks_uri"], &[], "").await;
     assert_eq!(keys.status, 200);
-    assert_eq!(server.stop().lines().count(), 1, "one line is one document");
+    assert_eq!(server.stop().printed.lines().count(), 1, "one line is one document");
 }
 
 /// What a PEM file holds.
@@ -316,6 +312,13 @@ fn the_command_line_manages_a_running_server() {
     run(5, &["cert", "show", &format!("{}…zzzz", &serial[..4])]);
     assert_eq!(run(0, &["cert", "show", issued["thumbprint"].as_str().unwrap()])["serial"], serial);
     assert_eq!(run(5, &["cert", "show", "00000000"])["error"]["code"], "object_not_found");
+    let der = format!("{work}/shop-42.der");
+    let request =
+        countersign_pki::pem::decode(Label::CertificateRequest, &std::fs::read(&csr).unwrap()).unwrap();
+    std::fs::write(&der, request).unwrap();
+    let from_der = run(0, &["cert", "sign", &der, "--client", "shop-42"]);
+    assert_eq!(from_der["client"], "shop-42");
+    run(0, &["cert", "revoke", from_der["serial"].as_str().unwrap(), "--reason", "superseded", "--yes"]);
     assert_eq!(run(5, &["cert", "sign", &csr, "--client", "nobody"])["error"]["code"], "object_not_found");
     let revoke = ["cert", "revoke", serial, "--reason", "keyCompromise"];
     assert_eq!(run(2, &revoke)["error"]["action"], "add --yes");

@@ -113,6 +113,35 @@ async fn rule_t5_a_host_that_this_listener_does_not_answer_is_misdirected() {
 }
 
 #[tokio::test]
+async fn a_route_with_a_host_goes_before_one_without() {
+    let world = World::start_with(
+        r#"
+[[routes]]
+name = "data-by-address"
+environment = "production"
+api = "bank"
+host = "127.0.0.1"
+path = "/data/"
+upstream = "echo"
+upstream_path = "/by-address/"
+client_certificate = "required"
+token = "bound"
+scopes = ["data:read"]
+"#,
+    )
+    .await;
+    let authorization = format!("Bearer {}", world.token);
+    let caller = world.server.caller(Some(&world.acme));
+    for (host, path) in
+        [("127.0.0.1", "/by-address/x"), ("127.0.0.1:8443", "/by-address/x"), ("localhost", "/x")]
+    {
+        let headers = [("host", host), ("authorization", authorization.as_str())];
+        let answer = caller.get("/data/x", &headers).await.unwrap();
+        assert_eq!((answer.status, &answer.json()["path"]), (200, &json!(path)), "{host}");
+    }
+}
+
+#[tokio::test]
 async fn routes_and_methods_that_are_not_there_have_their_answers() {
     let world = World::start_with("").await;
     let caller = world.server.caller(Some(&world.acme));

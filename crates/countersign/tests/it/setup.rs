@@ -1,61 +1,9 @@
 //! Installations that are half made, half lost, or whose credentials are gone: each has a way out that is named.
 
-use crate::program::{Running, countersign};
-use countersign_testkit::{Client, Ports};
+use crate::program::{Place, Running, countersign, error};
 use serde_json::{Value, json};
-use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Output;
-
-struct Place {
-    _parent: tempfile::TempDir,
-    directory: PathBuf,
-    ports: Ports,
-}
-
-impl Place {
-    fn new() -> Self {
-        let parent = tempfile::tempdir().unwrap();
-        let directory = parent.path().join("data");
-        Self { _parent: parent, directory, ports: Ports::claim() }
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        countersign(&[arguments, &["--dir", self.directory.to_str().unwrap()]].concat())
-    }
-
-    fn init(&self) -> Output {
-        self.run(&["init", "--port", &self.ports.first().to_string()])
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.directory.join(name)
-    }
-
-    fn token(&self) -> String {
-        std::fs::read_to_string(self.file("admin.token")).unwrap().trim().to_owned()
-    }
-
-    fn serve(&self) -> Output {
-        countersign(&["serve", "--config", self.file("countersign.toml").to_str().unwrap()])
-    }
-
-    /// The status of a call of the admin API.
-    async fn status(&self, token: &str) -> u16 {
-        let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, self.ports.first() + 1));
-        let authorization = format!("Bearer {token}");
-        let headers = [("authorization", authorization.as_str())];
-        Client::plain(admin).get("/admin/v1/clients", &headers).await.unwrap().status
-    }
-}
-
-fn error(output: &Output) -> String {
-    let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success(), "{error}");
-    assert!(error.lines().count() <= 3, "three lines at most: {error}");
-    error
-}
 
 #[test]
 fn init_goes_on_where_it_was_cut_short_and_never_overwrites_what_is_whole() {
