@@ -63,6 +63,7 @@ impl Directory {
             let made = DirBuilder::new().mode(0o700).recursive(true).create(&path);
             made.map_err(|error| Failure::file("made", &path, &error))?;
         }
+        let path = one_name(&path)?;
         let directory = Self { _lock: lock(&path)?, path };
         if directory.made()?.is_none() && !directory.is_empty()? {
             let failure = Failure::new(Exit::Refused, format!("{} is not empty", directory.path.display()));
@@ -74,7 +75,7 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Its absolute path.
+    /// Its absolute path, without links.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -146,7 +147,7 @@ impl Directory {
         if !path.is_dir() {
             return Err(nothing());
         }
-        let path = std::path::absolute(path).map_err(|error| Failure::file("used", path, &error))?;
+        let path = one_name(path)?;
         let directory = Self { _lock: lock(&path)?, path: path.clone() };
         let made = directory.made()?.ok_or_else(nothing)?;
         if made.command != command {
@@ -163,14 +164,19 @@ impl Directory {
             remove_made(&directory.file(name))?;
         }
         // Only the one that this directory's name gives: a changed made.json must not lead anywhere else.
-        if made.master_key == directory.master_key() {
+        let key_is_ours = made.master_key == directory.master_key();
+        if key_is_ours {
             remove_made(&made.master_key)?;
         }
         remove_made(&directory.file(MADE))?;
         drop(database_lock);
-        let left = directory.entries()?;
+        let mut left = directory.entries()?;
         if left.is_empty() {
             std::fs::remove_dir(&path).map_err(|error| Failure::file("removed", &path, &error))?;
+        }
+        // Of a directory that was renamed: what stays is said.
+        if !key_is_ours && made.master_key.symlink_metadata().is_ok() {
+            left.push(made.master_key);
         }
         Ok(left)
     }
@@ -178,6 +184,10 @@ impl Directory {
     fn clean_subdirectory(&self, name: &str) -> Result<(), Failure> {
         let Some(name) = DIRECTORIES.into_iter().find(|known| *known == name) else { return Ok(()) };
         let path = self.file(name);
+        // We make a directory. A link leads to what is somebody else's; it stays, and is told as what stays.
+        if path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink()) {
+            return Ok(());
+        }
         let entries = match std::fs::read_dir(&path) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -216,6 +226,12 @@ impl Directory {
         let restricted = std::fs::set_permissions(&self.path, std::fs::Permissions::from_mode(0o700));
         restricted.map_err(|error| Failure::file("made private", &self.path, &error))
     }
+}
+
+/// The one name of a directory, whatever way it was called: the name of its master key is made from it, and `data/`, a link
+/// to it or `data/audit/..` must not lead to another key, or to one that another directory shares.
+fn one_name(path: &Path) -> Result<PathBuf, Failure> {
+    path.canonicalize().map_err(|error| Failure::file("used", path, &error))
 }
 
 /// Writes a file that must not be there yet: all of it or nothing.
@@ -348,6 +364,60 @@ mod tests {
         drop(directory);
         Directory::clean(&path, "quickstart").unwrap();
         assert!(outside.exists());
+    }
+
+    /// A key that two installations share, or that lies where nobody looks for it, is found out when it is too late.
+    #[test]
+    fn however_a_directory_is_named_its_key_is_beside_it_and_no_others() {
+        let parent = tempfile::tempdir().unwrap();
+        let root = parent.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("elsewhere/real")).unwrap();
+        std::os::unix::fs::symlink("elsewhere/real", root.join("link")).unwrap();
+        for (named, key) in [
+            ("data/", "data-master.key"),
+            ("other/", "other-master.key"),
+            ("./dotted/.", "dotted-master.key"),
+            ("link", "elsewhere/real-master.key"),
+            ("link/", "elsewhere/real-master.key"),
+        ] {
+            let path = root.join(named);
+            let directory = Directory::open(&path).unwrap();
+            assert_eq!(directory.master_key(), root.join(key), "{named}");
+            let made = directory.announce("quickstart", 8443, &[]).unwrap();
+            assert_eq!(made.master_key, root.join(key), "{named}");
+            std::fs::write(&made.master_key, "x").unwrap();
+            drop(directory);
+            assert_eq!(Directory::clean(&path, "quickstart").unwrap(), [""; 0].map(PathBuf::from));
+            assert!(!root.join(key).exists(), "{named}");
+            std::fs::create_dir_all(root.join("elsewhere/real")).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_master_key_that_is_not_this_directorys_stays_and_is_named() {
+        let parent = tempfile::tempdir().unwrap();
+        let (before, after) = (parent.path().join("before"), parent.path().join("after"));
+        let directory = Directory::open(&before).unwrap();
+        fill(&directory);
+        let key = directory.master_key();
+        drop(directory);
+        std::fs::rename(&before, &after).unwrap();
+        assert_eq!(Directory::clean(&after, "quickstart").unwrap(), [key.clone()]);
+        assert!(key.exists() && !after.exists());
+    }
+
+    #[test]
+    fn cleaning_does_not_follow_a_link_to_an_audit_log_of_others() {
+        let parent = tempfile::tempdir().unwrap();
+        let (path, elsewhere) = (parent.path().join("data"), parent.path().join("elsewhere"));
+        let directory = Directory::open(&path).unwrap();
+        directory.announce("quickstart", 8443, &[]).unwrap();
+        std::fs::create_dir(&elsewhere).unwrap();
+        std::fs::write(elsewhere.join("audit-1-2.jsonl"), "x").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, directory.file("audit")).unwrap();
+        drop(directory);
+        assert_eq!(Directory::clean(&path, "quickstart").unwrap(), [path.join("audit")]);
+        assert!(elsewhere.join("audit-1-2.jsonl").exists());
     }
 
     #[test]
