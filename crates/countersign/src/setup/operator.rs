@@ -18,12 +18,16 @@ const MAX_TOKEN_BYTES: u64 = 1024;
 /// The file comes before the row: a start that was cut short between the two is completed by the next one. When the file
 /// was lost, a new operator with a number behind its name gets a new one.
 ///
+/// A token in the file that is nobody's is taken only where there is no operator yet. Otherwise it may be one that was
+/// reset because it leaked, and would administer again.
+///
 /// # Errors
 /// When the file or the database refuses.
 pub async fn first_operator(installation: &Installation, file: &Path) -> Result<(), Failure> {
     let refused =
         |why: String| Failure::new(Exit::Refused, format!("{} cannot be used", file.display())).why(why);
-    let token = match file.exists() {
+    let was_there = file.exists();
+    let token = match was_there {
         true => {
             let read = read_private(file, MAX_TOKEN_BYTES).map_err(|error| refused(error.to_string()))?;
             let token = Secret::new(String::from_utf8_lossy(read.expose()).trim().to_owned());
@@ -44,6 +48,13 @@ pub async fn first_operator(installation: &Installation, file: &Path) -> Result<
     let operators = installation.store.operators().await.map_err(|error| storage(&error))?;
     if operators.iter().any(|operator| operator.token_hmac == token_hmac) {
         return Ok(());
+    }
+    if was_there && !operators.is_empty() {
+        let dir = file.parent().unwrap_or(Path::new("."));
+        return Err(refused(
+            "its token is no operator's: it was reset, or is of another installation".to_owned(),
+        )
+        .action(format!("make a new one: countersign operator reset-token --dir {}", dir.display())));
     }
     let taken = |name: &String| operators.iter().any(|operator| operator.name == *name);
     let names = std::iter::once("admin".to_owned()).chain((2..).map(|number| format!("admin-{number}")));

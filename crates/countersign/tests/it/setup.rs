@@ -69,6 +69,42 @@ async fn a_lost_operator_token_is_replaced_at_the_data_and_recorded() {
     server.stop();
 }
 
+/// A token is reset because it leaked: whoever has the old one puts it into the file of a directory that is set up anew.
+#[test]
+fn a_token_that_was_reset_does_not_become_an_administrators_again() {
+    let place = Place::new();
+    assert!(place.init().status.success());
+    let leaked = place.token();
+    assert!(place.run(&["operator", "reset-token", "--yes"]).status.success());
+    std::fs::write(place.file("admin.token"), leaked).unwrap();
+    std::fs::remove_file(place.file("ca.crt")).unwrap();
+    let refused = error(&place.init());
+    let remedy = format!("countersign operator reset-token --dir {}", place.directory.display());
+    assert!(refused.contains("admin.token") && refused.contains(&remedy), "{refused}");
+    assert!(place.run(&["operator", "reset-token", "--yes"]).status.success());
+    assert!(place.init().status.success(), "the remedy helps");
+}
+
+/// The key's file as it was printed is the one that opens the data, whatever the directory was called.
+#[test]
+fn two_directories_named_with_a_slash_have_a_master_key_each() {
+    let parent = tempfile::tempdir().unwrap();
+    let key = |name: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+        command.args(["init", "--json", "--dir", name]).current_dir(parent.path());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let path = PathBuf::from(printed["master_key_file"].as_str().unwrap());
+        std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    assert_ne!(key("prod/"), key("./other/"));
+    let mut names: Vec<_> =
+        std::fs::read_dir(parent.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["other", "other-master.key", "prod", "prod-master.key"]);
+}
+
 #[test]
 fn a_file_that_holds_no_token_does_not_become_one() {
     let place = Place::new();
