@@ -6,14 +6,15 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use countersign_gateway::body::RequestBodyError;
+use countersign_gateway::log_denial;
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
 use countersign_model::{ReasonCode, Reference};
 use countersign_oauth::Order;
 use countersign_policy::denial::{REFERENCE_HEADER, Surface, render};
 use countersign_policy::{Denial, Peer};
 use countersign_storage::StorageError;
-use http::StatusCode;
 use http::header::ALLOW;
+use http::{Method, StatusCode, Uri};
 use std::sync::{Arc, OnceLock};
 
 /// A call of a control endpoint: its reference, and who turned out to make it.
@@ -84,11 +85,11 @@ pub async fn render_refusals(
 ) -> Response {
     let call = Call::new(context.reference());
     request.extensions_mut().insert(call.clone());
-    let facts = facts(&request);
+    let asked = Asked::of(&request);
     let mut response = next.run(request).await;
     let Some(Refused(denial)) = refusal(&mut response, ReasonCode::ObjectNotFound) else { return response };
     let action = call.refusal.get().copied().unwrap_or(AuditAction::AdminRefused);
-    let reference = record(&context, call.reference, action, &denial, call.actor(), facts);
+    let reference = record(&context, call.reference, action, &denial, call.actor(), Some(&asked));
     answer(&denial, &Surface::Admin, reference, &context)
 }
 
@@ -98,11 +99,11 @@ pub async fn render_public_refusals(
     request: Request,
     next: Next,
 ) -> Response {
-    let facts = facts(&request);
+    let asked = Asked::of(&request);
     let mut response = next.run(request).await;
     let Some(Refused(denial)) = refusal(&mut response, ReasonCode::RouteNotFound) else { return response };
     let (reference, action) = (context.reference(), AuditAction::RequestRefused);
-    let reference = record(&context, reference, action, &denial, Actor::Anonymous, facts);
+    let reference = record(&context, reference, action, &denial, Actor::Anonymous, Some(&asked));
     let surface = Surface::Gateway { realm: "countersign", resource_metadata: None };
     answer(&denial, &surface, reference, &context)
 }
@@ -111,7 +112,7 @@ pub async fn render_public_refusals(
 pub(crate) fn panicked(context: &Context) -> Response {
     let denial = Denial::new(ReasonCode::InternalError).note("a handler panicked");
     let action = AuditAction::AdminRefused;
-    let reference = record(context, context.reference(), action, &denial, Actor::Anonymous, Facts::default());
+    let reference = record(context, context.reference(), action, &denial, Actor::Anonymous, None);
     answer(&denial, &Surface::Admin, reference, context)
 }
 
@@ -157,30 +158,58 @@ pub(crate) fn broken_body(error: &axum::Error) -> Denial {
     Denial::new(ReasonCode::RequestMalformed).note("the body broke off")
 }
 
-fn facts(request: &Request) -> Facts {
-    let peer = request.extensions().get::<Peer>();
-    Facts {
-        source: peer.map(|peer| peer.address().ip().to_canonical()),
-        method: Some(request.method().as_str().chars().take(32).collect()),
-        path: Some(request.uri().path().chars().take(256).collect()),
-        ..Facts::default()
+/// What was asked, and by whom: kept beside the handler, which takes the request. Cheap to keep, and made into a record
+/// only when the request is refused.
+struct Asked {
+    method: Method,
+    uri: Uri,
+    peer: Option<Peer>,
+    prefix: &'static str,
+}
+
+/// The reserved prefix that a request is under, among its extensions.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Prefix(pub(crate) &'static str);
+
+impl Asked {
+    fn of(request: &Request) -> Self {
+        Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            peer: request.extensions().get().cloned(),
+            prefix: request.extensions().get().map_or("/", |Prefix(prefix)| prefix),
+        }
+    }
+
+    fn facts(&self) -> Facts {
+        Facts {
+            source: self.peer.as_ref().map(|peer| peer.address().ip().to_canonical()),
+            method: Some(self.method.as_str().chars().take(32).collect()),
+            path: Some(self.uri.path().chars().take(256).collect()),
+            ..Facts::default()
+        }
     }
 }
 
+/// Records a refusal and writes its line into the log; returns the reference that the caller reads.
 fn record(
     context: &Context,
     reference: Reference,
     action: AuditAction,
     denial: &Denial,
     actor: Actor,
-    facts: Facts,
+    asked: Option<&Asked>,
 ) -> Reference {
     let facts = Facts {
         client: denial.known_client().cloned(),
         detail: denial.operator_note().map(str::to_owned),
-        ..facts
+        ..asked.map(Asked::facts).unwrap_or_default()
     };
     let now = context.clock.now();
     let event = AuditEvent::refused(reference, now, action, denial.reason(), actor, facts);
-    context.recorder.record(event.told(denial.public()))
+    let reference = context.recorder.record(event.told(denial.public()));
+    let peer = asked.and_then(|asked| asked.peer.as_ref());
+    let request = asked.map(|asked| (&asked.method, &asked.uri));
+    log_denial(denial, peer, request, asked.map_or("/", |asked| asked.prefix), reference);
+    reference
 }

@@ -7,6 +7,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{any, get};
 use axum::{Extension, Router};
+use countersign_gateway::log_denial;
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
 use countersign_model::{ReasonCode, Reference};
 use countersign_oauth::metadata;
@@ -37,7 +38,7 @@ async fn token(
         Err(error) => {
             let denial = broken_body(&error);
             let reference = broken_off(&context, &denial, &parts, &peer);
-            return render(&denial, &Surface::OAuth, reference, &context.issuer).map(Body::from);
+            return refuse(&context, &denial, &parts, &peer, reference);
         }
     };
     let outcome = context.tokens.handle(&parts, &body, &peer, context.clock.now()).await;
@@ -51,8 +52,14 @@ async fn token(
     };
     match result {
         Ok(token) => token.to_response().map(Body::from),
-        Err(denial) => render(&denial, &Surface::OAuth, reference, &context.issuer).map(Body::from),
+        Err(denial) => refuse(&context, &denial, &parts, &peer, reference),
     }
+}
+
+/// The answer of a refusal that is recorded already, and its line in the log.
+fn refuse(context: &Context, denial: &Denial, parts: &Parts, peer: &Peer, reference: Reference) -> Response {
+    log_denial(denial, Some(peer), Some((&parts.method, &parts.uri)), "/oauth2/", reference);
+    render(denial, &Surface::OAuth, reference, &context.issuer).map(Body::from)
 }
 
 fn broken_off(context: &Context, denial: &Denial, parts: &Parts, peer: &Peer) -> Reference {

@@ -1,6 +1,6 @@
 //! The local service: which router answers on which listener, and on which runtime.
 
-use crate::answer::{Refused, panicked, render_public_refusals};
+use crate::answer::{Prefix, Refused, panicked, render_public_refusals};
 use crate::{admin, documents, health, oauth, problems, well_known};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -136,9 +136,10 @@ impl Service {
 
 impl LocalService for Service {
     fn call(&self, local: LocalRequest) -> LocalFuture {
-        let LocalRequest { request, peer, listener } = local;
+        let LocalRequest { request, peer, listener, prefix } = local;
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(Prefix(prefix));
         if *listener == *self.admin_listener {
             // Nothing administrative runs on a worker of the data path.
             let answer = self.control.spawn(self.admin.clone().oneshot(request));

@@ -7,6 +7,7 @@
 //! - [`logging`]: the operational log.
 //! - [`system`]: the one place that reads the clock and the environment.
 
+mod audit_words;
 pub mod cli;
 pub mod config;
 pub mod logging;

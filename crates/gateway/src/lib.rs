@@ -24,6 +24,7 @@ pub mod guard;
 mod intake;
 mod interaction_id;
 pub mod local;
+mod log;
 mod refusal;
 mod socket;
 mod token_cache;
@@ -37,6 +38,7 @@ mod patience;
 pub use connections::Cut;
 pub use gateway::{Gateway, Running, StartError};
 pub use local::{LocalBody, LocalFuture, LocalRequest, LocalService};
+pub use log::log_denial;
 pub use settings::{
     ClientCertificateRequest, Limits, ListenerSettings, LocalPaths, Settings, Snapshot, Upstream,
 };

@@ -18,6 +18,8 @@ pub struct LocalRequest {
     pub peer: Peer,
     /// The listener it came in on.
     pub listener: Arc<str>,
+    /// The reserved prefix that it is under, as metrics and logs call it.
+    pub prefix: &'static str,
 }
 
 /// The body of a local answer.
@@ -27,8 +29,8 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// What a local service returns.
 pub type LocalFuture = Pin<Box<dyn Future<Output = Response<LocalBody>> + Send>>;
 
-/// Answers requests under the reserved paths. It records its own outcomes; the gateway counts their metrics, and
-/// refuses by itself what is malformed before it comes here. Of a body that ended early because it broke a limit
+/// Answers requests under the reserved paths. It records and logs its own outcomes ([`log_denial`](crate::log_denial));
+/// the gateway counts their metrics, and refuses by itself what is malformed before it comes here. Of a body that ended early because it broke a limit
 /// ([`RequestBodyError::Refused`](crate::body::RequestBodyError)) an answer with a reference is the refusal; any other
 /// answer is replaced by one.
 ///

@@ -108,11 +108,11 @@ impl Call<'_> {
                 Denial::new(ReasonCode::ConnectionsExhausted).note("too many connections of this client")
             );
         }
-        if local.is_some() {
+        if let Some(prefix) = local {
             if received.parts.uri.path() == TOKEN_ENDPOINT {
                 self.refuse_when_stale(&snapshot.limits)?;
             }
-            return self.answer_locally(received).await;
+            return self.answer_locally(received, prefix).await;
         }
         if !listener.settings.routes {
             return Err(ReasonCode::RouteNotFound.into());
@@ -149,12 +149,17 @@ impl Call<'_> {
         }
     }
 
-    async fn answer_locally(&self, received: Received) -> Result<Response<Source>, Denial> {
+    async fn answer_locally(
+        &self,
+        received: Received,
+        prefix: &'static str,
+    ) -> Result<Response<Source>, Denial> {
         let Received { parts, body, verdict, .. } = received;
         let request = LocalRequest {
             request: Request::from_parts(parts, body),
             peer: self.connection.peer.clone(),
             listener: self.listener.name.clone(),
+            prefix,
         };
         let response = self.worker.settings.local.call(request).await;
         let refused_below = self.connection.exchange.refusal(self.ordinal).map(Denial::from);

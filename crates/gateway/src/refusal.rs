@@ -3,7 +3,7 @@
 
 use crate::body::Source;
 use crate::forward::INTERACTION_ID;
-use crate::observe::method_label;
+use crate::log::{MAX_PATH, log_denial};
 use crate::pipeline::{Call, Place};
 use bytes::Bytes;
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, CertificateRef, Facts};
@@ -13,9 +13,6 @@ use countersign_policy::client_auth::Method;
 use countersign_policy::denial::{Surface, render};
 use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::{HeaderValue, Method as HttpMethod, Response, Uri};
-
-/// How much of a path is recorded.
-const MAX_PATH: usize = 256;
 
 /// Records the refusal and gives its answer.
 pub(crate) async fn refuse(
@@ -41,7 +38,7 @@ pub(crate) async fn refuse(
     if denial.known_method() == Some(Method::Internal) {
         metrics.internal("deny");
     }
-    log(call, denial, place, request, reference);
+    log_denial(denial, Some(&call.connection.peer), request, place.name(), reference);
     let response = match place {
         Place::Route(route, interaction_id) => {
             let issuer = settings.issuer.trim_end_matches('/');
@@ -139,31 +136,4 @@ fn event(
     let actor = denial.proved_client().cloned().map_or(Actor::Anonymous, Actor::Client);
     AuditEvent::refused(reference, now, AuditAction::RequestRefused, denial.reason(), actor, facts)
         .told(denial.public())
-}
-
-/// One line (experience.md section 5). What the caller controls is escaped (rule G11): the method is one of a few words,
-/// the path has printable ASCII only and is escaped all the same.
-fn log(
-    call: &Call<'_>,
-    denial: &Denial,
-    place: &Place,
-    request: Option<(&HttpMethod, &Uri)>,
-    reference: Reference,
-) {
-    let peer = &call.connection.peer;
-    let path: String = request.map_or("", |(_, uri)| uri.path()).chars().take(MAX_PATH).collect();
-    tracing::info!(
-        "http.request.method" = request.map(|(method, _)| method_label(method)),
-        "url.path" = %path.escape_default(),
-        "http.route" = place.name(),
-        "http.response.status_code" = denial.status().as_u16(),
-        "client.address" = %peer.address().ip().to_canonical(),
-        "tls.client.hash.sha256" = peer.thumbprint().map(tracing::field::display),
-        "countersign.certificate" = peer.certificate().map(|certificate| certificate.serial().short()),
-        "countersign.client.id" = denial.known_client().map(tracing::field::display),
-        "countersign.reason" = denial.reason().as_str(),
-        "countersign.detail" = denial.operator_note(),
-        "countersign.ref" = %reference,
-        "DENY"
-    );
 }

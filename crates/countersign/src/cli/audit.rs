@@ -4,9 +4,9 @@ use super::admin_client::{AdminClient, AdminTarget, segment};
 use super::console::{Console, fields, table};
 use super::failure::{Exit, Failure};
 use super::human::counted;
+use crate::audit_words;
 use clap::Subcommand;
 use countersign_api::admin::shapes::{AuditList, AuditQuery, AuditRecordView, AuditVerification};
-use countersign_model::audit::Actor;
 use countersign_model::{ClientId, Reference};
 use serde_json::Value;
 
@@ -87,10 +87,10 @@ fn list_text(records: &[AuditRecordView]) -> String {
             let lost = record.lost.as_ref().map(|lost| format!("{} lost", lost.count));
             [
                 event.at.to_string(),
-                word(&event.action),
+                audit_words::action(event.action),
                 event.reason.map(|reason| reason.to_string()).or(lost).unwrap_or_default()
                     + &times.unwrap_or_default(),
-                actor(&event.actor),
+                audit_words::actor(&event.actor),
                 event.facts.client.as_ref().map(ClientId::to_string).unwrap_or_default(),
                 event.reference.to_string(),
             ]
@@ -140,23 +140,6 @@ fn report_text(report: &AuditVerification) -> String {
         out.push_str(&format!("  {}\n", super::console::printable(finding)));
     }
     out
-}
-
-/// The name of a unit variant as JSON writes it.
-fn word<T: serde::Serialize>(value: &T) -> String {
-    match serde_json::to_value(value) {
-        Ok(Value::String(text)) => text,
-        _ => String::new(),
-    }
-}
-
-fn actor(actor: &Actor) -> String {
-    match actor {
-        Actor::Anonymous => "anonymous".to_owned(),
-        Actor::Client(client) => format!("client {client}"),
-        Actor::Operator(name) => format!("operator {name}"),
-        Actor::System => "system".to_owned(),
-    }
 }
 
 #[cfg(test)]

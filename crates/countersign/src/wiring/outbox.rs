@@ -1,9 +1,11 @@
 //! Between the database and the audit log: administrative events wait in the outbox of their transaction until they are
 //! appended, and the log's head is kept where a cut tail shows (design, decision 18).
 
+use crate::audit_words;
 use async_trait::async_trait;
 use countersign_api::service::Outbox;
 use countersign_audit::{Head, HeadStore, HeadStoreError, Recorder};
+use countersign_model::audit::AuditEvent;
 use countersign_storage::transaction::AuditHead;
 use countersign_storage::{Store, Transaction, Write};
 use std::sync::Arc;
@@ -67,10 +69,12 @@ impl Delivery {
         let waiting = store.outbox(BATCH).await.map_err(|error| error.to_string())?;
         let Some((through, _)) = waiting.last() else { return Ok(false) };
         let through = *through;
-        let events = waiting.into_iter().map(|(_, event)| event).collect();
-        let head = recorder.append_durably(events).await.map_err(|error| error.to_string())?;
+        let events: Vec<AuditEvent> = waiting.into_iter().map(|(_, event)| event).collect();
+        let head = recorder.append_durably(events.clone()).await.map_err(|error| error.to_string())?;
         let settled = Transaction::new().write(Write::SettleOutbox { through }).write(save(chain, head));
         store.commit(settled).await.map_err(|error| error.to_string())?;
+        // Only now: what is carried a second time after a failure is told once.
+        events.iter().for_each(log_change);
         Ok(true)
     }
 }
@@ -82,6 +86,23 @@ impl Outbox for Delivery {
         while self.deliver_batch().await? {}
         Ok(())
     }
+}
+
+/// One line for each administrative event, so that whoever watches the log sees changes beside denials.
+fn log_change(event: &AuditEvent) {
+    let facts = &event.facts;
+    let serial = facts.certificate.as_ref().and_then(|certificate| certificate.serial);
+    tracing::info!(
+        "countersign.action" = audit_words::action(event.action),
+        "countersign.actor" = audit_words::actor(&event.actor),
+        "countersign.client.id" = facts.client.as_ref().map(tracing::field::display),
+        "countersign.certificate" = serial.map(|serial| serial.short()),
+        "countersign.object" = facts.object,
+        "countersign.reason" = event.reason.map(|reason| reason.as_str()),
+        "countersign.detail" = facts.detail,
+        "countersign.ref" = %event.reference,
+        "CHANGE"
+    );
 }
 
 fn save(chain: &str, head: Head) -> Write {

@@ -456,3 +456,54 @@ async fn what_a_public_document_refuses_is_recorded_too() {
     assert_eq!((posted.status, posted.code().as_deref()), (405, Some("method_not_allowed")));
     assert_eq!(posted.header("allow"), "GET,HEAD");
 }
+
+/// What is refused or changed is in the log, whoever refuses: it is what somebody greps for the reference first.
+#[tokio::test]
+async fn every_denial_and_every_change_has_one_line_in_the_log() {
+    let log = captured_log();
+    let server = TestServer::start().await;
+    server.add_client("acme-pay", "production", "tls_client_auth", &["data:read"]).await;
+    let caller = server.caller(None);
+    let form = "grant_type=client_credentials&client_id=nobody&client_secret=x";
+    let denied = [
+        (caller.get("/data/x", &[]).await.unwrap(), "token_missing", "data"),
+        (server.ask_token(None, form).await, "client_unknown", "/oauth2/"),
+        (caller.get("/oauth2/lunch", &[]).await.unwrap(), "route_not_found", "/oauth2/"),
+        (caller.get("/problems/no_such_code", &[]).await.unwrap(), "route_not_found", "/problems/"),
+        (
+            Client::plain(server.documents).get("/pki/nobody.crt", &[]).await.unwrap(),
+            "route_not_found",
+            "/pki/",
+        ),
+        (
+            server.call_admin(Method::GET, "/admin/v1/clients", None, "").await,
+            "admin_credential_invalid",
+            "/",
+        ),
+        (
+            server.administer(Method::GET, "/admin/v1/clients/nobody", &Value::Null).await,
+            "object_not_found",
+            "/",
+        ),
+    ];
+    let added = server.audit("client_added").await;
+    let lines = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let line = |reference: &str, message: &str| -> Value {
+        let lines = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut lines = lines.map(|mut line| line["fields"].take());
+        let found = lines.find(|line| line["countersign.ref"] == reference && line["message"] == message);
+        found.unwrap_or_else(|| panic!("no {message} of {reference}"))
+    };
+    for (answer, reason, route) in denied {
+        let line = line(answer.header("countersign-ref"), "DENY");
+        assert_eq!((&line["countersign.reason"], &line["http.route"]), (&json!(reason), &json!(route)));
+        assert_eq!(line["http.response.status_code"], answer.status, "{line}");
+        assert_eq!(line["client.address"], "127.0.0.1", "{line}");
+        assert!(["GET", "POST"].contains(&line["http.request.method"].as_str().unwrap()), "{line}");
+    }
+    let change = line(added[0]["ref"].as_str().unwrap(), "CHANGE");
+    assert_eq!(
+        (&change["countersign.action"], &change["countersign.actor"], &change["countersign.client.id"]),
+        (&json!("client_added"), &json!("operator tester"), &json!("acme-pay"))
+    );
+}

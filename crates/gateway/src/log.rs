@@ -1,0 +1,39 @@
+//! The one line of a denial in the operational log (experience.md section 5): the same whoever refuses, the data path or a
+//! local service, so that `grep REF` finds each of them.
+
+use crate::observe::method_label;
+use countersign_model::Reference;
+use countersign_policy::{Denial, Peer};
+use http::{Method, Uri};
+
+/// How much of a path is recorded.
+pub(crate) const MAX_PATH: usize = 256;
+
+/// Writes the line. `request` is absent where nothing of it was understood; `place` is the route or the reserved prefix.
+///
+/// What the caller controls is escaped (rule G11): the method is one of a few words, the path has printable ASCII only
+/// and is escaped all the same. The query is left out: it may carry anything.
+pub fn log_denial(
+    denial: &Denial,
+    peer: Option<&Peer>,
+    request: Option<(&Method, &Uri)>,
+    place: &str,
+    reference: Reference,
+) {
+    let certificate = peer.and_then(Peer::certificate);
+    let path: String = request.map_or("", |(_, uri)| uri.path()).chars().take(MAX_PATH).collect();
+    tracing::info!(
+        "http.request.method" = request.map(|(method, _)| method_label(method)),
+        "url.path" = %path.escape_default(),
+        "http.route" = place,
+        "http.response.status_code" = denial.status().as_u16(),
+        "client.address" = peer.map(|peer| tracing::field::display(peer.address().ip().to_canonical())),
+        "tls.client.hash.sha256" = peer.and_then(Peer::thumbprint).map(tracing::field::display),
+        "countersign.certificate" = certificate.map(|certificate| certificate.serial().short()),
+        "countersign.client.id" = denial.known_client().map(tracing::field::display),
+        "countersign.reason" = denial.reason().as_str(),
+        "countersign.detail" = denial.operator_note(),
+        "countersign.ref" = %reference,
+        "DENY"
+    );
+}
