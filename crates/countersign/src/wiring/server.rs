@@ -26,7 +26,7 @@ use countersign_policy::route::TrustConfigurations;
 use countersign_storage::StorageError;
 use countersign_storage::usage::Usage;
 use countersign_storage::views::{Views, follow};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use tokio::runtime::Handle;
@@ -372,7 +372,7 @@ fn listeners(
         client_certificate: ClientCertificateRequest::Off,
         routes: false,
         local: LocalPaths::All,
-        trust: TrustConfigurations::default(),
+        trust: admin_trust(configuration.admin.listen.ip()),
     });
     listeners
 }
@@ -382,8 +382,20 @@ fn trust(listener: &Listener) -> TrustConfigurations {
     if listener.hosts.is_empty() {
         TrustConfigurations::default()
     } else {
-        TrustConfigurations::only(listener.hosts.iter().cloned())
+        TrustConfigurations::only(listener.hosts.iter().map(|host| as_in_host_field(host)))
     }
+}
+
+/// This machine's own names only. Metrics and health need no credential: a page in a browser on this machine, whose name
+/// resolves to a loopback address (DNS rebinding), would read them.
+fn admin_trust(listen: IpAddr) -> TrustConfigurations {
+    let own = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    TrustConfigurations::only(own.iter().chain([&listen.to_string()]).map(|host| as_in_host_field(host)))
+}
+
+/// In a Host field an IPv6 address stands between brackets (RFC 3986 section 3.2.2), in a certificate it does not.
+fn as_in_host_field(host: &str) -> String {
+    host.parse::<Ipv6Addr>().map_or_else(|_| host.to_owned(), |address| format!("[{address}]"))
 }
 
 fn local_paths(listener: &Listener) -> LocalPaths {

@@ -458,3 +458,22 @@ async fn a_misspelt_scope_is_refused_when_it_is_registered() {
     let path = "/admin/v1/clients/acme-pay";
     assert_eq!(server.administer(Method::GET, path, &Value::Null).await.status, 404);
 }
+
+/// DNS rebinding: a page in the administrator's browser, under a name that resolves to 127.0.0.1, reads what needs no
+/// credential and tries what does.
+#[tokio::test]
+async fn rule_t5_the_admin_listener_answers_this_machines_names_only() {
+    let server = TestServer::start().await;
+    let caller = countersign_testkit::Client::plain(server.admin);
+    for path in ["/metrics", "/readyz", "/admin/v1/clients"] {
+        for host in ["evil.example", "evil.example:8444", "192.0.2.1"] {
+            let answer = caller.get(path, &[("host", host)]).await.unwrap();
+            assert_eq!((answer.status, answer.code().as_deref()), (421, Some("host_misdirected")), "{path}");
+        }
+        let port = server.admin.port();
+        for host in ["localhost".to_owned(), format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
+            let answer = caller.get(path, &[("host", &host)]).await.unwrap();
+            assert_ne!(answer.status, 421, "{path} {host}");
+        }
+    }
+}

@@ -470,3 +470,21 @@ async fn rule_c10_wrong_secrets_are_throttled_for_their_network_only() {
     server.clock.advance_s(wait_s);
     assert_eq!(ask(&secret, [127, 0, 1, 1]).await.status, 200, "and the network not for ever");
 }
+
+#[tokio::test]
+async fn rule_t5_an_ipv6_address_of_the_certificate_is_a_host_that_is_answered() {
+    let more = r#"
+[[listeners]]
+name = "six"
+address = "127.0.0.1:0"
+certificate = { ca = ["localhost", "::1"] }
+serve = ["oauth2"]
+"#;
+    let server = countersign_testkit::TestServer::start_with(more).await;
+    let address = server.server.local_addr("six").await.unwrap();
+    let caller = countersign_testkit::Client::tls(address, &server.root, None, server.clock.clone());
+    for (host, status) in [("[::1]:8443", 200), ("[::1]", 200), ("[::2]", 421), ("127.0.0.1", 421)] {
+        let answer = caller.get("/oauth2/jwks", &[("host", host)]).await.unwrap();
+        assert_eq!(answer.status, status, "{host}");
+    }
+}

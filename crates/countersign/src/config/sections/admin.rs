@@ -5,7 +5,8 @@ use crate::config::reader::section;
 use std::net::SocketAddr;
 
 section! {
-    /// The admin API with health and metrics. It speaks plain HTTP, and so listens on this machine only. A change needs a restart.
+    /// The admin API with health and metrics. It speaks plain HTTP, and so listens on this machine only, and answers under its
+    /// names only: `localhost`, `127.0.0.1`, `::1` and the address itself; another `Host` gets 421. A change needs a restart.
     AdminSection = "[admin]" {
         /// A loopback address and port.
         listen: SocketAddr = Required;
