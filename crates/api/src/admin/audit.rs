@@ -1,7 +1,7 @@
 //! `/admin/v1/audit`: reading the audit log. The files are read on the pool for blocking work.
 
 use super::input::{Query, malformed, parse_or_not_found};
-use super::shapes::{AuditList, AuditQuery, AuditRecordView, AuditVerification, Problem};
+use super::shapes::{AuditList, AuditQuery, AuditRecordView, AuditVerification};
 use crate::Context;
 use crate::answer::Refused;
 use axum::Json as Answer;
@@ -17,9 +17,10 @@ use std::sync::Arc;
 const MOST_REPAIRS: usize = 100;
 
 /// Lists records, newest first.
-#[utoipa::path(get, path = "/audit", params(AuditQuery), responses(
-    (status = 200, body = AuditList), (status = 400, body = Problem), (status = 401, body = Problem)
-))]
+#[utoipa::path(
+    get, path = "/audit", operation_id = "list_audit_records", params(AuditQuery),
+    responses((status = 200, body = AuditList))
+)]
 pub(super) async fn list(
     State(context): State<Arc<Context>>,
     Query(query): Query<AuditQuery>,
@@ -41,9 +42,10 @@ pub(super) async fn list(
 }
 
 /// Shows the records under a reference: the refusal, and the record of the series that it was folded into.
-#[utoipa::path(get, path = "/audit/{ref}", params(("ref" = String, Path)), responses(
-    (status = 200, body = AuditList), (status = 401, body = Problem), (status = 404, body = Problem)
-))]
+#[utoipa::path(
+    get, path = "/audit/{ref}", operation_id = "show_audit_records", params(("ref" = String, Path)),
+    responses((status = 200, body = AuditList))
+)]
 pub(super) async fn show(
     State(context): State<Arc<Context>>,
     Path(reference): Path<String>,
@@ -57,9 +59,10 @@ pub(super) async fn show(
 }
 
 /// Reads the whole log, and compares it with the head that the database keeps.
-#[utoipa::path(get, path = "/audit/verification", responses(
-    (status = 200, body = AuditVerification), (status = 401, body = Problem), (status = 503, body = Problem)
-))]
+#[utoipa::path(
+    get, path = "/audit/verification", operation_id = "verify_audit_log",
+    responses((status = 200, body = AuditVerification))
+)]
 pub(super) async fn verification(
     State(context): State<Arc<Context>>,
 ) -> Result<Answer<AuditVerification>, Refused> {

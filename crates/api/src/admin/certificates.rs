@@ -26,11 +26,10 @@ use std::sync::Arc;
 const MOST: u32 = 1000;
 
 /// Signs a client certificate from a CSR. Names and dates come from the registered client and the profile.
-#[utoipa::path(post, path = "/certificates", request_body = NewCertificate, responses(
-    (status = 201, body = CertificateIssued), (status = 400, body = Problem), (status = 401, body = Problem),
-    (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
-    (status = 422, body = Problem)
-))]
+#[utoipa::path(
+    post, path = "/certificates", operation_id = "sign_certificate", request_body = NewCertificate,
+    responses( (status = 201, body = CertificateIssued), (status = 422, body = Problem, content_type = "application/problem+json") )
+)]
 pub(super) async fn sign(
     State(context): State<Arc<Context>>,
     Extension(call): Extension<Call>,
@@ -61,9 +60,10 @@ pub(super) async fn sign(
 }
 
 /// Lists certificates, newest first, 1000 at most.
-#[utoipa::path(get, path = "/certificates", params(CertificateQuery), responses(
-    (status = 200, body = CertificateList), (status = 400, body = Problem), (status = 401, body = Problem)
-))]
+#[utoipa::path(
+    get, path = "/certificates", operation_id = "list_certificates", params(CertificateQuery),
+    responses((status = 200, body = CertificateList))
+)]
 pub(super) async fn list(
     State(context): State<Arc<Context>>,
     Query(query): Query<CertificateQuery>,
@@ -89,10 +89,11 @@ pub(super) async fn list(
 }
 
 /// Shows the certificate with this serial, unique beginning of a serial, or thumbprint.
-#[utoipa::path(get, path = "/certificates/{serial}", params(("serial" = String, Path)), responses(
-    (status = 200, body = CertificateView), (status = 401, body = Problem), (status = 404, body = Problem),
-    (status = 409, body = Problem)
-))]
+#[utoipa::path(
+    get, path = "/certificates/{serial}", operation_id = "show_certificate",
+    params(("serial" = String, Path)),
+    responses((status = 200, body = CertificateView))
+)]
 pub(super) async fn show(
     State(context): State<Arc<Context>>,
     Path(serial): Path<String>,
@@ -102,11 +103,11 @@ pub(super) async fn show(
 }
 
 /// Revokes a certificate. In force when the answer is read; revoking twice changes nothing.
-#[utoipa::path(post, path = "/certificates/{serial}/revoke", params(("serial" = String, Path)),
-    request_body = Revoke, responses(
-    (status = 200, body = Revoked), (status = 400, body = Problem), (status = 401, body = Problem),
-    (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem)
-))]
+#[utoipa::path(
+    post, path = "/certificates/{serial}/revoke", operation_id = "revoke_certificate",
+    params(("serial" = String, Path)), request_body = Revoke,
+    responses((status = 200, body = Revoked))
+)]
 pub(super) async fn revoke(
     State(context): State<Arc<Context>>,
     Extension(call): Extension<Call>,

@@ -4,7 +4,7 @@ use super::certificates::{not_enforced, revoked_answer};
 use super::input::{Json, malformed, parse_or_not_found};
 use super::shapes::{
     ClientAdded, ClientList, ClientView, CredentialKindName, CredentialView, NewClient, OneTimeSecret,
-    Problem, Revoke, Revoked, RotateSecret, SecretRotated,
+    Revoke, Revoked, RotateSecret, SecretRotated,
 };
 use crate::Context;
 use crate::answer::{Call, Refused};
@@ -22,9 +22,10 @@ use std::sync::Arc;
 const PAGE: u32 = 1000;
 
 /// Lists all clients, by `client_id`.
-#[utoipa::path(get, path = "/clients", responses(
-    (status = 200, body = ClientList), (status = 401, body = Problem), (status = 403, body = Problem)
-))]
+#[utoipa::path(
+    get, path = "/clients", operation_id = "list_clients",
+    responses((status = 200, body = ClientList))
+)]
 pub(super) async fn list(State(context): State<Arc<Context>>) -> Result<Answer<ClientList>, Refused> {
     let mut clients = Vec::new();
     let mut after: Option<ClientId> = None;
@@ -38,9 +39,10 @@ pub(super) async fn list(State(context): State<Arc<Context>>) -> Result<Answer<C
 }
 
 /// Shows one client.
-#[utoipa::path(get, path = "/clients/{id}", params(("id" = String, Path)), responses(
-    (status = 200, body = ClientView), (status = 401, body = Problem), (status = 404, body = Problem)
-))]
+#[utoipa::path(
+    get, path = "/clients/{id}", operation_id = "show_client", params(("id" = String, Path)),
+    responses((status = 200, body = ClientView))
+)]
 pub(super) async fn show(
     State(context): State<Arc<Context>>,
     Path(id): Path<String>,
@@ -50,10 +52,10 @@ pub(super) async fn show(
 }
 
 /// Registers a client. A secret is made where its method uses one, and shown this once.
-#[utoipa::path(post, path = "/clients", request_body = NewClient, responses(
-    (status = 201, body = ClientAdded), (status = 400, body = Problem), (status = 401, body = Problem),
-    (status = 403, body = Problem), (status = 409, body = Problem)
-))]
+#[utoipa::path(
+    post, path = "/clients", operation_id = "add_client", request_body = NewClient,
+    responses((status = 201, body = ClientAdded))
+)]
 pub(super) async fn add(
     State(context): State<Arc<Context>>,
     Extension(call): Extension<Call>,
@@ -82,10 +84,10 @@ pub(super) async fn add(
 }
 
 /// Disables a client: its tokens, secrets and certificates are refused from the next request on.
-#[utoipa::path(post, path = "/clients/{id}/disable", params(("id" = String, Path)), responses(
-    (status = 200, body = ClientView), (status = 401, body = Problem), (status = 403, body = Problem),
-    (status = 404, body = Problem)
-))]
+#[utoipa::path(
+    post, path = "/clients/{id}/disable", operation_id = "disable_client", params(("id" = String, Path)),
+    responses((status = 200, body = ClientView))
+)]
 pub(super) async fn disable(
     State(context): State<Arc<Context>>,
     Extension(call): Extension<Call>,
@@ -104,11 +106,11 @@ pub(super) async fn disable(
 }
 
 /// Makes a new secret beside the present ones, which end after an overlap (rule C12).
-#[utoipa::path(post, path = "/clients/{id}/rotate-secret", params(("id" = String, Path)),
-    request_body = RotateSecret, responses(
-    (status = 200, body = SecretRotated), (status = 401, body = Problem), (status = 403, body = Problem),
-    (status = 404, body = Problem), (status = 409, body = Problem)
-))]
+#[utoipa::path(
+    post, path = "/clients/{id}/rotate-secret", operation_id = "rotate_client_secret",
+    params(("id" = String, Path)), request_body = RotateSecret,
+    responses((status = 200, body = SecretRotated))
+)]
 pub(super) async fn rotate_secret(
     State(context): State<Arc<Context>>,
     Extension(call): Extension<Call>,
@@ -127,11 +129,11 @@ pub(super) async fn rotate_secret(
 }
 
 /// Revokes every valid certificate of a client.
-#[utoipa::path(post, path = "/clients/{id}/revoke-certificates", params(("id" = String, Path)),
-    request_body = Revoke, responses(
-    (status = 200, body = Revoked), (status = 400, body = Problem), (status = 401, body = Problem),
-    (status = 403, body = Problem), (status = 404, body = Problem)
-))]
+#[utoipa::path(
+    post, path = "/clients/{id}/revoke-certificates", operation_id = "revoke_client_certificates",
+    params(("id" = String, Path)), request_body = Revoke,
+    responses((status = 200, body = Revoked))
+)]
 pub(super) async fn revoke_certificates(
     State(context): State<Arc<Context>>,
     Extension(call): Extension<Call>,

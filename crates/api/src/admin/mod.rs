@@ -10,6 +10,7 @@ mod audit;
 mod auth;
 mod certificates;
 mod clients;
+mod document;
 mod input;
 mod token_keys;
 
@@ -21,8 +22,7 @@ use countersign_model::ReasonCode;
 use countersign_model::operator::Role;
 use countersign_policy::Denial;
 use std::sync::Arc;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder, SecurityRequirement};
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -52,10 +52,11 @@ pub fn router(context: &Arc<Context>) -> (Router, OpenApi) {
         .routes(routes!(token_keys::rotate))
         .route_layer(from_fn_with_state(Role::Admin, auth::require));
 
-    let (router, document) = OpenApiRouter::with_openapi(describe())
+    let (router, mut document) = OpenApiRouter::with_openapi(document::describe())
         .nest(BASE, auditor.merge(operator).merge(admin))
         .with_state(context.clone())
         .split_for_parts();
+    document::add_refusals(&mut document);
     let served = Arc::new(document.clone());
     let openapi = get(move || async move { Json(served.as_ref().clone()) });
     let router = router
@@ -69,20 +70,4 @@ pub fn router(context: &Arc<Context>) -> (Router, OpenApi) {
 
 async fn no_such_path() -> Refused {
     Denial::new(ReasonCode::ObjectNotFound).note("no such path").into()
-}
-
-fn describe() -> OpenApi {
-    let info = InfoBuilder::new()
-        .title("Countersign admin API")
-        .version(env!("CARGO_PKG_VERSION"))
-        .description(Some(
-            "Every operation needs an operator's bearer token. Refusals are problem documents (RFC 9457).",
-        ));
-    let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
-    let components = utoipa::openapi::ComponentsBuilder::new().security_scheme("operator", bearer).build();
-    OpenApiBuilder::new()
-        .info(info.build())
-        .components(Some(components))
-        .security(Some([SecurityRequirement::new("operator", Vec::<String>::new())]))
-        .build()
 }

@@ -1,7 +1,7 @@
 //! `/admin/v1/token-keys`: the keys that sign access tokens.
 
 use super::input::Json;
-use super::shapes::{Problem, RotateTokenKey, TokenKeyRotated};
+use super::shapes::{RotateTokenKey, TokenKeyRotated};
 use crate::Context;
 use crate::answer::{Call, Refused};
 use axum::extract::State;
@@ -11,9 +11,10 @@ use countersign_policy::Denial;
 use std::sync::Arc;
 
 /// Publishes a new token key now, and signs with it once relying parties have had the time to fetch it (rule K9).
-#[utoipa::path(post, path = "/token-keys/rotate", request_body = RotateTokenKey, responses(
-    (status = 200, body = TokenKeyRotated), (status = 401, body = Problem), (status = 403, body = Problem)
-))]
+#[utoipa::path(
+    post, path = "/token-keys/rotate", operation_id = "rotate_token_key", request_body = RotateTokenKey,
+    responses((status = 200, body = TokenKeyRotated))
+)]
 pub(super) async fn rotate(
     State(context): State<Arc<Context>>,
     Extension(call): Extension<Call>,

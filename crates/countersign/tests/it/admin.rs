@@ -477,3 +477,66 @@ async fn rule_t5_the_admin_listener_answers_this_machines_names_only() {
         }
     }
 }
+
+/// Generators make a function of each operation, and read refusals by their type.
+#[tokio::test]
+async fn the_served_document_names_each_operation_once_and_declares_what_it_answers() {
+    let server = TestServer::start().await;
+    let document = server.administer(Method::GET, "/admin/v1/openapi.json", &Value::Null).await.json();
+    let mut ids = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            ids.push(operation["operationId"].as_str().unwrap_or_else(|| panic!("{method} {path}")));
+        }
+    }
+    let count = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), count, "{ids:?}");
+
+    let resolve = |response: &Value| match response["$ref"].as_str() {
+        Some(reference) => document.pointer(reference.trim_start_matches('#')).unwrap().clone(),
+        None => response.clone(),
+    };
+    let large = "x".repeat(200_000);
+    let auditor = format!("Bearer {}", server.add_operator("reader", Role::Auditor).await);
+    let admin = format!("Bearer {}", server.add_operator("ann", Role::Admin).await);
+    let add = r#"{"client_id":"test-shop","environment":"sandbox","auth_method":"client_secret_post","scopes":["data:read"]}"#;
+    let (get, post) = (Method::GET, Method::POST);
+    for (method, template, path, authorization, body, status) in [
+        (&post, "/clients", "/clients", Some(&admin), add, 201),
+        (&post, "/clients", "/clients", Some(&admin), add, 409),
+        (&post, "/clients", "/clients", Some(&admin), "{", 400),
+        (&post, "/clients", "/clients", Some(&admin), large.as_str(), 413),
+        (&post, "/clients", "/clients", Some(&auditor), add, 403),
+        (&get, "/clients", "/clients", None, "", 401),
+        (&get, "/clients", "/clients", Some(&auditor), "", 200),
+        (&get, "/clients/{id}", "/clients/nobody", Some(&auditor), "", 404),
+        (&get, "/clients/{id}", "/clients/%ff", Some(&auditor), "", 400),
+        (&post, "/certificates", "/certificates", Some(&admin), r#"{"client":"nobody","csr":"x"}"#, 400),
+        (&get, "/audit", "/audit?action=x", Some(&auditor), "", 400),
+        (&post, "/token-keys/rotate", "/token-keys/rotate", Some(&admin), "{}", 200),
+    ] {
+        let what = format!("{method} {path} {status}");
+        let path = format!("/admin/v1{path}");
+        let answer = server.call_admin(method.clone(), &path, authorization.map(String::as_str), body).await;
+        assert_eq!(answer.status, status, "{what}");
+        let operation = &document["paths"][format!("/admin/v1{template}")][method.as_str().to_lowercase()];
+        let declared = resolve(&operation["responses"][status.to_string()]);
+        let content = declared["content"].as_object().unwrap_or_else(|| panic!("{what} is not declared"));
+        assert_eq!(content.keys().collect::<Vec<_>>(), [answer.header("content-type")], "{what}");
+        let schema = content.values().next().unwrap()["schema"]["$ref"].as_str().unwrap();
+        assert!(document.pointer(schema.trim_start_matches('#')).is_some(), "{what}: {schema}");
+    }
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for operation in item.as_object().unwrap().values() {
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                let declared = resolve(response);
+                let refusal = status.parse::<u16>().is_ok_and(|status| status >= 400);
+                let problem = declared["content"].get("application/problem+json").is_some();
+                assert!(problem || !refusal, "{path} {status}");
+            }
+            assert!(operation["responses"]["503"].is_object(), "{path}");
+        }
+    }
+}
