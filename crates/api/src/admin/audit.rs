@@ -34,11 +34,13 @@ pub(super) async fn list(
     };
     let limit = query.limit.unwrap_or(AuditQuery::DEFAULT_LIMIT).min(AuditQuery::MAX_LIMIT);
     let filter = Filter { action, client: query.client, ..Filter::default() };
-    let records = read(&context, move |directory| {
-        countersign_audit::list(directory, &filter, usize::try_from(limit).unwrap_or(usize::MAX))
-    })
-    .await?;
-    Ok(Answer(answer(records)))
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    // One more than is shown tells whether there are more.
+    let reading = move |directory: &FilePath| countersign_audit::list(directory, &filter, limit + 1);
+    let mut records = read(&context, reading).await?;
+    let more = records.len() > limit;
+    records.truncate(limit);
+    Ok(Answer(answer(records, more)))
 }
 
 /// Shows the records under a reference: the refusal, and the record of the series that it was folded into.
@@ -55,7 +57,7 @@ pub(super) async fn show(
     if records.is_empty() {
         return Err(Denial::new(ReasonCode::ObjectNotFound).note(format!("no record {reference}")).into());
     }
-    Ok(Answer(answer(records)))
+    Ok(Answer(answer(records, false)))
 }
 
 /// Reads the whole log, and compares it with the head that the database keeps.
@@ -93,7 +95,7 @@ async fn read<T: Send + 'static>(
     }
 }
 
-fn answer(records: Vec<Record>) -> AuditList {
+fn answer(records: Vec<Record>, more: bool) -> AuditList {
     let view = |record: Record| AuditRecordView {
         sequence: record.sequence,
         previous: record.previous.to_string(),
@@ -101,7 +103,7 @@ fn answer(records: Vec<Record>) -> AuditList {
         lost: record.lost,
         event: record.event,
     };
-    AuditList { records: records.into_iter().map(view).collect() }
+    AuditList { records: records.into_iter().map(view).collect(), more }
 }
 
 fn verified(report: &Report) -> AuditVerification {

@@ -1,10 +1,10 @@
 //! `/admin/v1/clients`: partners as data.
 
 use super::certificates::{not_enforced, revoked_answer};
-use super::input::{Json, malformed, parse_or_not_found};
+use super::input::{Json, Query, malformed, parse_or_not_found};
 use super::shapes::{
-    ClientAdded, ClientList, ClientView, CredentialKindName, CredentialView, NewClient, OneTimeSecret,
-    Revoke, Revoked, RotateSecret, SecretRotated,
+    ClientAdded, ClientList, ClientQuery, ClientView, CredentialKindName, CredentialView, NewClient,
+    OneTimeSecret, Revoke, Revoked, RotateSecret, SecretRotated,
 };
 use crate::Context;
 use crate::answer::{Call, Refused};
@@ -18,24 +18,26 @@ use countersign_policy::Denial;
 use http::StatusCode;
 use std::sync::Arc;
 
-/// How many clients are read at once.
-const PAGE: u32 = 1000;
+/// The most clients of one answer.
+const MOST: u32 = 1000;
 
-/// Lists all clients, by `client_id`.
+/// Lists clients by `client_id`, 1000 at most.
 #[utoipa::path(
-    get, path = "/clients", operation_id = "list_clients",
+    get, path = "/clients", operation_id = "list_clients", params(ClientQuery),
     responses((status = 200, body = ClientList))
 )]
-pub(super) async fn list(State(context): State<Arc<Context>>) -> Result<Answer<ClientList>, Refused> {
-    let mut clients = Vec::new();
-    let mut after: Option<ClientId> = None;
-    loop {
-        let page =
-            context.store.clients_after(after.as_ref(), PAGE).await.map_err(|e| Refused::storage(&e))?;
-        let Some((last, _)) = page.last() else { return Ok(Answer(ClientList { clients })) };
-        after = Some(last.id.clone());
-        clients.extend(page.into_iter().map(|(client, credentials)| view(client, credentials)));
-    }
+pub(super) async fn list(
+    State(context): State<Arc<Context>>,
+    Query(query): Query<ClientQuery>,
+) -> Result<Answer<ClientList>, Refused> {
+    // One more than is shown tells whether there are more.
+    let found = context.store.clients_after(query.after.as_ref(), MOST + 1).await;
+    let mut found = found.map_err(|error| Refused::storage(&error))?;
+    let most = usize::try_from(MOST).unwrap_or(usize::MAX);
+    let more = found.len() > most;
+    found.truncate(most);
+    let clients = found.into_iter().map(|(client, credentials)| view(client, credentials)).collect();
+    Ok(Answer(ClientList { clients, more }))
 }
 
 /// Shows one client.

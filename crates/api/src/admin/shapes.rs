@@ -109,11 +109,26 @@ pub struct ClientView {
     pub credentials: Vec<CredentialView>,
 }
 
-/// `GET /admin/v1/clients`.
+/// `GET /admin/v1/clients?after=`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ClientQuery {
+    /// Only those behind this `client_id`: the last one of the answer before.
+    #[schema(value_type = Option<String>)]
+    #[param(value_type = Option<String>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<ClientId>,
+}
+
+/// The answer to [`ClientQuery`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ClientList {
-    /// Every client, sorted by `client_id`.
+    /// Sorted by `client_id`.
     pub clients: Vec<ClientView>,
+    /// Whether there are more than an answer holds: ask for those behind the last one.
+    #[serde(default)]
+    pub more: bool,
 }
 
 /// One credential of a client; never its secret.
@@ -434,6 +449,9 @@ impl AuditQuery {
 pub struct AuditList {
     /// Newest first.
     pub records: Vec<AuditRecordView>,
+    /// Whether there are more than were asked for.
+    #[serde(default)]
+    pub more: bool,
 }
 
 /// One record of the audit log.

@@ -3,7 +3,7 @@
 //! It refuses to send the credential over plain HTTP to another machine, follows no redirects, and trusts for `https`
 //! only the CA file that it was given (rule T3).
 
-use super::failure::{Exit, Failure};
+use super::failure::{Exit, Failure, error_chain};
 use crate::config::in_words;
 use bytes::Bytes;
 use clap::Args;
@@ -114,20 +114,36 @@ impl AdminClient {
 
     /// `GET /admin/v1` and `path`.
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        self.call(Method::GET, path, Vec::new())
+        self.call(Method::GET, path, Vec::new(), Some(ANSWER_TIMEOUT))
+    }
+
+    /// The same without a deadline: for what takes as long as there is data, such as the verification of a whole log.
+    pub(crate) fn get_however_long<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.call(Method::GET, path, Vec::new(), None)
     }
 
     /// `POST /admin/v1` and `path`, with `body` as JSON.
     pub(crate) fn post<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, Failure> {
         let body = serde_json::to_vec(body)
             .map_err(|error| Failure::new(Exit::Refused, "the request is no JSON").why(error.to_string()))?;
-        self.call(Method::POST, path, body)
+        self.call(Method::POST, path, body, Some(ANSWER_TIMEOUT))
     }
 
-    fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Vec<u8>) -> Result<T, Failure> {
+    fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+        deadline: Option<Duration>,
+    ) -> Result<T, Failure> {
         let (status, body) = self.runtime.block_on(async {
-            let answered = tokio::time::timeout(ANSWER_TIMEOUT, self.exchange(method, path, body)).await;
-            answered.unwrap_or_else(|_| Err(self.unreachable("it did not answer in time")))
+            let exchange = self.exchange(method, path, body);
+            match deadline {
+                None => exchange.await,
+                Some(deadline) => tokio::time::timeout(deadline, exchange)
+                    .await
+                    .unwrap_or_else(|_| Err(self.unreachable("it did not answer in time"))),
+            }
         })?;
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|error| {
@@ -194,7 +210,13 @@ impl AdminClient {
         })?;
         let (head, body) = sender.send_request(request).await.map_err(lost)?.into_parts();
         let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
-        let body = body.map_err(|error| self.unreachable(error.to_string()))?.to_bytes();
+        // The server is there, and may have done what it was asked to.
+        let broken_off = |error: Box<dyn std::error::Error + Send + Sync>| {
+            let failure = Failure::new(Exit::Refused, "the server's answer broke off");
+            let action = "see what was done before you repeat it: countersign audit list";
+            failure.why(error_chain(error.as_ref())).action(action)
+        };
+        let body = body.map_err(broken_off)?.to_bytes();
         Ok((head.status, body))
     }
 
@@ -295,6 +317,24 @@ mod tests {
         let failure = client.get::<serde_json::Value>("/clients").unwrap_err();
         assert_eq!(failure.exit, Exit::Unreachable);
         assert_eq!(failure.human().lines().count(), 3, "{}", failure.human());
+    }
+
+    /// A server that is there and went away in the middle is something else than one that is not there.
+    #[test]
+    fn an_answer_that_broke_off_is_not_called_unreachable() {
+        use std::io::{Read, Write};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]).unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{").unwrap();
+        });
+        let credential = tempfile::NamedTempFile::new().unwrap();
+        let client = AdminClient::new(&target(&address, credential.path())).unwrap();
+        let failure = client.post::<_, serde_json::Value>("/clients", &"").unwrap_err();
+        assert_eq!((failure.exit, failure.what.as_str()), (Exit::Refused, "the server's answer broke off"));
+        server.join().unwrap();
     }
 
     #[test]

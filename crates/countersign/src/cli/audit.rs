@@ -48,7 +48,7 @@ impl Command {
                 path.extend(action.map(|action| format!("&action={action}")));
                 path.extend(client.map(|client| format!("&client={client}")));
                 let list: AuditList = AdminClient::new(&target)?.get(&path)?;
-                console.answer(&list, || list_text(&list.records))
+                console.answer(&list, || list_text(&list))
             }
             Self::Show { reference, target } => {
                 let path = format!("/audit/{}", segment(&reference.to_string())?);
@@ -57,7 +57,8 @@ impl Command {
                 console.answer(&list, records)
             }
             Self::Verify { target } => {
-                let report: AuditVerification = AdminClient::new(&target)?.get("/audit/verification")?;
+                let report: AuditVerification =
+                    AdminClient::new(&target)?.get_however_long("/audit/verification")?;
                 console.answer(&report, || report_text(&report))?;
                 if report.intact {
                     return Ok(());
@@ -78,8 +79,9 @@ fn action_name(text: &str) -> Result<String, String> {
     }
 }
 
-fn list_text(records: &[AuditRecordView]) -> String {
-    let rows: Vec<[String; 6]> = records
+fn list_text(list: &AuditList) -> String {
+    let rows: Vec<[String; 6]> = list
+        .records
         .iter()
         .map(|record| {
             let event = &record.event;
@@ -96,7 +98,14 @@ fn list_text(records: &[AuditRecordView]) -> String {
             ]
         })
         .collect();
-    table(["TIME", "ACTION", "REASON", "ACTOR", "CLIENT", "REF"], &rows)
+    let mut out = table(["TIME", "ACTION", "REASON", "ACTOR", "CLIENT", "REF"], &rows);
+    if list.more {
+        out.push_str(&format!(
+            "there are more: these are the newest {}; narrow it with --action or --client, or ask for more with --limit\n",
+            list.records.len()
+        ));
+    }
+    out
 }
 
 /// Every member of the record, in the order of the record, the nested ones with their path.

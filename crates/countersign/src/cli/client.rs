@@ -92,7 +92,7 @@ impl Command {
                 console.answer(&added, || added_text(&added))
             }
             Self::List { target } => {
-                let list: ClientList = AdminClient::new(&target)?.get("/clients")?;
+                let list = all(&AdminClient::new(&target)?)?;
                 console.answer(&list, || list_text(&list, SystemClock.now()))
             }
             Self::Show { client, target } => {
@@ -108,6 +108,19 @@ impl Command {
             }
         }
     }
+}
+
+/// The whole list, answer by answer.
+fn all(admin: &AdminClient) -> Result<ClientList, Failure> {
+    let mut list: ClientList = admin.get("/clients")?;
+    while list.more
+        && let Some(last) = list.clients.last()
+    {
+        let next: ClientList = admin.get(&format!("/clients?after={}", segment(last.client_id.as_str())?))?;
+        list.clients.extend(next.clients);
+        list.more = next.more;
+    }
+    Ok(list)
 }
 
 fn path(client: &ClientId, rest: &str) -> Result<String, Failure> {

@@ -540,3 +540,58 @@ async fn the_served_document_names_each_operation_once_and_declares_what_it_answ
         }
     }
 }
+
+#[tokio::test]
+async fn a_list_that_is_cut_says_so() {
+    let server = TestServer::start().await;
+    for client in ["acme-pay", "other-bank"] {
+        server.add_client(client, "production", "tls_client_auth", &["data:read"]).await;
+    }
+    let get = async |path: &str| {
+        server.administer(Method::GET, &format!("/admin/v1{path}"), &Value::Null).await.json()
+    };
+    let (cut, whole) = (get("/audit?limit=1").await, get("/audit?action=client_added&limit=2").await);
+    assert_eq!((cut["records"].as_array().unwrap().len(), &cut["more"]), (1, &json!(true)));
+    assert_eq!((whole["records"].as_array().unwrap().len(), &whole["more"]), (2, &json!(false)));
+
+    let ids = |list: &Value| -> Vec<String> {
+        let clients = list["clients"].as_array().unwrap().iter();
+        clients.map(|client| client["client_id"].as_str().unwrap().to_owned()).collect()
+    };
+    let (all, rest) = (get("/clients").await, get("/clients?after=acme-pay").await);
+    assert_eq!(
+        (ids(&all), &all["more"]),
+        (vec!["acme-pay".to_owned(), "other-bank".to_owned()], &json!(false))
+    );
+    assert_eq!(ids(&rest), ["other-bank"]);
+}
+
+#[tokio::test]
+async fn more_clients_than_an_answer_holds_are_read_answer_by_answer() {
+    let server = TestServer::start().await;
+    server.add_client("acme-pay", "production", "tls_client_auth", &["data:read"]).await;
+    let store = &server.server.context().store;
+    let (client, _) = store.client(&"acme-pay".parse().unwrap()).await.unwrap().unwrap();
+    let mut transaction = Transaction::new();
+    for number in 0..1000 {
+        let id = format!("client-{number:04}").parse().unwrap();
+        transaction
+            .writes
+            .push(Write::InsertClient(countersign_model::client::Client { id, ..client.clone() }));
+    }
+    store.commit(transaction).await.unwrap();
+    let mut path = "/admin/v1/clients".to_owned();
+    let mut read = Vec::new();
+    loop {
+        let list = server.administer(Method::GET, &path, &Value::Null).await.json();
+        for client in list["clients"].as_array().unwrap() {
+            read.push(client["client_id"].as_str().unwrap().to_owned());
+        }
+        if list["more"] == false {
+            break;
+        }
+        path = format!("/admin/v1/clients?after={}", read.last().unwrap());
+    }
+    read.dedup();
+    assert_eq!((read.len(), read[0].as_str(), read[1000].as_str()), (1001, "acme-pay", "client-0999"));
+}
