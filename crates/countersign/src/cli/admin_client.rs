@@ -3,8 +3,8 @@
 //! It refuses to send the credential over plain HTTP to another machine, follows no redirects, and trusts for `https`
 //! only the CA file that it was given (rule T3).
 
-use super::failure::{Exit, Failure, error_chain};
-use crate::config::in_words;
+use crate::failure::{Exit, Failure};
+use crate::words::{error_chain, in_words};
 use bytes::Bytes;
 use clap::Args;
 use countersign_api::admin::shapes::Problem;

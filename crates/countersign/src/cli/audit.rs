@@ -2,9 +2,10 @@
 
 use super::admin_client::{AdminClient, AdminTarget, segment};
 use super::console::{Console, fields, table};
-use super::failure::{Exit, Failure};
 use super::human::counted;
 use crate::audit_words;
+use crate::failure::{Exit, Failure};
+use crate::words::printable;
 use clap::Subcommand;
 use countersign_api::admin::shapes::{AuditList, AuditQuery, AuditRecordView, AuditVerification};
 use countersign_model::{ClientId, Reference};
@@ -146,7 +147,7 @@ fn report_text(report: &AuditVerification) -> String {
         out.push_str("  do:  countersign audit list --action log_repaired\n");
     }
     for finding in &report.findings {
-        out.push_str(&format!("  {}\n", super::console::printable(finding)));
+        out.push_str(&format!("  {}\n", printable(finding)));
     }
     out
 }

@@ -2,10 +2,11 @@
 
 use super::admin_client::{AdminClient, AdminTarget, segment};
 use super::cert_request;
-use super::console::{Console, fields, printable, table};
-use super::failure::{Exit, Failure};
+use super::console::{Console, fields, table};
 use super::human::{counted, grouped, relative, relative_and_date};
+use crate::failure::{Exit, Failure};
 use crate::system::SystemClock;
+use crate::words::printable;
 use clap::Subcommand;
 use countersign_api::admin::shapes::{
     CertificateIssued, CertificateList, CertificateStateName, CertificateView, NewCertificate, Revoke,

@@ -2,7 +2,7 @@
 //! machine but what the partner sends.
 
 use super::console::Console;
-use super::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure};
 use clap::Args;
 use countersign_keys::file::create_private;
 use countersign_keys::{CustodyError, PortableKey};

@@ -1,10 +1,11 @@
 //! `countersign client`: the partners' programs.
 
 use super::admin_client::{AdminClient, AdminTarget, segment};
-use super::console::{Console, fields, printable, table};
-use super::failure::Failure;
+use super::console::{Console, fields, table};
 use super::human::{counted, relative, relative_and_date};
+use crate::failure::Failure;
 use crate::system::SystemClock;
+use crate::words::printable;
 use clap::Subcommand;
 use countersign_api::admin::shapes::{
     ClientAdded, ClientList, ClientView, CredentialView, NewClient, RotateSecret, SecretRotated,

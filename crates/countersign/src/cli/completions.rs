@@ -1,7 +1,7 @@
 //! `countersign completions`.
 
 use super::console::Console;
-use super::failure::Failure;
+use crate::failure::Failure;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 

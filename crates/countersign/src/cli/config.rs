@@ -1,9 +1,9 @@
 //! `countersign config`.
 
 use super::console::Console;
-use super::failure::{Exit, Failure};
 use super::human::counted;
 use crate::config::{self, ConfigError, Configuration};
+use crate::failure::{Exit, Failure};
 use crate::system::SystemEnvironment;
 use clap::Subcommand;
 use serde_json::json;

@@ -1,10 +1,11 @@
 //! What a command prints: tables for people, one JSON document for programs, progress on standard error, and questions
 //! on a terminal only.
 
-use super::failure::{Exit, Failure};
 use crate::config::Colour;
 use crate::config::secret_ref::ProcessEnvironment;
+use crate::failure::{Exit, Failure};
 use crate::system::SystemEnvironment;
+use crate::words::{in_words, printable};
 use serde::Serialize;
 use std::io::{self, BufRead, IsTerminal, Write};
 
@@ -60,8 +61,7 @@ impl Console {
         let mut out = io::stdout().lock();
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(Failure::new(Exit::Refused, "the output cannot be written")
-                    .why(crate::config::in_words(&error)))
+                Err(Failure::new(Exit::Refused, "the output cannot be written").why(in_words(&error)))
             }
             _ => Ok(()),
         }
@@ -126,11 +126,6 @@ pub(crate) fn table<const N: usize>(headers: [&str; N], rows: &[[String; N]]) ->
 pub(crate) fn fields(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     rows.iter().map(|(name, value)| format!("{name:<width$}  {}\n", printable(value))).collect()
-}
-
-/// One line that a terminal may be shown: what others chose must not move the cursor (rule G11).
-pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! `countersign explain`: what a reason code means, and what to do.
 
 use super::console::Console;
-use super::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure};
+use crate::words::similar;
 use clap::Args;
 use countersign_model::ReasonCode;
 use countersign_policy::denial::explain_text;
@@ -27,7 +28,7 @@ fn explain(text: &str, console: Console) -> Result<(), Failure> {
         let failure =
             Failure::new(Exit::NotFound, format!("there is no reason code `{}`", text.escape_debug()));
         let names = ReasonCode::ALL.iter().map(|code| code.as_str());
-        failure.action(match crate::config::similar(text, names) {
+        failure.action(match similar(text, names) {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => "countersign explain lists them all".to_owned(),
         })

@@ -2,13 +2,14 @@
 
 use super::config::load;
 use super::console::Console;
-use super::failure::{Exit, Failure, error_chain};
 use super::serve::{open, runtime};
+use crate::failure::{Exit, Failure};
 use crate::quickstart::partners::write_root;
 use crate::setup::directory::write_new;
 use crate::setup::master_key::Founding;
 use crate::setup::template::{self, HIGHEST_PORT, Ports};
 use crate::setup::{Directory, master_key, operator};
+use crate::words::error_chain;
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;

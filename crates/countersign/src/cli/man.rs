@@ -1,7 +1,7 @@
 //! `countersign man`.
 
 use super::console::Console;
-use super::failure::Failure;
+use crate::failure::Failure;
 use clap::{Args, CommandFactory};
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! The command line: nouns, then verbs; a file for each subcommand.
 //!
 //! Tables for people, one JSON document for programs (`--json`), errors of three lines at most, the same exit codes
-//! everywhere ([`failure::Exit`]). Completions and man pages come from the same definitions.
+//! everywhere ([`Exit`](crate::failure::Exit)). Completions and man pages come from the same definitions.
 
 mod admin_client;
 mod audit;
@@ -12,7 +12,6 @@ mod completions;
 mod config;
 mod console;
 mod explain;
-mod failure;
 mod human;
 mod init;
 mod man;
@@ -23,15 +22,14 @@ mod token_key;
 
 pub use admin_client::DEFAULT_DIR;
 pub use console::Console;
-pub(crate) use failure::error_chain;
-pub use failure::{Exit, Failure};
 
+use crate::failure::Failure;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 /// Access control for APIs that are called by machines: mutual TLS, bound access tokens, and the CA behind both
 #[derive(Debug, Parser)]
-#[command(name = "countersign", version, propagate_version = true, after_help = failure::EXIT_CODES)]
+#[command(name = "countersign", version, propagate_version = true, after_help = crate::failure::EXIT_CODES)]
 #[command(disable_help_subcommand = true)]
 pub struct Cli {
     /// Print one JSON document instead of text for people

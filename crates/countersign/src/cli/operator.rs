@@ -1,11 +1,12 @@
 //! `countersign operator`: what is done at the data itself, where no credential helps any more.
 
 use super::config::load;
-use super::console::{Console, printable};
-use super::failure::{Exit, Failure, error_chain};
+use super::console::Console;
 use super::serve::{open, runtime};
+use crate::failure::{Exit, Failure};
 use crate::setup::master_key::{self, Founding};
 use crate::setup::{Directory, operator};
+use crate::words::{error_chain, printable};
 use clap::Subcommand;
 use serde_json::json;
 use std::path::PathBuf;

@@ -2,9 +2,8 @@
 
 use super::config::load;
 use super::console::Console;
-use super::failure::{Exit, Failure};
 use super::serve::{Signals, open, runtime, start, until_stopped};
-use crate::config;
+use crate::failure::{Exit, Failure};
 use crate::logging;
 use crate::quickstart::printed::Printed;
 use crate::quickstart::{demo_api, partners};
@@ -12,6 +11,7 @@ use crate::setup::directory::write_new;
 use crate::setup::master_key::Founding;
 use crate::setup::template::{self, HIGHEST_PORT, Ports};
 use crate::setup::{Directory, Made, master_key, operator, ports};
+use crate::words::in_words;
 use clap::Args;
 use serde_json::json;
 use std::net::Ipv4Addr;
@@ -106,7 +106,7 @@ impl Quickstart {
 async fn serve_demo_api(ports: Ports) -> Result<(), Failure> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, ports.demo())).await.map_err(|error| {
         Failure::new(Exit::Refused, format!("the demo API cannot listen on port {}", ports.demo()))
-            .why(config::in_words(&error))
+            .why(in_words(&error))
             .action("choose other ports with --port P")
     })?;
     tokio::spawn(async move {

@@ -2,12 +2,13 @@
 
 use super::config::load;
 use super::console::Console;
-use super::failure::{Exit, Failure, error_chain};
 use crate::config::{self, Configuration};
+use crate::failure::{Exit, Failure};
 use crate::logging::{self, LogHandle};
 use crate::setup::master_key::{self, Founding};
 use crate::system::{SystemClock, SystemEnvironment};
 use crate::wiring::{Installation, Server};
+use crate::words::{error_chain, in_words};
 use clap::Args;
 use countersign_keys::SystemRng;
 use serde_json::json;
@@ -68,7 +69,7 @@ impl Serve {
 /// The runtime of everything but the data path, which has its own (design, decision 2).
 pub(crate) fn runtime() -> Result<Runtime, Failure> {
     let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    built.map_err(|error| Failure::new(Exit::Refused, "no runtime").why(config::in_words(&error)))
+    built.map_err(|error| Failure::new(Exit::Refused, "no runtime").why(in_words(&error)))
 }
 
 /// Opens database, keys and authority.
@@ -99,8 +100,7 @@ pub(crate) struct Signals {
 impl Signals {
     pub(crate) fn new() -> Result<Self, Failure> {
         let listen = |kind| {
-            signal(kind)
-                .map_err(|error| Failure::new(Exit::Refused, "no signals").why(config::in_words(&error)))
+            signal(kind).map_err(|error| Failure::new(Exit::Refused, "no signals").why(in_words(&error)))
         };
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,

@@ -1,10 +1,11 @@
 //! `countersign token-key`: the keys that sign access tokens.
 
 use super::admin_client::{AdminClient, AdminTarget};
-use super::console::{Console, printable};
-use super::failure::Failure;
+use super::console::Console;
 use super::human::relative;
+use crate::failure::Failure;
 use crate::system::SystemClock;
+use crate::words::printable;
 use clap::Subcommand;
 use countersign_api::admin::shapes::{RotateTokenKey, TokenKeyRotated};
 use countersign_model::Clock;

@@ -1,5 +1,6 @@
 //! A mistake in the configuration, and how it is shown: as a compiler would, with the line and what to do.
 
+use crate::words::escaped;
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::path::Path;
@@ -144,22 +145,11 @@ impl Place {
         Self {
             line: source[..start].matches('\n').count() + 1,
             column: before.chars().count() + 1,
-            text: printable(format!("{before}{shown}{after}").trim_end()),
-            indent: printable(before).chars().count(),
-            width: printable(shown.trim_end()).chars().count().max(1),
+            text: escaped(format!("{before}{shown}{after}").trim_end()),
+            indent: escaped(before).chars().count(),
+            width: escaped(shown.trim_end()).chars().count().max(1),
         }
     }
-}
-
-/// What a terminal may be shown: the file may come from anywhere, and escape sequences in it are text (rule G11).
-fn printable(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| match c {
-            '\t' => "    ".chars().collect::<Vec<_>>(),
-            c if c.is_control() => c.escape_default().collect(),
-            c => vec![c],
-        })
-        .collect()
 }
 
 fn floor_char_boundary(text: &str, index: usize) -> usize {

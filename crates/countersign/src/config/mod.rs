@@ -12,6 +12,7 @@ pub mod secret_ref;
 pub mod sections;
 mod values;
 
+use crate::words::in_words;
 use countersign_policy::Route;
 use countersign_policy::route::Api;
 use mistake::Mistakes;
@@ -30,13 +31,11 @@ use sections::routes::Referents;
 use sections::storage::Storage;
 use sections::upstreams::Upstream;
 use std::collections::BTreeSet;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use toml::de::DeTable;
 
 pub use mistake::{Colour, Mistake, render};
-pub(crate) use reader::similar;
 pub use values::{Name, Origin};
 
 /// A configuration without a mistake.
@@ -154,20 +153,6 @@ pub fn load(path: &Path, environment: &dyn ProcessEnvironment) -> Result<Configu
         source_text,
         mistakes,
     })
-}
-
-/// What an operator understands of an I/O error, without `(os error 2)`.
-pub(crate) fn in_words(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "it does not exist".to_owned(),
-        io::ErrorKind::PermissionDenied => "this user may not".to_owned(),
-        io::ErrorKind::InvalidData => "it is no UTF-8 text".to_owned(),
-        io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
-        _ => {
-            let text = error.to_string();
-            text.split(" (os error").next().unwrap_or(&text).to_lowercase()
-        }
-    }
 }
 
 /// Checks the text of a configuration.

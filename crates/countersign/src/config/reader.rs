@@ -4,6 +4,7 @@
 //! reference documentation. There is no key that is read and not documented, and none that is documented and not read.
 
 use super::mistake::{Mistake, Mistakes};
+use crate::words::{list, similar};
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -240,68 +241,5 @@ pub(crate) fn refuse_unknown_keys<S: Section>(table: &DeTable<'_>, out: &mut Mis
             Some(meant) => format!("did you mean `{meant}`?"),
             None => format!("it knows {}", list(S::KEYS.iter().map(|known| known.name))),
         }));
-    }
-}
-
-/// `a`, `b` and `c`.
-pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
-    match names.split_last() {
-        None => "nothing".to_owned(),
-        Some((only, [])) => only.clone(),
-        Some((last, others)) => format!("{} and {last}", others.join(", ")),
-    }
-}
-
-/// The candidate that is closest to `name`, where one is close enough to have been meant.
-pub(crate) fn similar<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (name.chars().count() / 3).max(1);
-    candidates
-        .into_iter()
-        .map(|candidate| (edit_distance(name, candidate), candidate))
-        .filter(|(distance, _)| *distance <= limit)
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
-/// Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
-    for i in 0..=a.len() {
-        for j in 0..=b.len() {
-            rows[i][j] = match (i, j) {
-                (0, _) => j,
-                (_, 0) => i,
-                _ => {
-                    let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-                    let swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
-                    let best = replaced.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
-                    if swapped { best.min(rows[i - 2][j - 2] + 1) } else { best }
-                }
-            };
-        }
-    }
-    rows[a.len()][b.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_name_that_was_meant_is_found() {
-        let names = ["client_certificate", "clients", "scopes", "token"];
-        assert_eq!(similar("client_certficate", names), Some("client_certificate"));
-        assert_eq!(similar("scpoes", names), Some("scopes"));
-        assert_eq!(similar("tokne", names), Some("token"));
-        assert_eq!(similar("path", names), None);
-    }
-
-    #[test]
-    fn names_are_listed_as_people_do() {
-        assert_eq!(list([]), "nothing");
-        assert_eq!(list(["a"]), "`a`");
-        assert_eq!(list(["a", "b", "c"]), "`a`, `b` and `c`");
     }
 }

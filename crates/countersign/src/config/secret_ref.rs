@@ -22,7 +22,7 @@ pub enum SecretRef {
 #[derive(Debug, thiserror::Error)]
 pub enum SecretRefError {
     /// The file cannot be read.
-    #[error("{path} cannot be read: {}", super::in_words(source))]
+    #[error("{path} cannot be read: {}", crate::words::in_words(source))]
     File {
         /// Which file.
         path: PathBuf,

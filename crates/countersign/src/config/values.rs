@@ -3,6 +3,7 @@
 use super::mistake::{Mistake, Mistakes};
 use super::reader::{At, Value, wrong_type};
 use super::secret_ref::SecretRef;
+use crate::words::{list, similar};
 use countersign_model::{ClientId, Environment, Scope};
 use std::fmt;
 use std::net::SocketAddr;
@@ -198,14 +199,14 @@ pub(crate) fn read_word<T: Copy>(
     words: &[(&'static str, T)],
     out: &mut Mistakes,
 ) -> Option<T> {
-    let known = || super::reader::list(words.iter().map(|(word, _)| *word));
+    let known = || list(words.iter().map(|(word, _)| *word));
     let text = text_of(value, &known(), out)?;
     if let Some((_, found)) = words.iter().find(|(word, _)| *word == text) {
         return Some(*found);
     }
     let message = format!("`{}` is not understood", text.escape_debug());
     let mistake = Mistake::new(value.span(), message, format!("it is one of {}", known()));
-    out.add(match super::reader::similar(text, words.iter().map(|(word, _)| *word)) {
+    out.add(match similar(text, words.iter().map(|(word, _)| *word)) {
         Some(meant) => mistake.help(format!("did you mean `{meant}`?")),
         None => mistake,
     });

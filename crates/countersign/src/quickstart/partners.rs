@@ -3,7 +3,7 @@
 //! Files come before rows, and a row is made only where it is missing: a start that was cut short is completed by the
 //! next one. A demo certificate that is revoked, expired or about to expire is replaced, and named.
 
-use crate::cli::{Exit, Failure};
+use crate::failure::{Exit, Failure};
 use crate::setup::Directory;
 use crate::setup::directory::write_new;
 use crate::setup::operator::storage;

@@ -1,7 +1,7 @@
 //! The directory of an installation: private, locked while it is used, and removable without a trace of it or a scratch
 //! on anything else.
 
-use crate::cli::{Exit, Failure};
+use crate::failure::{Exit, Failure};
 use countersign_keys::PrivateFileError;
 use countersign_keys::file::{create_readable, partial};
 use serde::{Deserialize, Serialize};
@@ -402,7 +402,7 @@ mod tests {
         let key = directory.master_key();
         drop(directory);
         std::fs::rename(&before, &after).unwrap();
-        assert_eq!(Directory::clean(&after, "quickstart").unwrap(), [key.clone()]);
+        assert_eq!(Directory::clean(&after, "quickstart").unwrap(), std::slice::from_ref(&key));
         assert!(key.exists() && !after.exists());
     }
 

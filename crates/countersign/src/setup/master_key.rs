@@ -1,8 +1,9 @@
 //! The master key of a new installation (design, decision 12): made at the first start, apart from the data, and said so.
 
-use crate::cli::{Exit, Failure};
 use crate::config::Configuration;
 use crate::config::secret_ref::SecretRef;
+use crate::failure::{Exit, Failure};
+use crate::words::error_chain;
 use countersign_keys::{MasterKey, SystemRng};
 use std::path::{Path, PathBuf};
 
@@ -41,7 +42,7 @@ pub fn ensure(configuration: &Configuration, founding: Founding) -> Result<Optio
         (false, false) => {
             let made = MasterKey::generate(&SystemRng).create_file(path);
             made.map_err(|error| {
-                let why = crate::cli::error_chain(&error);
+                let why = error_chain(&error);
                 Failure::new(Exit::Refused, "the master key cannot be made").why(why)
             })?;
             Ok(Some(path.clone()))

@@ -1,7 +1,8 @@
 //! The first operator: `admin`, with its credential in `admin.token`; and a new credential where that one was lost.
 
-use crate::cli::{Exit, Failure};
+use crate::failure::{Exit, Failure};
 use crate::wiring::Installation;
+use crate::words::error_chain;
 use countersign_keys::file::{create_private, read_private, replace_private};
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
 use countersign_model::operator::{Operator, Role};
@@ -85,7 +86,7 @@ pub async fn reset_token(installation: &Installation, name: &str, file: &Path) -
     })?;
     replace_private(file, line(&token).expose().as_bytes()).map_err(|error| {
         Failure::new(Exit::Refused, format!("{} cannot be written", file.display()))
-            .why(crate::cli::error_chain(&error))
+            .why(error_chain(&error))
             .action("make room for it and run this again: the token from before is refused already")
     })
 }

@@ -1,7 +1,8 @@
 //! Free ports: looked at before anything is made, and named together with the switch that changes them.
 
 use super::template::Ports;
-use crate::cli::{Exit, Failure};
+use crate::failure::{Exit, Failure};
+use crate::words::in_words;
 use std::net::{Ipv4Addr, TcpListener};
 
 /// Sees that nobody listens on the ports.
@@ -24,7 +25,7 @@ pub fn expect_free(ports: Ports, with_demo: bool) -> Result<(), Failure> {
             let failure = Failure::new(Exit::Refused, format!("port {port}, for {what}, cannot be used"));
             let why = match error.kind() {
                 std::io::ErrorKind::AddrInUse => "another program listens on it".to_owned(),
-                _ => crate::config::in_words(&error),
+                _ => in_words(&error),
             };
             return Err(failure
                 .why(why)

@@ -16,6 +16,7 @@ pub mod upstreams;
 use super::mistake::{Mistake, Mistakes};
 use super::reader::{At, Given, section};
 use super::values::{Name, Origin};
+use crate::words::{list, similar};
 use std::collections::BTreeMap;
 
 section! {
@@ -82,8 +83,8 @@ pub(crate) fn unknown_name<'a>(
 ) -> Mistake {
     let message = format!("there is no {what} `{}`", name.value);
     let mistake = Mistake::new(name.span.clone(), message, format!("no [[{what}s]] section has this name"));
-    match super::reader::similar(name.value.as_str(), known.clone()) {
+    match similar(name.value.as_str(), known.clone()) {
         Some(meant) => mistake.help(format!("did you mean `{meant}`?")),
-        None => mistake.help(format!("there is {}", super::reader::list(known))),
+        None => mistake.help(format!("there is {}", list(known))),
     }
 }

@@ -3,8 +3,9 @@
 use super::listeners::{Listener, Serve};
 use super::{unique_names, unknown_name};
 use crate::config::mistake::{Mistake, Mistakes};
-use crate::config::reader::{At, Given, Value, list, section, similar};
+use crate::config::reader::{At, Given, Value, section};
 use crate::config::values::{Name, Period, read_word};
+use crate::words::{list, similar};
 use countersign_gateway::settings::ClientCertificateRequest;
 use countersign_model::{ClientId, Environment, Scope};
 use countersign_policy::Route;

@@ -1,6 +1,6 @@
 //! How a command ends: an exit code, and at most three lines that say what failed, why, and what to do.
 
-use super::console::printable;
+use crate::words::{in_words, printable};
 use countersign_api::admin::shapes::Problem;
 use std::fmt::Write as _;
 use std::io;
@@ -80,7 +80,7 @@ impl Failure {
     /// A file that could not be read, written or made.
     pub fn file(verb: &str, path: &Path, error: &io::Error) -> Self {
         let exit = if error.kind() == io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Refused };
-        Self::new(exit, format!("{} cannot be {verb}", path.display())).why(crate::config::in_words(error))
+        Self::new(exit, format!("{} cannot be {verb}", path.display())).why(in_words(error))
     }
 
     /// What the admin API refused.
@@ -142,30 +142,6 @@ impl Failure {
             "code": self.code,
             "ref": self.reference,
         }})
-    }
-}
-
-/// An error with its causes, as one line in words: no `(os error 2)`, and no cause that the error before it told already.
-pub(crate) fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let text = match error.downcast_ref::<io::Error>() {
-            Some(error) => crate::config::in_words(error),
-            None => without_code(&error.to_string()),
-        };
-        if !parts.last().is_some_and(|last| last.contains(&text)) {
-            parts.push(text);
-        }
-        next = error.source();
-    }
-    parts.join(": ")
-}
-
-fn without_code(text: &str) -> String {
-    match text.split_once(" (os error ") {
-        Some((before, after)) => format!("{before}{}", after.split_once(')').map_or("", |(_, rest)| rest)),
-        None => text.to_owned(),
     }
 }
 
