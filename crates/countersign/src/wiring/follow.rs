@@ -1,6 +1,7 @@
 //! What follows a change beside the views: open connections are cut, token keys, lists and operators are read anew.
 
 use super::connections::OpenConnections;
+use crate::words::error_chain;
 use countersign_api::Context;
 use countersign_gateway::Cut;
 use countersign_model::change::{Change, Changed};
@@ -49,7 +50,11 @@ async fn until_done<R: Future<Output = Result<(), Failed>>>(
         };
         for subject in due {
             if let Err(error) = reaction(subject.clone()).await {
-                tracing::error!(%error, ?subject, "a change is not followed yet");
+                tracing::error!(
+                    error = error_chain(error.as_ref()),
+                    ?subject,
+                    "a change is not followed yet"
+                );
                 if !failed.contains(&subject) {
                     failed.push(subject);
                 }

@@ -2,6 +2,7 @@
 
 use crate::config::Configuration;
 use crate::config::secret_ref::{ProcessEnvironment, SecretRef, SecretRefError};
+use crate::words::error_chain;
 use countersign_ca::{CertificateAuthority, Refusal};
 use countersign_keys::{Custody, CustodyError, MasterKey, MasterKeyError};
 use countersign_model::audit::Actor;
@@ -105,12 +106,15 @@ impl Installation {
                 );
             }
             Err(error) => {
-                tracing::error!(%error, "what was pending when the program stopped is not given up yet")
+                tracing::error!(
+                    error = error_chain(&error),
+                    "what was pending when the program stopped is not given up yet"
+                )
             }
         }
         // Both are tried again every minute: whoever restarts a node with a full disk needs it to serve.
         if let Err(error) = ca.publish_due_crls().await {
-            tracing::error!(%error, "a CRL that is due is not published");
+            tracing::error!(error = error_chain(&error), "a CRL that is due is not published");
         }
 
         let now = clock.now();

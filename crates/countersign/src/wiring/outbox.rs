@@ -2,6 +2,7 @@
 //! appended, and the log's head is kept where a cut tail shows (design, decision 18).
 
 use crate::audit_words;
+use crate::words::error_chain;
 use async_trait::async_trait;
 use countersign_api::service::Outbox;
 use countersign_audit::{Head, HeadStore, HeadStoreError, Recorder};
@@ -66,13 +67,13 @@ impl Delivery {
     /// twice, because the log knows the references of its last records.
     async fn deliver_batch(&self) -> Result<bool, String> {
         let Self { store, recorder, chain, .. } = self;
-        let waiting = store.outbox(BATCH).await.map_err(|error| error.to_string())?;
+        let waiting = store.outbox(BATCH).await.map_err(|error| error_chain(&error))?;
         let Some((through, _)) = waiting.last() else { return Ok(false) };
         let through = *through;
         let events: Vec<AuditEvent> = waiting.into_iter().map(|(_, event)| event).collect();
-        let head = recorder.append_durably(events.clone()).await.map_err(|error| error.to_string())?;
+        let head = recorder.append_durably(events.clone()).await.map_err(|error| error_chain(&error))?;
         let settled = Transaction::new().write(Write::SettleOutbox { through }).write(save(chain, head));
-        store.commit(settled).await.map_err(|error| error.to_string())?;
+        store.commit(settled).await.map_err(|error| error_chain(&error))?;
         // Only now: what is carried a second time after a failure is told once.
         events.iter().for_each(log_change);
         Ok(true)

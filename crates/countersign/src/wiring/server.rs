@@ -9,6 +9,7 @@ use super::tls::{CertificateError, Loaded, Present};
 use super::{Installation, metrics};
 use crate::config::sections::listeners::{Listener, Serve};
 use crate::config::{Configuration, reload};
+use crate::words::error_chain;
 use arc_swap::ArcSwap;
 use countersign_api::{Context, Service};
 use countersign_audit::{AuditError, AuditLog, Head, LogSettings, RecordHash, Recorder, RecorderSettings};
@@ -236,7 +237,7 @@ impl Server {
     pub async fn reload(&self, new: Configuration) -> Result<(), ReloadError> {
         let taken = self.take_over(new).await;
         metrics::reloaded(taken.is_ok());
-        let detail = taken.as_ref().err().map(ToString::to_string);
+        let detail = taken.as_ref().err().map(|error| error_chain(error));
         let reason = detail.as_ref().map(|_| ReasonCode::ObjectConflict);
         self.record(AuditAction::ConfigurationReloaded, reason, detail);
         taken

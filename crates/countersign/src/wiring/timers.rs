@@ -2,6 +2,7 @@
 
 use super::metrics;
 use super::tls::Present;
+use crate::words::error_chain;
 use countersign_api::Context;
 use countersign_keys::Custody;
 use countersign_storage::usage::Usage;
@@ -56,24 +57,34 @@ impl Upkeep {
         let context = &self.context;
         let now = context.clock.now();
         if let Err(error) = context.ca.recover().await {
-            tracing::error!(%error, "what is pending and not being signed any more is not given up yet");
+            tracing::error!(
+                error = error_chain(&error),
+                "what is pending and not being signed any more is not given up yet"
+            );
         }
         if let Err(error) = context.ca.publish_due_crls().await {
-            tracing::error!(%error, "a CRL that is due is not published");
+            tracing::error!(error = error_chain(&error), "a CRL that is due is not published");
         }
         if let Err(error) = context.token_keys.forget_expired(context.store.as_ref(), now).await {
-            tracing::error!(%error, "old token keys are not forgotten");
+            tracing::error!(error = error_chain(&error), "old token keys are not forgotten");
         }
         for (listener, certificate) in &self.certificates {
             if let Err(error) = certificate.refresh(&context.ca, &self.custody).await {
-                tracing::error!(listener, %error, "the server certificate is not renewed");
+                tracing::error!(
+                    listener,
+                    error = error_chain(&error),
+                    "the server certificate is not renewed"
+                );
             }
         }
         if let Err(error) = context.views.forget_expired(context.store.as_ref(), now).await {
-            tracing::error!(%error, "revocations of expired certificates are not forgotten");
+            tracing::error!(
+                error = error_chain(&error),
+                "revocations of expired certificates are not forgotten"
+            );
         }
         if let Err(error) = self.forget_changes().await {
-            tracing::error!(%error, "old changes are not forgotten");
+            tracing::error!(error = error_chain(&error), "old changes are not forgotten");
         }
         metrics::publish(context, &self.certificates);
     }
@@ -108,7 +119,7 @@ pub(super) async fn write_uses(store: Arc<dyn Store>, usage: Arc<Usage>, mut sto
         };
         let commit = |uses| store.commit(uses);
         if let Err(error) = write_gathered(&usage, commit).await {
-            tracing::warn!(%error, "last-used times are not written");
+            tracing::warn!(error = error_chain(&error), "last-used times are not written");
         }
         if stopping {
             return;

@@ -50,6 +50,14 @@ pub enum CertificateError {
     /// The operator's key cannot be used.
     #[error("the key of the server certificate: {0}")]
     Key(#[from] TlsKeyError),
+    /// The operator's chain cannot be read.
+    #[error("the certificate chain {path} cannot be read")]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The operator's chain cannot be used.
     #[error("{0} holds no certificate chain")]
     Chain(PathBuf),
@@ -120,7 +128,8 @@ async fn certified(
         CertificateSource::Files { chain: path, key } => {
             let SecretRef::File(key) = key else { return Err(CertificateError::KeyReference) };
             let unusable = || CertificateError::Chain(path.clone());
-            let text = std::fs::read(path).map_err(|_| unusable())?;
+            let text = std::fs::read(path)
+                .map_err(|source| CertificateError::Unreadable { path: path.clone(), source })?;
             let chain = pem::decode_all(pem::Label::Certificate, &text).map_err(|_| unusable())?;
             if chain.is_empty() {
                 return Err(unusable());

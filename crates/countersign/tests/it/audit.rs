@@ -18,7 +18,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// What the log of this process wrote, from the first test that asked on.
 #[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Captured(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Captured {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -37,7 +37,13 @@ impl<'a> MakeWriter<'a> for Captured {
     }
 }
 
-fn captured_log() -> &'static Captured {
+impl Captured {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+pub(crate) fn captured_log() -> &'static Captured {
     static LOG: OnceLock<Captured> = OnceLock::new();
     LOG.get_or_init(|| {
         let captured = Captured::default();
@@ -487,7 +493,7 @@ async fn every_denial_and_every_change_has_one_line_in_the_log() {
         ),
     ];
     let added = server.audit("client_added").await;
-    let lines = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let lines = log.text();
     let line = |reference: &str, message: &str| -> Value {
         let lines = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let mut lines = lines.map(|mut line| line["fields"].take());

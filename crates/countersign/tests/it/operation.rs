@@ -439,3 +439,35 @@ async fn a_node_whose_audit_log_cannot_be_written_is_not_ready_and_loses_no_reco
     let answer = server.administer(Method::GET, "/admin/v1/audit/verification", &Value::Null).await.json();
     assert_eq!((&answer["intact"], &answer["findings"]), (&json!(true), &json!([])));
 }
+
+/// At 3 a.m. "cannot be read" is half of what is needed: which file, and why.
+#[tokio::test]
+async fn what_a_reload_or_a_renewal_suffers_from_is_told_with_file_and_cause() {
+    let log = crate::audit::captured_log();
+    let server = TestServer::start().await;
+    let (chain, key) = (server.directory().join("own.crt"), server.directory().join("own.key"));
+    let mut changed = server.configuration("");
+    let tls = changed.listeners.iter_mut().find_map(|listener| listener.tls.as_mut()).unwrap();
+    tls.certificate = CertificateSource::Files { chain: chain.clone(), key: SecretRef::File(key.clone()) };
+    let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    for (content, file, cause) in [
+        (None, &chain, "it does not exist"),
+        (Some("no certificate".to_owned()), &chain, "holds no certificate chain"),
+        (Some(own.cert.pem()), &key, "it does not exist"),
+    ] {
+        if let Some(content) = content {
+            std::fs::write(&chain, content).unwrap();
+        }
+        server.server.reload(changed.clone()).await.unwrap_err();
+        let detail = server.audit("configuration_reloaded").await[0]["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains(file.to_str().unwrap()) && detail.contains(cause), "{detail}");
+    }
+    std::fs::write(&key, own.signing_key.serialize_pem()).unwrap();
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    server.server.reload(changed).await.unwrap();
+    std::fs::remove_file(&chain).unwrap();
+    server.server.upkeep().await;
+    let logged = log.text();
+    let line = logged.lines().find(|line| line.contains(chain.to_str().unwrap())).expect("it is logged");
+    assert!(line.contains("not renewed") && line.contains("it does not exist"), "{line}");
+}
