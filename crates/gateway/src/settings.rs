@@ -72,8 +72,8 @@ pub struct ListenerSettings {
     /// What it serves by itself.
     pub local: LocalPaths,
     /// Which host names share which TLS settings: a Host of another one than the connection's SNI is
-    /// `host_misdirected` (rule T5). By default all names are one.
-    pub trust: TrustConfigurations,
+    /// `host_misdirected` (rule T5). By default all names are one. Swapped by a reload.
+    pub trust: Arc<ArcSwap<TrustConfigurations>>,
 }
 
 /// Whether TLS asks for a client certificate.

@@ -20,8 +20,8 @@ pub fn markdown() -> String {
          Durations are written `500ms`, `10s`, `5m`, `24h`, `30d`; sizes `64KiB`, `10MiB`. Secrets stand in the file by reference\n\
          only: `file:PATH`, `env:NAME`, or `cred:NAME` for a systemd credential.\n\n\
          `SIGHUP` reloads the file without dropping a connection. `issuer`, `[storage]`, `[keys]`, `[admin]`, `[audit]`, the log\n\
-         format, and name, address, `client_certificate`, `serve`, `hosts` and `url` of a listener need a restart: a reload that\n\
-         changes them is refused and names them, and the old configuration keeps running.\n",
+         format, and name, address, `client_certificate`, `serve` and `url` of a listener need a restart: a reload that changes\n\
+         them is refused and names them, and the old configuration keeps running.\n",
     );
     section::<Document>(&mut out);
     section::<StorageSection>(&mut out);

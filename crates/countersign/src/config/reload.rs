@@ -18,9 +18,12 @@ pub fn needs_restart(old: &Configuration, new: &Configuration) -> Vec<String> {
     compare(old.admin != new.admin, "[admin]");
     compare(old.audit != new.audit, "[audit]");
     compare(old.log.format != new.log.format, "[log] format");
-    // Certificates carry the address of their CRLs, and each list repeats it: it stays as it is, also over a restart.
+    // Certificates carry the address of their CRLs, and each list repeats it: it stays as it is, also over a restart. Where
+    // nobody wrote it, it is the address, which is named below.
+    let url_is_written =
+        [old, new].iter().any(|it| it.listeners.iter().any(|listener| listener.url.is_some()));
     compare(
-        old.pki_url() != new.pki_url(),
+        url_is_written && old.pki_url() != new.pki_url(),
         "[[listeners]] url of `pki` (only a new installation has another one)",
     );
     for listener in &old.listeners {
@@ -38,7 +41,8 @@ pub fn needs_restart(old: &Configuration, new: &Configuration) -> Vec<String> {
     parts
 }
 
-/// Sockets, and how a connection on them begins, are settled at start; certificates are read anew.
+/// Sockets, and how a connection on them begins, are settled at start; certificates are read anew, and the names that are
+/// answered are looked at with each request.
 fn changed_for_ever(before: &Listener, after: &Listener) -> Vec<String> {
     let name = &before.name;
     let asks = |listener: &Listener| listener.tls.as_ref().map(|tls| tls.client_certificate);
@@ -46,7 +50,6 @@ fn changed_for_ever(before: &Listener, after: &Listener) -> Vec<String> {
         (before.address != after.address, "address"),
         (asks(before) != asks(after), "client_certificate"),
         (before.serve != after.serve, "serve"),
-        (before.hosts != after.hosts, "hosts"),
     ];
     let changed = differences.into_iter().filter(|(changed, _)| *changed);
     changed.map(|(_, key)| format!("[[listeners]] `{name}` {key}")).collect()

@@ -52,7 +52,7 @@ fn a_good_file_is_accepted() {
     assert_eq!(configuration.issuer, "https://localhost:8443");
     assert_eq!(configuration.pki_url(), "http://127.0.0.1:8445");
     assert_eq!(configuration.storage.database, Path::new("/countersign.db"));
-    assert_eq!(configuration.listeners[0].hosts, ["localhost", "127.0.0.1", "::1"]);
+    assert_eq!(configuration.listeners[0].answered_hosts(), ["localhost", "127.0.0.1", "::1"]);
     assert_eq!(configuration.routes.len(), 2);
     assert!(configuration.routes[0].rate_limit().is_some());
 }
@@ -244,6 +244,24 @@ fn what_a_reload_cannot_change_is_named() {
         changed("name = \"public\"", "name = \"front\""),
         ["[[listeners]] `public` is gone", "[[listeners]] `front` is new"]
     );
+    assert_eq!(changed("\"::1\"] }", "\"::1\", \"api.example\"] }"), [""; 0]);
+    assert_eq!(changed("\"::1\"] }", "\"::1\"] }\nhosts = [\"localhost\"]"), [""; 0]);
+    assert_eq!(
+        changed("client_certificate = \"optional\"", "client_certificate = \"required\""),
+        ["[[listeners]] `public` client_certificate"]
+    );
+    assert_eq!(
+        changed("serve = [\"routes\", \"oauth2\"]", "serve = [\"routes\"]"),
+        ["[[listeners]] `public` serve"]
+    );
+    assert_eq!(changed("127.0.0.1:8445", "127.0.0.1:8455"), ["[[listeners]] `public-ca-documents` address"]);
+    assert_eq!(
+        changed("serve = [\"pki\"]", "serve = [\"pki\"]\nurl = \"http://ca.example\""),
+        ["[[listeners]] url of `pki`"]
+    );
+    assert_eq!(changed("[[upstreams]]", "[audit]\nsegment_size = \"1MiB\"\n[[upstreams]]"), ["[audit]"]);
+    assert_eq!(changed("[[upstreams]]", "[log]\nformat = \"json\"\n[[upstreams]]"), ["[log] format"]);
+    assert_eq!(changed("[[upstreams]]", "[log]\nlevel = \"debug\"\n[[upstreams]]"), [""; 0]);
 }
 
 #[test]

@@ -49,6 +49,8 @@ pub struct Server {
     installation: Installation,
     context: Arc<Context>,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    /// The host names of each listener.
+    trust: Vec<(String, Arc<ArcSwap<TrustConfigurations>>)>,
     connections: Arc<OpenConnections>,
     upkeep: Arc<Upkeep>,
     recorder: Recorder,
@@ -156,8 +158,11 @@ impl Server {
 
         let certificates = certificates(&configuration, &installation).await?;
         let snapshot = Arc::new(ArcSwap::from_pointee(policy::snapshot(&configuration)?));
+        let listeners = listeners(&configuration, &certificates);
+        let trust =
+            listeners.iter().map(|listener| (listener.name.clone(), listener.trust.clone())).collect();
         let running = Gateway::start(Settings {
-            listeners: listeners(&configuration, &certificates),
+            listeners,
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             issuer: configuration.issuer.clone(),
             snapshot: snapshot.clone(),
@@ -179,6 +184,7 @@ impl Server {
             custody: custody.clone(),
             certificates,
             forgotten: AtomicU64::default(),
+            turn: Mutex::default(),
         });
         let (stop, stopped) = watch::channel(false);
         let (changed, changes) = mpsc::unbounded_channel();
@@ -203,6 +209,7 @@ impl Server {
             configuration: ArcSwap::from_pointee(configuration),
             context,
             snapshot,
+            trust,
             connections,
             upkeep,
             recorder,
@@ -264,6 +271,12 @@ impl Server {
         }
         for (present, loaded) in certificates {
             present.swap(loaded);
+        }
+        for listener in &new.listeners {
+            let present = self.trust.iter().find(|(name, _)| name == listener.name.as_str());
+            if let Some((_, present)) = present {
+                present.store(Arc::new(trust(listener)));
+            }
         }
         self.snapshot.store(Arc::new(snapshot));
         self.context.metadata.store(Arc::new(Metadata::new(&oauth)));
@@ -362,7 +375,7 @@ fn listeners(
                     .map_or(ClientCertificateRequest::Off, |tls| tls.client_certificate),
                 routes: listener.serve.contains(&Serve::Routes),
                 local: local_paths(listener),
-                trust: trust(listener),
+                trust: Arc::new(ArcSwap::from_pointee(trust(listener))),
             }
         })
         .collect();
@@ -373,17 +386,18 @@ fn listeners(
         client_certificate: ClientCertificateRequest::Off,
         routes: false,
         local: LocalPaths::All,
-        trust: admin_trust(configuration.admin.listen.ip()),
+        trust: Arc::new(ArcSwap::from_pointee(admin_trust(configuration.admin.listen.ip()))),
     });
     listeners
 }
 
 /// Rule T5. Without `hosts` any name is answered: routes may have hosts of their own.
 fn trust(listener: &Listener) -> TrustConfigurations {
-    if listener.hosts.is_empty() {
+    let hosts = listener.answered_hosts();
+    if hosts.is_empty() {
         TrustConfigurations::default()
     } else {
-        TrustConfigurations::only(listener.hosts.iter().map(|host| as_in_host_field(host)))
+        TrustConfigurations::only(hosts.iter().map(|host| as_in_host_field(host)))
     }
 }
 

@@ -10,7 +10,7 @@ use countersign_storage::{Receipt, StorageError, Store, Transaction, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 /// How often the clock is looked at for what is due in hours and days.
 const UPKEEP: Duration = Duration::from_secs(60);
@@ -37,6 +37,8 @@ pub(super) struct Upkeep {
     pub(super) certificates: Vec<(String, Arc<Present>)>,
     /// The last change that was forgotten.
     pub(super) forgotten: AtomicU64,
+    /// Held during a turn: two at once would both renew what is due.
+    pub(super) turn: Mutex<()>,
 }
 
 impl Upkeep {
@@ -54,6 +56,7 @@ impl Upkeep {
     /// Does what is due now. Each failure is logged and tried again the next time: nothing lapses because something
     /// else failed.
     pub(super) async fn once(&self) {
+        let _turn = self.turn.lock().await;
         let context = &self.context;
         let now = context.clock.now();
         if let Err(error) = context.ca.recover().await {

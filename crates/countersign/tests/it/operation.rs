@@ -471,3 +471,23 @@ async fn what_a_reload_or_a_renewal_suffers_from_is_told_with_file_and_cause() {
     let line = logged.lines().find(|line| line.contains(chain.to_str().unwrap())).expect("it is logged");
     assert!(line.contains("not renewed") && line.contains("it does not exist"), "{line}");
 }
+
+#[tokio::test]
+async fn rule_t10_a_name_that_is_added_to_the_certificate_is_answered_without_a_restart() {
+    let server = TestServer::start().await;
+    let asked = async || {
+        let caller = server.caller(None);
+        caller.get("/oauth2/jwks", &[("host", "api.example")]).await.unwrap().status
+    };
+    let mut open = server.caller(None).connect().await.unwrap();
+    assert_eq!(asked().await, 421);
+    let mut changed = server.configuration("");
+    let tls = changed.listeners.iter_mut().find_map(|listener| listener.tls.as_mut()).unwrap();
+    let CertificateSource::Issued(names) = &mut tls.certificate else { panic!("our CA issues it") };
+    names.push("api.example".to_owned());
+    server.server.reload(changed).await.unwrap();
+    assert_eq!(asked().await, 200);
+    assert_eq!(open.send(Method::GET, "/oauth2/jwks", &[], "").await.unwrap().status, 200);
+    server.server.reload(server.configuration("")).await.unwrap();
+    assert_eq!(asked().await, 421, "and back");
+}

@@ -317,7 +317,7 @@ impl World {
                     client_certificate: options.client_certificate,
                     routes: true,
                     local: LocalPaths::Prefixes(vec!["/oauth2/", "/problems/"]),
-                    trust: options.trust,
+                    trust: Arc::new(ArcSwap::from_pointee(options.trust)),
                 },
                 ListenerSettings {
                     name: "documents".into(),
@@ -326,7 +326,7 @@ impl World {
                     client_certificate: ClientCertificateRequest::Off,
                     routes: false,
                     local: LocalPaths::Prefixes(vec!["/pki/"]),
-                    trust: TrustConfigurations::default(),
+                    trust: Arc::default(),
                 },
             ],
             workers: options.workers,

@@ -16,7 +16,8 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 section! {
-    /// An address with what is served there. `certificate` may change while the server runs; a change of anything else needs a restart.
+    /// An address with what is served there. `certificate` and `hosts` may change while the server runs; a change of anything
+    /// else needs a restart.
     ListenerSection = "[[listeners]]" {
         /// Its name, in logs and metrics.
         name: Name = Required;
@@ -40,9 +41,9 @@ section! {
     CertificateSection = "certificate = { … }" {
         /// Host names and addresses for which our own CA issues the certificate and renews it.
         ca: Vec<At<HostName>> = Optional;
-        /// A PEM file with the certificate and its intermediates. Read again on reload.
+        /// A PEM file with the certificate and its intermediates. Read again on reload and every minute, with its key.
         chain: FileRef = Optional;
-        /// The private key of `chain`, PKCS#8 in PEM: `file:PATH` or `cred:NAME`, readable by its owner only.
+        /// The private key of `chain`, PKCS#8 in PEM, readable by its owner only; `env:NAME` is refused here.
         key: SecretRef = Optional;
     }
 }
@@ -80,13 +81,22 @@ pub struct Listener {
     pub tls: Option<Tls>,
     /// What is served.
     pub serve: BTreeSet<Serve>,
-    /// The host names that are answered; empty: any.
-    pub hosts: Vec<String>,
+    /// The host names that are answered, where they are written.
+    pub hosts: Option<Vec<String>>,
     /// How others reach it, where its address does not tell.
     pub url: Option<Origin>,
 }
 
 impl Listener {
+    /// The host names that are answered; empty: any.
+    pub fn answered_hosts(&self) -> &[String] {
+        match (&self.hosts, self.tls.as_ref().map(|tls| &tls.certificate)) {
+            (Some(hosts), _) => hosts,
+            (None, Some(CertificateSource::Issued(names))) => names,
+            (None, _) => &[],
+        }
+    }
+
     /// The URL below which a plain `pki` listener is reached, without a slash at the end.
     pub fn public_url(&self) -> String {
         self.url.as_ref().map_or_else(|| format!("http://{}", self.address), |url| url.as_str().to_owned())
@@ -186,21 +196,13 @@ impl ListenerSection {
         };
         let certificate = certificate?;
         Some(Listener {
-            hosts: self.answered_hosts(certificate.as_ref()),
+            hosts: self.hosts.value().map(|hosts| hosts.iter().map(|host| host.value.0.clone()).collect()),
             name: self.name.value()?.clone(),
             address: *self.address.value()?,
             tls: certificate.map(|certificate| Tls { certificate, client_certificate }),
             serve: serve?,
             url: self.url.value().cloned(),
         })
-    }
-
-    fn answered_hosts(&self, certificate: Option<&CertificateSource>) -> Vec<String> {
-        match (self.hosts.value(), certificate) {
-            (Some(hosts), _) => hosts.iter().map(|host| host.value.0.clone()).collect(),
-            (None, Some(CertificateSource::Issued(names))) => names.clone(),
-            (None, _) => Vec::new(),
-        }
     }
 
     fn check_serve(&self, out: &mut Mistakes) -> Option<BTreeSet<Serve>> {
