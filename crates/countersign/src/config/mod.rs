@@ -183,7 +183,7 @@ impl Document {
     /// Every section is checked, whatever is wrong with the others.
     fn check(&self, around: &Surroundings<'_>, out: &mut Mistakes) -> Option<Configuration> {
         let issuer = self.check_issuer(out);
-        let storage = self.storage.value().and_then(|section| section.check(&around.base));
+        let storage = self.storage.value().and_then(|section| section.check(&around.base, out));
         let keys = self.keys.value().and_then(|section| section.check(around, out));
         let admin = self.admin.value().and_then(|section| section.check(out));
         let listeners = sections::listeners::check(&self.listeners, admin.as_ref(), around, out);

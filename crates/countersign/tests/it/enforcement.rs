@@ -144,7 +144,7 @@ async fn our_own_authorities_are_not_revoked_without_an_effect() {
 /// Whoever restarts a node whose disk is full needs it to serve; what could not be written is made good later.
 #[tokio::test]
 async fn a_full_disk_does_not_keep_a_node_from_starting() {
-    let small = format!("max_size = \"600KiB\"\n{STORAGE_END}");
+    let small = format!("max_size = \"1MiB\"\n{STORAGE_END}");
     let server = TestServer::start_with(&small).await;
     server.add_client("acme-pay", "production", "tls_client_auth", &["data:read"]).await;
     let acme = server.certificate("acme-pay").await;

@@ -374,7 +374,7 @@ async fn a_database_of_a_newer_program_is_refused_with_both_versions() {
 #[tokio::test]
 async fn a_full_database_refuses_and_loses_nothing() {
     let (server, acme, token) =
-        partner(&format!("max_staleness = \"3650d\"\nmax_size = \"600KiB\"\n{STORAGE_END}")).await;
+        partner(&format!("max_staleness = \"3650d\"\nmax_size = \"1MiB\"\n{STORAGE_END}")).await;
     let add = async |i: usize| {
         let new = json!({
             "client_id": format!("client-{i}"), "environment": "sandbox", "auth_method": "client_secret_post",

@@ -1,16 +1,20 @@
 //! `[storage]`: where clients, credentials and certificates are kept.
 
+use crate::config::mistake::{Mistake, Mistakes};
 use crate::config::reader::section;
 use crate::config::values::{DatabaseUrl, Period, Size, words};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// The least that the database may grow to: its schema alone takes a quarter of it.
+const LEAST_BYTES: u64 = 1 << 20;
 
 section! {
     /// Where clients, credentials, certificates and sealed keys are kept. A change needs a restart.
     StorageSection = "[storage]" {
         /// The database: `sqlite:` and a path.
         url: DatabaseUrl = Required;
-        /// How large the database may grow; what would make it larger is refused with 503. Without it the disk is the limit.
+        /// How large the database may grow; what would make it larger is refused with 503. At least `1MiB`; without it the disk is the limit.
         max_size: Size = Optional;
         /// How long ago this node may last have heard of changes of clients and revocations; older makes it not ready.
         max_staleness: Period = Default("\"10s\"");
@@ -43,7 +47,13 @@ pub struct Storage {
 }
 
 impl StorageSection {
-    pub(crate) fn check(&self, base: &Path) -> Option<Storage> {
+    pub(crate) fn check(&self, base: &Path, out: &mut Mistakes) -> Option<Storage> {
+        if let Some(size) = self.max_size.get().filter(|size| size.value.0 < LEAST_BYTES) {
+            let reason = "the empty database does not fit, and less than a page would be no limit at all";
+            let mistake = Mistake::new(size.entry.clone(), "the database may not grow at all", reason);
+            out.add(mistake.help("write 1MiB or more, or leave it out"));
+            return None;
+        }
         Some(Storage {
             database: base.join(&self.url.value()?.0),
             max_bytes: self.max_size.value().map(|size| size.0),
