@@ -16,14 +16,27 @@ pub struct Mistake {
     pub reason: String,
     /// What to do about it.
     pub help: Option<String>,
-    /// Whether the marked text may be a secret, and is shown as dots.
-    pub masked: bool,
+    /// What of the file is not repeated.
+    pub hidden: Hidden,
+}
+
+/// What may be a secret that somebody wrote into the file by error, and is shown as dots: to each mistake on the same line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hidden {
+    /// Nothing.
+    Nothing,
+    /// The marked text: it stands where a reference to a secret belongs.
+    Marked,
+    /// The quoted texts of the line: the key is not known, and so is not what its value is.
+    Texts,
+    /// The quoted texts and the words behind `=`: the line cannot be read at all.
+    Values,
 }
 
 impl Mistake {
     /// A mistake at `span`.
     pub fn new(span: Range<usize>, message: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { message: message.into(), span, reason: reason.into(), help: None, masked: false }
+        Self { message: message.into(), span, reason: reason.into(), help: None, hidden: Hidden::Nothing }
     }
 
     /// Adds what to do about it.
@@ -33,10 +46,10 @@ impl Mistake {
         self
     }
 
-    /// Hides the marked text.
+    /// Hides what may be a secret.
     #[must_use]
-    pub fn masked(self) -> Self {
-        Self { masked: true, ..self }
+    pub fn hide(self, hidden: Hidden) -> Self {
+        Self { hidden, ..self }
     }
 }
 
@@ -91,15 +104,15 @@ impl Colour {
 /// Shows `mistakes` of the file `path` with the text `source`.
 pub fn render(path: &Path, source: &str, mistakes: &[Mistake], colour: Colour) -> String {
     let mut out = String::new();
+    let hidden: Vec<Range<usize>> = mistakes.iter().flat_map(|mistake| hidden(source, mistake)).collect();
     for mistake in mistakes {
-        render_one(&mut out, path, source, mistake, colour);
+        render_one(&mut out, path, &Place::of(source, mistake, &hidden), mistake, colour);
         out.push('\n');
     }
     out
 }
 
-fn render_one(out: &mut String, path: &Path, source: &str, mistake: &Mistake, colour: Colour) {
-    let place = Place::of(source, mistake);
+fn render_one(out: &mut String, path: &Path, place: &Place, mistake: &Mistake, colour: Colour) {
     let gutter = " ".repeat(place.line.to_string().len());
     let bar = colour.blue("|");
     let marks = colour.red(&"^".repeat(place.width));
@@ -131,25 +144,89 @@ struct Place {
 }
 
 impl Place {
-    fn of(source: &str, mistake: &Mistake) -> Self {
-        let span = &mistake.span;
-        let start = floor_char_boundary(source, span.start);
-        let end = floor_char_boundary(source, span.end).max(start);
-        let line_start = source[..start].rfind('\n').map_or(0, |newline| newline + 1);
-        let line_end = source[start..].find('\n').map_or(source.len(), |newline| start + newline);
-        let before = &source[line_start..start];
-        let marked = &source[start..end.min(line_end)];
-        let hidden = "•".repeat(marked.chars().count());
-        let shown = if mistake.masked { &hidden } else { marked };
-        let after = &source[end.min(line_end)..line_end];
+    fn of(source: &str, mistake: &Mistake, hidden: &[Range<usize>]) -> Self {
+        let (line, span) = (line_of(source, mistake), mark_of(source, mistake));
+        let shown: String = source[line.clone()]
+            .char_indices()
+            .map(
+                |(at, c)| {
+                    if hidden.iter().any(|range| range.contains(&(line.start + at))) { '•' } else { c }
+                },
+            )
+            .collect();
+        let before = source[line.start..span.start].chars().count();
+        let marked = source[span.start..span.end.min(line.end)].trim_end().chars().count();
+        let part = |from: usize, count: usize| shown.chars().skip(from).take(count).collect::<String>();
         Self {
-            line: source[..start].matches('\n').count() + 1,
-            column: before.chars().count() + 1,
-            text: escaped(format!("{before}{shown}{after}").trim_end()),
-            indent: escaped(before).chars().count(),
-            width: escaped(shown.trim_end()).chars().count().max(1),
+            line: source[..span.start].matches('\n').count() + 1,
+            column: before + 1,
+            text: escaped(shown.trim_end()),
+            indent: escaped(&part(0, before)).chars().count(),
+            width: escaped(&part(before, marked)).chars().count().max(1),
         }
     }
+}
+
+/// Line and column of a mistake, in characters and counted from 1.
+pub(super) fn position(source: &str, mistake: &Mistake) -> (usize, usize) {
+    let place = Place::of(source, mistake, &[]);
+    (place.line, place.column)
+}
+
+/// The bytes of the mark, wherever a span points.
+fn mark_of(source: &str, mistake: &Mistake) -> Range<usize> {
+    let start = floor_char_boundary(source, mistake.span.start);
+    start..floor_char_boundary(source, mistake.span.end).max(start)
+}
+
+/// The bytes of the line in which the mark begins.
+fn line_of(source: &str, mistake: &Mistake) -> Range<usize> {
+    let start = mark_of(source, mistake).start;
+    let begin = source[..start].rfind('\n').map_or(0, |newline| newline + 1);
+    begin..source[start..].find('\n').map_or(source.len(), |newline| start + newline)
+}
+
+/// What a mistake hides, as bytes of the file.
+fn hidden(source: &str, mistake: &Mistake) -> Vec<Range<usize>> {
+    let (mark, line) = (mark_of(source, mistake), line_of(source, mistake));
+    let texts = |words_too: bool| values(&source[line.clone()], words_too);
+    let in_file = |range: Range<usize>| line.start + range.start..line.start + range.end;
+    match mistake.hidden {
+        Hidden::Nothing => Vec::new(),
+        Hidden::Marked => vec![mark],
+        // The mark is the key, which is what the mistake is about.
+        Hidden::Texts => {
+            let beside = |range: &Range<usize>| range.end <= mark.start || mark.end <= range.start;
+            texts(false).into_iter().map(in_file).filter(beside).collect()
+        }
+        Hidden::Values => texts(true).into_iter().map(in_file).collect(),
+    }
+}
+
+/// The quoted texts of a line without their quotes; with `words_too` also what stands unquoted behind the first `=`.
+fn values(line: &str, words_too: bool) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    // A line that is neither an entry nor a header may be one of a text that goes over several.
+    let neither = !line.contains('=') && !line.trim_start().starts_with('[');
+    let (mut quote, mut behind_equals, mut escaped) = (None, neither, false);
+    for (at, c) in line.char_indices() {
+        let end = at + c.len_utf8();
+        match quote {
+            Some(open) if c == open && !escaped => quote = None,
+            Some(open) => {
+                escaped = c == '\\' && !escaped && open == '"';
+                found.push(at..end);
+            }
+            None if c == '"' || c == '\'' => quote = Some(c),
+            None if c == '#' => break,
+            None if c == '=' => behind_equals = true,
+            None if words_too && behind_equals && !c.is_whitespace() && !"[]{},".contains(c) => {
+                found.push(at..end);
+            }
+            None => {}
+        }
+    }
+    found
 }
 
 fn floor_char_boundary(text: &str, index: usize) -> usize {
@@ -184,11 +261,43 @@ mod tests {
         assert!(show("a = 1", 50..60).contains(":1:6"));
     }
 
+    /// How a line is shown with these mistakes: where the mark is, and what it hides.
+    fn shown(source: &str, mistakes: &[(&str, Hidden)]) -> String {
+        let mistake = |(mark, hidden): &(&str, Hidden)| {
+            let start = source.find(mark).unwrap();
+            Mistake::new(start..start + mark.len(), "message", "reason").hide(*hidden)
+        };
+        let mistakes: Vec<Mistake> = mistakes.iter().map(mistake).collect();
+        render(Path::new("a.toml"), source, &mistakes, Colour::Never)
+    }
+
     #[test]
     fn what_may_be_a_secret_is_not_repeated() {
-        let mistake = Mistake::new(9..18, "message", "reason").masked();
-        let shown = render(Path::new("a.toml"), "master = \"hunter2\" # x\n", &[mistake], Colour::Never);
-        assert!(!shown.contains("hunter2") && shown.contains("| master = ••••••••• # x"), "{shown}");
+        use Hidden::{Marked, Nothing, Texts, Values};
+        for (source, mistakes, expected) in [
+            ("master = \"hunter2\" # x", &[("\"hunter2\"", Marked)][..], "| master = ••••••••• # x\n"),
+            // A neighbour's mistake shows the same line.
+            (
+                "keys = { master = \"hunter2\", more = 1 }",
+                &[("\"hunter2\"", Marked), ("more", Nothing)],
+                "| keys = { master = •••••••••, more = 1 }\n",
+            ),
+            ("mastr = \"hunter2\"", &[("mastr", Texts)], "| mastr = \"•••••••\"\n"),
+            (
+                "a = { \"mas tr\" = 'hunter2' }",
+                &[("\"mas tr\"", Texts)],
+                "| a = { \"mas tr\" = '•••••••' }\n",
+            ),
+            ("mastr = \"hun\\\"ter2\"", &[("mastr", Texts)], "| mastr = \"•••••••••\"\n"),
+            ("master = \"hunter2", &[("hunter2", Values)], "| master = \"•••••••\n"),
+            ("master = hunter2 # é", &[("hunter2", Values)], "| master = ••••••• # é\n"),
+            ("hunter2", &[("hunter2", Values)], "| •••••••\n"),
+            ("[keys", &[("[keys", Values)], "| [keys\n"),
+        ] {
+            let shown = shown(source, mistakes);
+            assert!(!shown.contains("hunter2") && !shown.contains("ter2"), "{shown}");
+            assert_eq!(shown.matches(expected).count(), mistakes.len(), "{shown}");
+        }
     }
 
     #[test]

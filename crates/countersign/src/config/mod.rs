@@ -35,7 +35,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use toml::de::DeTable;
 
-pub use mistake::{Colour, Mistake, render};
+pub use mistake::{Colour, Hidden, Mistake, render};
 pub use values::{Name, Origin};
 
 /// A configuration without a mistake.
@@ -165,7 +165,8 @@ pub fn check(source: &str, around: &Surroundings<'_>) -> Result<Configuration, V
     for error in &errors {
         let end = source.len();
         let reason = error.message().lines().collect::<Vec<_>>().join("; ");
-        out.add(Mistake::new(error.span().unwrap_or(end..end), "this is no TOML", reason));
+        let mistake = Mistake::new(error.span().unwrap_or(end..end), "this is no TOML", reason);
+        out.add(mistake.hide(Hidden::Values));
     }
     // After a slip of the pen the rest of the text may be read wrongly: what follows from it would mislead.
     if !out.is_empty() {

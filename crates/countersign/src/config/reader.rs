@@ -3,7 +3,7 @@
 //! [`section!`] declares a section once: from it come the struct, the reading, the list of known keys for hints, and the
 //! reference documentation. There is no key that is read and not documented, and none that is documented and not read.
 
-use super::mistake::{Mistake, Mistakes};
+use super::mistake::{Hidden, Mistake, Mistakes};
 use crate::words::{list, similar};
 use std::ops::Range;
 use toml::Spanned;
@@ -236,7 +236,8 @@ pub(crate) fn refuse_unknown_keys<S: Section>(table: &DeTable<'_>, out: &mut Mis
         }
         let place = called(S::HEADER, table);
         let message = format!("unknown key `{}`", name.escape_debug());
-        let mistake = Mistake::new(key.span(), message, format!("{place} has no such key"));
+        let mistake =
+            Mistake::new(key.span(), message, format!("{place} has no such key")).hide(Hidden::Texts);
         out.add(mistake.help(match similar(name, S::KEYS.iter().map(|known| known.name)) {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => format!("it knows {}", list(S::KEYS.iter().map(|known| known.name))),

@@ -169,6 +169,11 @@ fn mistakes_in_the_other_sections() {
         ("upstream with a path", "\"http://127.0.0.1:8446\"", "\"http://127.0.0.1:8446/api\""),
         ("a scope that is none", "\"pay:write\" =", "\"pay write\" ="),
         ("other database", "\"sqlite:countersign.db\"", "\"postgres://localhost/x\""),
+        (
+            "a database with a password",
+            "\"sqlite:countersign.db\"",
+            "\"postgres://countersign:hunter2@localhost/x\""
+        ),
         ("a limit of less than the schema", "[storage]", "[storage]\nmax_size = \"4000B\""),
         ("unknown section", "[storage]", "[stroage]"),
         ("section as a value", "[admin]\nlisten = \"127.0.0.1:8444\"", "[admin.listen]\nport = 8444"),

@@ -1,6 +1,6 @@
 //! What can stand behind a key: texts with a meaning, each checked where it is read.
 
-use super::mistake::{Mistake, Mistakes};
+use super::mistake::{Hidden, Mistake, Mistakes};
 use super::reader::{At, Value, wrong_type};
 use super::secret_ref::SecretRef;
 use crate::words::{list, similar};
@@ -115,8 +115,13 @@ macro_rules! text_values {
             fn read(value: &Spanned<DeValue<'_>>, out: &mut Mistakes) -> Option<Self> {
                 let text = text_of(value, $kind, out)?;
                 text.parse().map_err(|error| {
-                    let message = format!("`{}` is not understood", text.escape_debug());
-                    out.add(Mistake::new(value.span(), message, format!("{error}")));
+                    let mistake = |message| Mistake::new(value.span(), message, format!("{error}"));
+                    // Before the host of a URL stand a user and his password.
+                    out.add(if text.contains("://") && text.contains('@') {
+                        mistake("this is not understood".to_owned()).hide(Hidden::Marked)
+                    } else {
+                        mistake(format!("`{}` is not understood", text.escape_debug()))
+                    });
                 }).ok()
             }
         }
@@ -149,7 +154,7 @@ impl Value for SecretRef {
         // What stands here wrongly may be the secret itself: it is not repeated.
         let refused =
             |error: NotUnderstood| Mistake::new(value.span(), "this is no reference to a secret", error.0);
-        text.parse().map_err(|error| out.add(refused(error).masked())).ok()
+        text.parse().map_err(|error| out.add(refused(error).hide(Hidden::Marked))).ok()
     }
 }
 
