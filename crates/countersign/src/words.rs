@@ -1,6 +1,7 @@
 //! What people read, made of names, texts and errors. The leaf of this crate: it knows the standard library alone.
 
 use std::io;
+use std::path::Path;
 
 /// What an operator understands of an I/O error, without `(os error 2)`.
 pub(crate) fn in_words(error: &io::Error) -> String {
@@ -43,6 +44,11 @@ fn without_code(text: &str) -> String {
 /// One line that a terminal may be shown: what others chose must not move the cursor (rule G11).
 pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// A path as text, for people and for JSON; what is no UTF-8 in it has a substitute.
+pub(crate) fn shown(path: &Path) -> String {
+    path.display().to_string()
 }
 
 /// A line of a file that a terminal may be shown, with all that is in it: the file may come from anywhere, and escape

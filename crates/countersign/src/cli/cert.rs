@@ -5,6 +5,7 @@ use super::cert_request;
 use super::console::{Console, fields, table};
 use super::human::{counted, grouped, relative, relative_and_date};
 use crate::failure::{Exit, Failure};
+use crate::setup::directory::write_new;
 use crate::system::SystemClock;
 use crate::words::printable;
 use clap::Subcommand;
@@ -153,7 +154,7 @@ fn sign(
     let out = out.or_else(|| (!console.is_json()).then(|| csr.with_extension("crt")));
     let file = out.as_deref().filter(|path| *path != Path::new("-"));
     // Before anything is signed: a certificate that cannot be written down would have to be revoked.
-    if let Some(file) = file.filter(|file| file.exists()) {
+    if let Some(file) = file.filter(|file| file.symlink_metadata().is_ok()) {
         let failure = Failure::new(Exit::Refused, format!("{} exists already", file.display()));
         return Err(failure.why("nothing is overwritten").action("choose another file with --out"));
     }
@@ -161,8 +162,7 @@ fn sign(
     let issued: CertificateIssued = AdminClient::new(target)?.post("/certificates", &new)?;
     match (file, out.is_some()) {
         (Some(file), _) => {
-            std::fs::write(file, &issued.chain).map_err(|error| {
-                let failure = Failure::file("written", file, &error);
+            write_new(file, issued.chain.as_bytes()).map_err(|failure| {
                 failure.action(format!("countersign cert show {} has the certificate", issued.serial))
             })?;
         }

@@ -3,6 +3,8 @@
 
 use super::console::Console;
 use crate::failure::{Exit, Failure};
+use crate::setup::directory::write_new;
+use crate::words::shown;
 use clap::Args;
 use countersign_keys::file::create_private;
 use countersign_keys::{CustodyError, PortableKey};
@@ -26,7 +28,7 @@ impl Request {
         let key_file = out_dir.join(format!("{}.key", self.client));
         let csr_file = out_dir.join(format!("{}.csr", self.client));
         make(&self.client, &key_file, &csr_file)?;
-        console.answer(&json!({ "client_id": self.client, "key_file": key_file, "csr_file": csr_file }), || {
+        console.answer(&json!({ "client_id": self.client, "key_file": shown(&key_file), "csr_file": shown(&csr_file) }), || {
             format!(
                 "key      {}  (it stays here; nobody else ever needs it)\nrequest  {}\nnext: send the request to the operator, who signs it with\n      \
                  countersign cert sign {} --client {}\n",
@@ -61,7 +63,10 @@ fn make(client: &ClientId, key_file: &Path, csr_file: &Path) -> Result<(), Failu
         let failure = Failure::new(Exit::Refused, format!("{} cannot be written", key_file.display()));
         failure.why(error.to_string())
     })?;
-    std::fs::write(csr_file, csr).map_err(|error| Failure::file("written", csr_file, &error))
+    write_new(csr_file, csr.as_bytes()).inspect_err(|_| {
+        // A key that was made this moment is worth nothing without its request, and would stand in the way of the next try.
+        let _ = std::fs::remove_file(key_file);
+    })
 }
 
 #[cfg(test)]
@@ -85,5 +90,15 @@ mod tests {
         std::fs::remove_file(&csr).unwrap();
         assert_eq!(make(&client, &key, &csr).unwrap_err().exit, Exit::Refused);
         assert_eq!(std::fs::read(&key).unwrap(), before);
+    }
+
+    #[test]
+    fn a_key_whose_request_cannot_be_written_does_not_stay() {
+        let directory = tempfile::tempdir().unwrap();
+        let (key, csr) = (directory.path().join("a.key"), directory.path().join("nowhere/a.csr"));
+        let client: ClientId = "acme-pay".parse().unwrap();
+        assert!(make(&client, &key, &csr).unwrap_err().what.contains("a.csr cannot be written"));
+        std::fs::create_dir(directory.path().join("nowhere")).unwrap();
+        make(&client, &key, &csr).unwrap();
     }
 }

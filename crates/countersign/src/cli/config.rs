@@ -5,6 +5,7 @@ use super::human::counted;
 use crate::config::{self, ConfigError, Configuration};
 use crate::failure::{Exit, Failure};
 use crate::system::SystemEnvironment;
+use crate::words::shown;
 use clap::Subcommand;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -31,7 +32,7 @@ impl Command {
         let configuration = load(&path, console)?;
         let Configuration { listeners, upstreams, apis, routes, issuer, .. } = &configuration;
         let counts = json!({
-            "file": path, "valid": true, "issuer": issuer, "listeners": listeners.len(),
+            "file": shown(&path), "valid": true, "issuer": issuer, "listeners": listeners.len(),
             "upstreams": upstreams.len(), "apis": apis.len(), "routes": routes.len(),
         });
         let of = |number: usize, what| counted(u64::try_from(number).unwrap_or(u64::MAX), what);

@@ -9,7 +9,7 @@ use crate::setup::directory::write_new;
 use crate::setup::master_key::Founding;
 use crate::setup::template::{self, HIGHEST_PORT, Ports};
 use crate::setup::{Directory, master_key, operator};
-use crate::words::error_chain;
+use crate::words::{error_chain, shown};
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
@@ -49,8 +49,10 @@ impl Init {
             })
         })?;
         let document = json!({
-            "dir": directory.path(), "config_file": config, "master_key_file": made.master_key,
-            "admin_token_file": directory.file("admin.token"), "ca_file": directory.file("ca.crt"),
+            "dir": shown(directory.path()), "config_file": shown(&config),
+            "master_key_file": shown(&made.master_key),
+            "admin_token_file": shown(&directory.file("admin.token")),
+            "ca_file": shown(&directory.file("ca.crt")),
         });
         console.answer(&document, || {
             format!(

@@ -6,7 +6,7 @@ use super::serve::{open, runtime};
 use crate::failure::{Exit, Failure};
 use crate::setup::master_key::{self, Founding};
 use crate::setup::{Directory, operator};
-use crate::words::{error_chain, printable};
+use crate::words::{error_chain, printable, shown};
 use clap::Subcommand;
 use serde_json::json;
 use std::path::PathBuf;
@@ -56,7 +56,7 @@ impl Command {
                 Failure::new(Exit::Refused, "the database does not close").why(error_chain(&error))
             })
         })?;
-        console.answer(&json!({ "operator": name, "admin_token_file": file }), || {
+        console.answer(&json!({ "operator": name, "admin_token_file": shown(&file) }), || {
             format!("the new token of `{}` is in {}\n", printable(&name), file.display())
         })
     }

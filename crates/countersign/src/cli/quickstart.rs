@@ -11,7 +11,7 @@ use crate::setup::directory::write_new;
 use crate::setup::master_key::Founding;
 use crate::setup::template::{self, HIGHEST_PORT, Ports};
 use crate::setup::{Directory, Made, master_key, operator, ports};
-use crate::words::in_words;
+use crate::words::{in_words, shown};
 use clap::Args;
 use serde_json::json;
 use std::net::Ipv4Addr;
@@ -120,7 +120,8 @@ async fn serve_demo_api(ports: Ports) -> Result<(), Failure> {
 
 fn clean(path: &Path, console: Console) -> Result<(), Failure> {
     let left = Directory::clean(path, "quickstart")?;
-    console.answer(&json!({ "dir": path, "left": left }), || {
+    let shown_left: Vec<String> = left.iter().map(|path| shown(path)).collect();
+    console.answer(&json!({ "dir": shown(path), "left": shown_left }), || {
         if left.is_empty() {
             format!("{} and its master key are removed\n", path.display())
         } else {

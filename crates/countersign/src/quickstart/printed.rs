@@ -3,6 +3,7 @@
 use super::partners::{ACME, OTHER, Partner, PartnerCertificate, Partners, SHOP};
 use crate::setup::Directory;
 use crate::setup::template::Ports;
+use crate::words::shown;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -35,8 +36,8 @@ impl Printed<'_> {
         let partner = |partner: &Partner| {
             json!({
                 "client_id": partner.id,
-                "cert_file": partner.certificate_file(directory),
-                "key_file": partner.key_file(directory),
+                "cert_file": shown(&partner.certificate_file(directory)),
+                "key_file": shown(&partner.key_file(directory)),
             })
         };
         let mut production = partner(&ACME);
@@ -48,8 +49,8 @@ impl Printed<'_> {
             "token_endpoint": format!("{gateway}/oauth2/token"),
             "jwks_uri": format!("{gateway}/oauth2/jwks"),
             "admin": format!("http://127.0.0.1:{}", self.ports.admin()),
-            "ca_file": directory.file("ca.crt"),
-            "admin_token_file": directory.file("admin.token"),
+            "ca_file": shown(&directory.file("ca.crt")),
+            "admin_token_file": shown(&directory.file("admin.token")),
             "production": production,
             "other": partner(&OTHER),
             "sandbox": {

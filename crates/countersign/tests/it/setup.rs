@@ -171,3 +171,27 @@ fn what_is_not_there_is_named_with_what_to_do() {
         error(&countersign(&[&target[..], &[place.file("admin.token").to_str().unwrap()]].concat()));
     assert!(refused.contains("admin.token") && refused.contains("reset-token"), "{refused}");
 }
+
+/// File names are bytes.
+#[test]
+fn a_path_that_is_no_text_is_no_reason_to_panic() {
+    use std::os::unix::ffi::OsStrExt;
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join(std::ffi::OsStr::from_bytes(b"not-\xff-text"));
+    std::fs::create_dir(&path).unwrap();
+    let run = |arguments: &[&str], option: &str, path: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+        let output = command.args(arguments).arg("--json").arg(option).arg(path).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!([Some(0), Some(1), Some(5)].contains(&output.status.code()), "{arguments:?}: {error}");
+        assert!(!error.contains("panicked"), "{error}");
+    };
+    run(&["cert", "request", "acme-pay"], "--out-dir", &path);
+    assert_eq!(std::fs::read_dir(&path).unwrap().count(), 2);
+    let config = path.join("countersign.toml");
+    std::fs::write(&config, include_str!("../../src/config/good.toml")).unwrap();
+    std::fs::write(path.join("master.key"), "x").unwrap();
+    run(&["config", "check"], "--config", &config);
+    run(&["init"], "--dir", &path.join("new"));
+    run(&["quickstart", "--clean"], "--dir", &path);
+}
