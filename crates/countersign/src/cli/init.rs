@@ -3,11 +3,12 @@
 use super::config::load;
 use super::console::Console;
 use super::serve::{open, runtime};
+use crate::config::{HostName, NotUnderstood, Origin};
 use crate::failure::{Exit, Failure};
 use crate::quickstart::partners::write_root;
 use crate::setup::directory::write_new;
 use crate::setup::master_key::Founding;
-use crate::setup::template::{self, HIGHEST_PORT, Ports};
+use crate::setup::template::{self, DEFAULT_PORT, HIGHEST_PORT, Ports, Public};
 use crate::setup::{Directory, master_key, operator};
 use crate::words::{error_chain, shown};
 use clap::Args;
@@ -19,25 +20,63 @@ pub(crate) struct Init {
     /// The directory to make
     #[arg(long, value_name = "DIR", default_value = super::DEFAULT_DIR)]
     dir: PathBuf,
-    /// The gateway's port P; the admin API gets P+1, the public CA documents P+2
-    #[arg(long, value_name = "P", default_value_t = 8443, value_parser = clap::value_parser!(u16).range(1..=i64::from(HIGHEST_PORT)))]
-    port: u16,
+    /// The gateway's port P; the admin API gets P+1, the public CA documents P+2. Default: 8443, or that of a directory that was cut short
+    #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..=i64::from(HIGHEST_PORT)))]
+    port: Option<u16>,
+    /// The issuer: what clients see, in metadata and in every token. Default: https://localhost:P
+    #[arg(long, value_name = "URL", value_parser = issuer)]
+    issuer: Option<Origin>,
+    /// How others reach the CRLs and CA certificates: it stands in every certificate, also in those of the CAs, which are
+    /// made now and live for years. Default: http://127.0.0.1:P+2, which only this machine reaches
+    #[arg(long, value_name = "URL", value_parser = documents_url)]
+    documents_url: Option<Origin>,
+}
+
+/// RFC 8414 section 2, and a name that a listener's certificate can have.
+fn issuer(text: &str) -> Result<Origin, String> {
+    let url: Origin = text.parse().map_err(|error: NotUnderstood| error.to_string())?;
+    if url.scheme() != "https" {
+        return Err("an issuer is an https URL".to_owned());
+    }
+    url.host().parse::<HostName>().map_err(|error| error.to_string())?;
+    Ok(url)
+}
+
+/// RFC 5280 section 8: over plain http, or a certificate would be needed to check a certificate.
+fn documents_url(text: &str) -> Result<Origin, String> {
+    let url: Origin = text.parse().map_err(|error: NotUnderstood| error.to_string())?;
+    if url.scheme() == "http" { Ok(url) } else { Err("CRLs are fetched over plain http".to_owned()) }
 }
 
 impl Init {
     pub(crate) fn run(self, console: Console) -> Result<(), Failure> {
         let directory = Directory::open(&self.dir)?;
         let config = directory.file("countersign.toml");
-        let made = directory.announce("init", self.port, &[])?;
+        let made = directory.announce("init", self.port.unwrap_or(DEFAULT_PORT), &[])?;
         // The root's certificate is what is made last: without it, a start that was cut short goes on.
         if made.command != "init" || directory.file("ca.crt").exists() {
             let failure = Failure::new(Exit::Refused, format!("{} is there already", config.display()));
             return Err(failure.why("nothing is overwritten").action("choose another directory with --dir"));
         }
+        made.expect_port(&directory, self.port)?;
+        let public = Public { issuer: self.issuer, documents_url: self.documents_url };
         if !config.exists() {
-            write_new(&config, template::empty(Ports(made.port), &made.master_key).as_bytes())?;
+            let text = template::empty(Ports(made.port), &public, &made.master_key);
+            write_new(&config, text.as_bytes())?;
         }
         let configuration = load(&config, console)?;
+        // Of a start that was cut short the file was there already.
+        for (option, asked, written) in [
+            ("--issuer", &public.issuer, configuration.issuer.clone()),
+            ("--documents-url", &public.documents_url, configuration.pki_url()),
+        ] {
+            if asked.as_ref().is_some_and(|asked| asked.as_str() != written) {
+                let what = format!("{} has {written} already, which is not {option}", config.display());
+                return Err(Failure::new(Exit::Refused, what)
+                    .why("an init that was cut short wrote it")
+                    .action(format!("leave {option} out, or change the file")));
+            }
+        }
         master_key::ensure(&configuration, Founding::GoesOn)?;
         runtime()?.block_on(async {
             let installation = open(&configuration).await?;

@@ -9,7 +9,8 @@ use crate::quickstart::printed::Printed;
 use crate::quickstart::{demo_api, partners};
 use crate::setup::directory::write_new;
 use crate::setup::master_key::Founding;
-use crate::setup::template::{self, HIGHEST_PORT, Ports};
+use crate::setup::ports::Chosen;
+use crate::setup::template::{self, DEFAULT_PORT, HIGHEST_PORT, Ports};
 use crate::setup::{Directory, Made, master_key, operator, ports};
 use crate::words::{in_words, shown};
 use clap::Args;
@@ -18,8 +19,6 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tokio::net::TcpListener;
-
-const DEFAULT_PORT: u16 = 8443;
 
 #[derive(Debug, Args)]
 pub(crate) struct Quickstart {
@@ -42,13 +41,13 @@ impl Quickstart {
         let begun = Instant::now();
         // Before anything is made: a new directory is not left behind for a port that is taken.
         if !self.dir.join("made.json").exists() {
-            ports::expect_free(Ports(self.port.unwrap_or(DEFAULT_PORT)), true)?;
+            ports::expect_free(Ports(self.port.unwrap_or(DEFAULT_PORT)), Chosen::Now)?;
         }
         let directory = Directory::open(&self.dir)?;
         let (made, again) = self.announce(&directory)?;
         let ports = Ports(made.port);
         if again {
-            ports::expect_free(ports, true)?;
+            ports::expect_free(ports, Chosen::Before)?;
         }
         let config = directory.file("countersign.toml");
         if !config.exists() {
@@ -62,7 +61,7 @@ impl Quickstart {
             let installation = open(&configuration).await?;
             operator::first_operator(&installation, &directory.file("admin.token")).await?;
             let partners = partners::provision(&installation, &directory).await?;
-            serve_demo_api(ports).await?;
+            serve_demo_api(ports, again).await?;
             let server = start(configuration, installation).await?;
             let program = std::env::current_exe().unwrap_or_else(|_| "countersign".into());
             let ready_after = begun.elapsed();
@@ -90,24 +89,18 @@ impl Quickstart {
             let failure = Failure::new(Exit::Refused, format!("{path} was not made by quickstart"));
             return Err(failure.why("it has no demo in it").action("choose another directory with --dir"));
         }
-        if let Some(port) = self.port.filter(|port| *port != made.port) {
-            let failure =
-                Failure::new(Exit::Refused, format!("{path} was made for port {}, not {port}", made.port));
-            return Err(failure
-                .why("its issuer, certificates and CRL addresses carry the port")
-                .action("leave --port out, or choose another directory with --dir"));
-        }
+        made.expect_port(directory, self.port)?;
         // A first start that was cut short goes on as the first start.
         let complete = partners::OTHER.certificate_file(directory).exists();
         Ok((made, complete))
     }
 }
 
-async fn serve_demo_api(ports: Ports) -> Result<(), Failure> {
+async fn serve_demo_api(ports: Ports, again: bool) -> Result<(), Failure> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, ports.demo())).await.map_err(|error| {
         Failure::new(Exit::Refused, format!("the demo API cannot listen on port {}", ports.demo()))
             .why(in_words(&error))
-            .action("choose other ports with --port P")
+            .action(Chosen::of(again).remedy())
     })?;
     tokio::spawn(async move {
         // It ends with the process.

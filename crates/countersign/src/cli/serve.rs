@@ -7,11 +7,13 @@ use crate::failure::{Exit, Failure};
 use crate::logging::{self, LogHandle};
 use crate::setup::master_key::{self, Founding};
 use crate::system::{SystemClock, SystemEnvironment};
-use crate::wiring::{Installation, Server};
+use crate::wiring::{Installation, Server, StartError};
 use crate::words::{error_chain, in_words};
 use clap::Args;
+use countersign_gateway::StartError as GatewayError;
 use countersign_keys::SystemRng;
 use serde_json::json;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -87,7 +89,17 @@ pub(crate) async fn start(
     installation: Installation,
 ) -> Result<Server, Failure> {
     let started = Server::start(configuration, installation).await;
-    started.map_err(|error| Failure::new(Exit::Refused, "the server does not start").why(error_chain(&error)))
+    started.map_err(|error| {
+        let failure = Failure::new(Exit::Refused, "the server does not start").why(error_chain(&error));
+        match error {
+            StartError::Gateway(GatewayError::Bind { source, .. })
+                if source.kind() == ErrorKind::AddrInUse =>
+            {
+                failure.action("stop what listens there, or choose another address in the configuration")
+            }
+            _ => failure,
+        }
+    })
 }
 
 /// The signals of a server, listened to before it starts: none may end it half-way.

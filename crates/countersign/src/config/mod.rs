@@ -36,7 +36,8 @@ use std::sync::Arc;
 use toml::de::DeTable;
 
 pub use mistake::{Colour, Hidden, Mistake, render};
-pub use values::{Name, Origin};
+pub(crate) use values::HostName;
+pub use values::{Name, NotUnderstood, Origin};
 
 /// A configuration without a mistake.
 #[derive(Debug, Clone)]

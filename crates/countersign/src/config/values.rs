@@ -318,6 +318,16 @@ impl Origin {
     pub fn scheme(&self) -> &str {
         &self.text[..self.scheme_end]
     }
+    /// The host without its port; an IPv6 address without its brackets.
+    pub fn host(&self) -> &str {
+        let authority = self.authority();
+        let host = match authority.rfind(':') {
+            Some(colon) if !authority[colon..].contains(']') => &authority[..colon],
+            _ => authority,
+        };
+        host.trim_start_matches('[').trim_end_matches(']')
+    }
+
     /// `host` or `host:port`.
     pub fn authority(&self) -> &str {
         &self.text[self.scheme_end + "://".len()..]

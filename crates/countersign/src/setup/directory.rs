@@ -40,6 +40,21 @@ pub struct Made {
     pub master_key: PathBuf,
 }
 
+impl Made {
+    /// Sees that it was made for the port that is asked for, if one is.
+    ///
+    /// # Errors
+    /// When it was made for another one.
+    pub fn expect_port(&self, directory: &Directory, port: Option<u16>) -> Result<(), Failure> {
+        let Some(port) = port.filter(|port| *port != self.port) else { return Ok(()) };
+        let path = directory.path().display();
+        let what = format!("{path} was made for port {}, not {port}", self.port);
+        Err(Failure::new(Exit::Refused, what)
+            .why("its issuer, certificates and CRL addresses carry the port")
+            .action("leave --port out, or choose another directory with --dir"))
+    }
+}
+
 /// Files that `init` makes, and the database with what belongs to it.
 pub const FILES: [&str; 8] = [
     "countersign.toml",

@@ -5,21 +5,45 @@ use crate::failure::{Exit, Failure};
 use crate::words::in_words;
 use std::net::{Ipv4Addr, TcpListener};
 
+/// When the ports were chosen, which decides what helps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chosen {
+    /// Now: others will do.
+    Now,
+    /// When the directory was made: issuer, certificates and CRL addresses carry them.
+    Before,
+}
+
+impl Chosen {
+    /// `Before` at a second start.
+    pub fn of(again: bool) -> Self {
+        if again { Self::Before } else { Self::Now }
+    }
+
+    /// What to do about a port that is taken.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::Now => "stop it, or choose other ports with --port P (P to P+3 are used)",
+            Self::Before => {
+                "stop it, or choose another directory with --dir: this one was made for its ports"
+            }
+        }
+    }
+}
+
 /// Sees that nobody listens on the ports.
 ///
 /// The gateway binds with SO_REUSEPORT, and two processes would share the port without an error: so this asks without it.
 ///
 /// # Errors
 /// Names the first port that is taken.
-pub fn expect_free(ports: Ports, with_demo: bool) -> Result<(), Failure> {
-    let mut wanted = vec![
+pub fn expect_free(ports: Ports, chosen: Chosen) -> Result<(), Failure> {
+    let wanted = [
         (ports.gateway(), "the API gateway"),
         (ports.admin(), "the admin API"),
         (ports.documents(), "CRLs and CA certificates"),
+        (ports.demo(), "the demo API"),
     ];
-    if with_demo {
-        wanted.push((ports.demo(), "the demo API"));
-    }
     for (port, what) in wanted {
         if let Err(error) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
             let failure = Failure::new(Exit::Refused, format!("port {port}, for {what}, cannot be used"));
@@ -27,9 +51,7 @@ pub fn expect_free(ports: Ports, with_demo: bool) -> Result<(), Failure> {
                 std::io::ErrorKind::AddrInUse => "another program listens on it".to_owned(),
                 _ => in_words(&error),
             };
-            return Err(failure
-                .why(why)
-                .action("stop it, or choose other ports with --port P (P to P+3 are used)"));
+            return Err(failure.why(why).action(chosen.remedy()));
         }
     }
     Ok(())
@@ -43,8 +65,13 @@ mod tests {
     fn a_busy_port_is_named_with_the_switch_that_changes_it() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let failure = expect_free(Ports(port), true).unwrap_err();
-        assert!(failure.what.contains(&port.to_string()), "{failure:?}");
-        assert!(failure.action.unwrap().contains("--port"));
+        for (chosen, helps, refused) in
+            [(Chosen::Now, "--port", "--dir"), (Chosen::Before, "--dir", "--port")]
+        {
+            let failure = expect_free(Ports(port), chosen).unwrap_err();
+            assert!(failure.what.contains(&port.to_string()), "{failure:?}");
+            let action = failure.action.unwrap();
+            assert!(action.contains(helps) && !action.contains(refused), "{action}");
+        }
     }
 }

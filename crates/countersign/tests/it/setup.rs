@@ -195,3 +195,61 @@ fn a_path_that_is_no_text_is_no_reason_to_panic() {
     run(&["init"], "--dir", &path.join("new"));
     run(&["quickstart", "--clean"], "--dir", &path);
 }
+
+/// Both stand in certificates that live for years: what is asked for is what is made, or nothing.
+#[test]
+fn init_settles_how_others_reach_it_before_the_authorities_are_made() {
+    let place = Place::new();
+    let port = place.port.to_string();
+    let public = ["--issuer", "https://api.example", "--documents-url", "http://ca.example"];
+    let init = |more: &[&str]| place.run(&[&["init", "--port", &port], more].concat());
+    for (option, bad) in
+        [("--issuer", "http://api.example"), ("--issuer", "api.example"), ("--documents-url", "https://x")]
+    {
+        assert_eq!(init(&[option, bad]).status.code(), Some(2), "{option} {bad}");
+    }
+    assert!(!place.directory.exists(), "nothing is made for a slip of the pen");
+    let done = init(&public);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+
+    let server = Running::start(&["serve", "--config", place.file("countersign.toml").to_str().unwrap()]);
+    assert!(
+        place.run(&["client", "add", "acme", "--environment", "production", "--scope", "a"]).status.success()
+    );
+    let out = place.directory.to_str().unwrap();
+    assert!(countersign(&["cert", "request", "acme", "--out-dir", out]).status.success());
+    let csr = place.file("acme.csr");
+    assert!(place.run(&["cert", "sign", csr.to_str().unwrap(), "--client", "acme"]).status.success());
+    let signed = std::fs::read(place.file("acme.crt")).unwrap();
+    let chain = countersign_pki::pem::decode_all(countersign_pki::pem::Label::Certificate, &signed).unwrap();
+    assert!(chain.len() >= 2);
+    for certificate in &chain[..2] {
+        let text = String::from_utf8_lossy(certificate);
+        assert!(text.contains("http://ca.example/pki/crl/"), "end entity and issuing CA");
+    }
+    assert!(String::from_utf8_lossy(&chain[0]).contains("https://api.example/clients/acme"));
+    server.stop();
+
+    // Cut short, and asked for something else the second time.
+    std::fs::remove_file(place.file("ca.crt")).unwrap();
+    assert!(error(&init(&["--issuer", "https://other.example"])).contains("api.example"));
+    assert!(error(&init(&["--documents-url", "http://other.example"])).contains("ca.example"));
+    assert!(error(&place.run(&["init", "--port", "1234"])).contains("was made for port"));
+    assert!(init(&public).status.success());
+}
+
+#[test]
+fn a_busy_port_has_a_remedy_that_works() {
+    let place = Place::new();
+    assert!(place.init().status.success());
+    let _busy = TcpListener::bind((Ipv4Addr::LOCALHOST, place.port)).unwrap();
+    let refused = error(&place.serve());
+    assert!(refused.contains(&place.port.to_string()) && refused.contains("do:"), "{refused}");
+
+    let demo = Place::new();
+    let port = demo.port.to_string();
+    Running::start(&["quickstart", "--dir", demo.directory.to_str().unwrap(), "--port", &port]).stop();
+    let _busy = TcpListener::bind((Ipv4Addr::LOCALHOST, demo.port + 1)).unwrap();
+    let refused = error(&demo.run(&["quickstart"]));
+    assert!(refused.contains("--dir") && !refused.contains("--port"), "{refused}");
+}
