@@ -55,12 +55,23 @@ pub struct Failure {
     pub reference: Option<Box<str>>,
     /// Text of its own that is shown as it is, such as the mistakes of a configuration.
     pub shown: Option<Box<str>>,
+    /// The same for programs: a list, one object for each mistake.
+    pub mistakes: Option<Box<serde_json::Value>>,
 }
 
 impl Failure {
     /// A failure with nothing known but what failed.
     pub fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self { exit, what: what.into(), why: None, action: None, code: None, reference: None, shown: None }
+        Self {
+            exit,
+            what: what.into(),
+            why: None,
+            action: None,
+            code: None,
+            reference: None,
+            shown: None,
+            mistakes: None,
+        }
     }
 
     /// Adds why.
@@ -101,6 +112,7 @@ impl Failure {
             code: some(problem.code),
             reference: problem.reference.map(|reference| reference.to_string().into()),
             shown: None,
+            mistakes: None,
         }
     }
 
@@ -134,14 +146,18 @@ impl Failure {
 
     /// For programs.
     pub fn json(&self) -> serde_json::Value {
-        serde_json::json!({ "error": {
+        let mut error = serde_json::json!({
             "exit": self.exit as u8,
             "message": self.what,
             "reason": self.why,
             "action": self.action,
             "code": self.code,
             "ref": self.reference,
-        }})
+        });
+        if let Some(mistakes) = &self.mistakes {
+            error["mistakes"] = mistakes.as_ref().clone();
+        }
+        serde_json::json!({ "error": error })
     }
 }
 

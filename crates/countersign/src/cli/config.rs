@@ -59,7 +59,7 @@ pub(crate) fn load(path: &Path, console: Console) -> Result<Configuration, Failu
         }
         let mut failure = Failure::new(Exit::Refused, error.to_string());
         failure.shown = Some(error.render(console.error_colour()).into());
-        failure.why = Some(error.lines().join("; ").into());
+        failure.mistakes = serde_json::to_value(error.located()).ok().map(Box::new);
         failure
     })
 }

@@ -23,7 +23,8 @@ mod token_key;
 pub use admin_client::DEFAULT_DIR;
 pub use console::Console;
 
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -75,7 +76,15 @@ enum Command {
 
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") => {
+            let failure = wrong_usage(&error);
+            Console::of_process(true).failure(&failure);
+            return failure.exit.into();
+        }
+        Err(error) => error.exit(),
+    };
     let console = Console::of_process(cli.json);
     match cli.command.run(console) {
         Ok(()) => ExitCode::SUCCESS,
@@ -83,6 +92,23 @@ pub fn run() -> ExitCode {
             console.failure(&failure);
             failure.exit.into()
         }
+    }
+}
+
+/// What clap has to say, for programs.
+fn wrong_usage(error: &clap::Error) -> Failure {
+    let help = "countersign --help";
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Failure::new(Exit::Usage, "a command is missing").action(help);
+    }
+    let text = error.render().to_string();
+    let mut paragraphs =
+        text.split("\n\n").map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "));
+    let what = paragraphs.next().unwrap_or_default();
+    let failure = Failure::new(Exit::Usage, what.trim_start_matches("error: "));
+    match paragraphs.find_map(|paragraph| paragraph.strip_prefix("tip: ").map(str::to_owned)) {
+        Some(tip) => failure.why(tip).action(help),
+        None => failure.action(help),
     }
 }
 

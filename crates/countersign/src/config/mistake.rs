@@ -1,6 +1,7 @@
 //! A mistake in the configuration, and how it is shown: as a compiler would, with the line and what to do.
 
 use crate::words::escaped;
+use serde::Serialize;
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::path::Path;
@@ -167,10 +168,27 @@ impl Place {
     }
 }
 
-/// Line and column of a mistake, in characters and counted from 1.
-pub(super) fn position(source: &str, mistake: &Mistake) -> (usize, usize) {
-    let place = Place::of(source, mistake, &[]);
-    (place.line, place.column)
+/// A mistake with its place, as programs read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Located<'a> {
+    /// Counted from 1.
+    pub line: usize,
+    /// In characters, counted from 1.
+    pub column: usize,
+    /// What is wrong, in one line.
+    pub message: &'a str,
+    /// Why it is wrong.
+    pub reason: &'a str,
+    /// What to do about it.
+    pub help: Option<&'a str>,
+}
+
+impl<'a> Located<'a> {
+    pub(super) fn of(source: &str, mistake: &'a Mistake) -> Self {
+        let Place { line, column, .. } = Place::of(source, mistake, &[]);
+        let Mistake { message, reason, help, .. } = mistake;
+        Self { line, column, message, reason, help: help.as_deref() }
+    }
 }
 
 /// The bytes of the mark, wherever a span points.

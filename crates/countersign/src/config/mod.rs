@@ -35,7 +35,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use toml::de::DeTable;
 
-pub use mistake::{Colour, Hidden, Mistake, render};
+pub use mistake::{Colour, Hidden, Located, Mistake, render};
 pub(crate) use values::HostName;
 pub use values::{Name, NotUnderstood, Origin};
 
@@ -110,16 +110,23 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// One line for each mistake, for logs and programs.
+    /// The mistakes with their places, for programs.
+    pub fn located(&self) -> Vec<Located<'_>> {
+        match self {
+            Self::Unreadable { .. } => Vec::new(),
+            Self::Mistakes { source_text, mistakes, .. } => {
+                mistakes.iter().map(|mistake| Located::of(source_text, mistake)).collect()
+            }
+        }
+    }
+
+    /// One line for each mistake, for logs.
     pub fn lines(&self) -> Vec<String> {
         match self {
             Self::Unreadable { .. } => vec![self.to_string()],
-            Self::Mistakes { source_text, mistakes, .. } => {
-                let line = |at: usize| source_text.get(..at).unwrap_or_default().matches('\n').count() + 1;
-                let one = |mistake: &Mistake| {
-                    format!("line {}: {}: {}", line(mistake.span.start), mistake.message, mistake.reason)
-                };
-                mistakes.iter().map(one).collect()
+            Self::Mistakes { .. } => {
+                let one = |it: Located<'_>| format!("line {}: {}: {}", it.line, it.message, it.reason);
+                self.located().into_iter().map(one).collect()
             }
         }
     }

@@ -33,14 +33,15 @@ impl Printed<'_> {
     /// For programs: one object.
     pub fn json(&self) -> Value {
         let (gateway, directory) = (self.gateway(), self.directory);
-        let partner = |partner: &Partner| {
+        let partner = |partner: &Partner, made: &PartnerCertificate| {
             json!({
                 "client_id": partner.id,
                 "cert_file": shown(&partner.certificate_file(directory)),
                 "key_file": shown(&partner.key_file(directory)),
+                "certificate_replaced": made.replaced,
             })
         };
-        let mut production = partner(&ACME);
+        let mut production = partner(&ACME, &self.partners.acme);
         production["scope"] = json!(ACME.scopes);
         production["url"] = json!(format!("{gateway}/data/accounts"));
         json!({
@@ -52,7 +53,7 @@ impl Printed<'_> {
             "ca_file": shown(&directory.file("ca.crt")),
             "admin_token_file": shown(&directory.file("admin.token")),
             "production": production,
-            "other": partner(&OTHER),
+            "other": partner(&OTHER, &self.partners.other),
             "sandbox": {
                 "client_id": SHOP.id,
                 "client_secret": self.partners.shop_secret.expose(),

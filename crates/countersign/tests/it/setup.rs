@@ -253,3 +253,43 @@ fn a_busy_port_has_a_remedy_that_works() {
     let refused = error(&demo.run(&["quickstart"]));
     assert!(refused.contains("--dir") && !refused.contains("--port"), "{refused}");
 }
+
+/// What a program asked with `--json` it reads as JSON, whatever went wrong.
+#[test]
+fn a_failure_is_one_json_document_too() {
+    let place = Place::new();
+    std::fs::create_dir(&place.directory).unwrap();
+    let config = place.file("countersign.toml");
+    let wrong = include_str!("../../src/config/good.toml")
+        .replace("\"127.0.0.1:8444\"", "\"0.0.0.0:8444\"")
+        .replace("internal = true", "intrenal = true");
+    std::fs::write(&config, wrong).unwrap();
+    let failure = |arguments: &[&str]| -> Value {
+        let output = countersign(arguments);
+        assert!(!output.status.success() && output.stdout.is_empty(), "{arguments:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        let document: Value =
+            serde_json::from_str(&text).unwrap_or_else(|_| panic!("{arguments:?}: no JSON: {text}"));
+        assert_eq!(document["error"]["exit"], output.status.code().unwrap(), "{arguments:?}");
+        document["error"].clone()
+    };
+    for wrong in [
+        &["--json"][..],
+        &["--json", "lunch"],
+        &["client", "lits", "--json"],
+        &["audit", "list", "--limit", "0", "--json"],
+        &["cert", "revoke", "--json"],
+    ] {
+        let error = failure(wrong);
+        assert_eq!(error["exit"], 2, "{wrong:?}");
+        assert!(!error["message"].as_str().unwrap().contains('\n'), "{error}");
+    }
+    assert!(failure(&["client", "lits", "--json"])["reason"].as_str().unwrap().contains("list"));
+
+    let error = failure(&["config", "check", "--json", "--config", config.to_str().unwrap()]);
+    let mistakes = error["mistakes"].as_array().unwrap();
+    assert_eq!(mistakes.len(), 2, "{error}");
+    assert_eq!((&mistakes[0]["line"], &mistakes[0]["column"]), (&json!(10), &json!(1)), "{error}");
+    assert_eq!(mistakes[1]["help"], "did you mean `internal`?", "{error}");
+    assert!(mistakes.iter().all(|mistake| mistake["message"].is_string() && mistake["reason"].is_string()));
+}
