@@ -1,6 +1,6 @@
 //! The local service: which router answers on which listener, and on which runtime.
 
-use crate::answer::{Prefix, Refused, panicked, render_public_refusals};
+use crate::answer::{Prefix, Refused, panicked, render_public_refusals, render_refusals};
 use crate::{admin, documents, health, oauth, problems, well_known};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -129,7 +129,10 @@ impl Service {
             .with_state(context.clone())
             .layer(from_fn_with_state(context.clone(), render_public_refusals));
         let (admin, _) = admin::router(&context);
-        let admin = Router::new().merge(health::router().with_state(context.clone())).merge(admin);
+        let health = health::router()
+            .with_state(context.clone())
+            .layer(from_fn_with_state(context.clone(), render_refusals));
+        let admin = Router::new().merge(health).merge(admin);
         Self { context, public, admin, admin_listener: admin_listener.to_owned(), control }
     }
 }

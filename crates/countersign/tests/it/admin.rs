@@ -203,6 +203,9 @@ async fn an_unknown_path_or_method_is_a_problem_document_too() {
         assert_refused(&server, &answer, 405, "method_not_allowed", path).await;
         assert!(!answer.header("allow").is_empty(), "{path}");
     }
+    let answer = server.call_admin(Method::POST, "/livez", None, "").await;
+    assert_refused(&server, &answer, 405, "method_not_allowed", "/livez").await;
+    assert_eq!(answer.header("allow"), "GET,HEAD");
     let answer = server.call_admin(Method::GET, "/admin/v1/clients/%ff", Some(&authorization), "").await;
     assert_refused(&server, &answer, 400, "request_malformed", "a path that is no text").await;
     for path in [
