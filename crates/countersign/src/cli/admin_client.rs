@@ -92,10 +92,11 @@ impl AdminClient {
         let token = std::fs::read_to_string(&token_file).map_err(|error| Failure {
             exit: Exit::NotAllowed,
             ..Failure::file("read", &token_file, &error).action(match error.kind() {
-                std::io::ErrorKind::NotFound => {
-                    "name the server's directory with --dir; a lost token: countersign operator reset-token"
-                }
-                _ => "run this as the user that the file belongs to",
+                std::io::ErrorKind::NotFound => format!(
+                    "name the server's directory with --dir; a lost token: countersign operator reset-token --dir {}",
+                    target.dir.display()
+                ),
+                _ => "run this as the user that the file belongs to".to_owned(),
             })
         })?;
         let runtime = tokio::runtime::Builder::new_current_thread()

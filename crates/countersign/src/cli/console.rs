@@ -91,7 +91,11 @@ impl Console {
         }
         if !self.interactive || self.json {
             let failure = Failure::new(Exit::Usage, "this needs a yes, and nobody can be asked");
-            return Err(failure.why("standard input is no terminal").action("add --yes"));
+            let why = match self.json {
+                true => "with --json a program reads what is printed",
+                false => "standard input is no terminal",
+            };
+            return Err(failure.why(why).action("add --yes"));
         }
         let mut err = io::stderr().lock();
         let _ = write!(err, "{question} [y/N] ").and_then(|()| err.flush());
@@ -137,6 +141,15 @@ mod tests {
         let rows = [["a".to_owned(), "1".to_owned()], ["long".to_owned(), "22".to_owned()]];
         assert_eq!(table(["NAME", "N"], &rows), "NAME  N\na     1\nlong  22\n");
         assert_eq!(fields(&[("id", "x".into()), ("name", "y".into())]), "id    x\nname  y\n");
+    }
+
+    #[test]
+    fn why_nobody_is_asked_is_told_as_it_is() {
+        for (json, interactive, why) in [(true, true, "--json"), (false, false, "no terminal")] {
+            let failure = Console { json, interactive }.confirm(false, "Really?").unwrap_err();
+            assert!(failure.why.unwrap().contains(why), "{why}");
+        }
+        Console { json: true, interactive: false }.confirm(true, "Really?").unwrap();
     }
 
     #[test]

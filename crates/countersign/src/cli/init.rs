@@ -18,7 +18,7 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub(crate) struct Init {
     /// The directory to make
-    #[arg(long, value_name = "DIR", default_value = super::DEFAULT_DIR)]
+    #[arg(long, value_name = "DIR", default_value = super::DEFAULT_DIR, env = "COUNTERSIGN_DIR", hide_env_values = true)]
     dir: PathBuf,
     /// The gateway's port P; the admin API gets P+1, the public CA documents P+2. Default: 8443, or that of a directory that was cut short
     #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..=i64::from(HIGHEST_PORT)))]

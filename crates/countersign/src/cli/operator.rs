@@ -16,7 +16,7 @@ pub(crate) enum Command {
     /// Give an operator a new token, because it was lost or is in other hands; the server must be stopped
     ResetToken {
         /// The directory of the installation
-        #[arg(long, value_name = "DIR", default_value = super::DEFAULT_DIR)]
+        #[arg(long, value_name = "DIR", default_value = super::DEFAULT_DIR, env = "COUNTERSIGN_DIR", hide_env_values = true)]
         dir: PathBuf,
         /// Whose token
         #[arg(long, default_value = "admin")]

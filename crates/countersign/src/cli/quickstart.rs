@@ -2,7 +2,7 @@
 
 use super::config::load;
 use super::console::Console;
-use super::serve::{Signals, open, runtime, start, until_stopped};
+use super::serve::{Hangup, Signals, open, runtime, start, until_stopped};
 use crate::failure::{Exit, Failure};
 use crate::logging;
 use crate::quickstart::printed::Printed;
@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 #[derive(Debug, Args)]
 pub(crate) struct Quickstart {
     /// The directory for everything that is made
-    #[arg(long, value_name = "DIR", default_value = super::DEFAULT_DIR)]
+    #[arg(long, value_name = "DIR", default_value = super::DEFAULT_DIR, env = "COUNTERSIGN_DIR", hide_env_values = true)]
     dir: PathBuf,
     /// The gateway's port P; admin API, public CA documents and demo API get P+1 to P+3. Default: 8443, or that of the directory
     #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..=i64::from(HIGHEST_PORT)))]
@@ -56,7 +56,7 @@ impl Quickstart {
         let configuration = load(&config, console)?;
         master_key::ensure(&configuration, Founding::GoesOn)?;
         runtime()?.block_on(async {
-            let signals = Signals::new()?;
+            let (signals, hangup) = (Signals::new()?, Hangup::of_demo());
             let log = configuration.log;
             let installation = open(&configuration).await?;
             operator::first_operator(&installation, &directory.file("admin.token")).await?;
@@ -74,7 +74,7 @@ impl Quickstart {
             }
             // Only now: nothing scrolls before the block.
             let log = logging::init(&log);
-            until_stopped(server, signals, &config, &log, console).await
+            until_stopped(server, signals, &config, &log, hangup, console).await
         })
     }
 

@@ -13,7 +13,7 @@ use clap::Args;
 use countersign_gateway::StartError as GatewayError;
 use countersign_keys::SystemRng;
 use serde_json::json;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IsTerminal, stderr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -63,7 +63,7 @@ impl Serve {
             } else {
                 console.progress(&format!("ready: {issuer}"));
             }
-            until_stopped(server, signals, &self.config, &log, console).await
+            until_stopped(server, signals, &self.config, &log, Hangup::Reloads, console).await
         })
     }
 }
@@ -122,19 +122,39 @@ impl Signals {
     }
 }
 
+/// What SIGHUP means: a terminal sends it when it is closed, an operator when the configuration has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hangup {
+    /// Always the operator: a server outlives the terminal that it was started on.
+    Reloads,
+    /// Of a demo on a terminal: when that is gone, nobody is left who could end it.
+    EndsWithTerminal,
+}
+
+impl Hangup {
+    /// Of a demo that starts now.
+    pub(crate) fn of_demo() -> Self {
+        if stderr().is_terminal() { Self::EndsWithTerminal } else { Self::Reloads }
+    }
+}
+
 /// Serves until Ctrl-C or SIGTERM, reloads on SIGHUP, and ends in order. A second signal ends at once.
 pub(crate) async fn until_stopped(
     server: Server,
     mut signals: Signals,
     config: &Path,
     log: &LogHandle,
+    hangup: Hangup,
     console: Console,
 ) -> Result<(), Failure> {
     loop {
         tokio::select! {
             _ = signals.interrupt.recv() => break,
             _ = signals.terminate.recv() => break,
-            _ = signals.hangup.recv() => reload(&server, config, log).await,
+            _ = signals.hangup.recv() => match hangup {
+                Hangup::EndsWithTerminal if !stderr().is_terminal() => break,
+                Hangup::EndsWithTerminal | Hangup::Reloads => reload(&server, config, log).await,
+            }
         }
     }
     console.progress("stopping: requests in flight end first; once more stops at once");

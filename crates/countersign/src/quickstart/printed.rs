@@ -126,7 +126,7 @@ impl Printed<'_> {
         let ca = quoted(&directory.file("ca.crt"));
         let identity = |partner: &Partner| {
             let (certificate, key) = (partner.certificate_file(directory), partner.key_file(directory));
-            format!("--cert {} --key {}", quoted(&certificate), quoted(&key))
+            format!("--cert {} --key {}", quoted_for_cert(&certificate), quoted(&key))
         };
         let (acme, other) = (identity(&ACME), identity(&OTHER));
         let bearer = "-H \"Authorization: Bearer $TOKEN\"";
@@ -198,12 +198,20 @@ struct Call {
     command: String,
 }
 
+/// A path as curl's `--cert` reads it: behind a colon it would look for a password, and a backslash takes that away.
+fn quoted_for_cert(path: &Path) -> String {
+    word(&path.to_string_lossy().replace('\\', r"\\").replace(':', r"\:"))
+}
+
 /// A path as a POSIX shell reads it as one word.
 fn quoted(path: &Path) -> String {
-    let text = path.to_string_lossy();
+    word(&path.to_string_lossy())
+}
+
+fn word(text: &str) -> String {
     let plain = |c: u8| c.is_ascii_alphanumeric() || b"/._-+,:@%=".contains(&c);
     if !text.is_empty() && text.bytes().all(plain) {
-        text.into_owned()
+        text.to_owned()
     } else {
         format!("'{}'", text.replace('\'', r"'\''"))
     }
@@ -250,5 +258,8 @@ mod tests {
         assert_eq!(quoted(Path::new("/home/me/a-b_c.key")), "/home/me/a-b_c.key");
         assert_eq!(quoted(Path::new("/home/me/it's")), r"'/home/me/it'\''s'");
         assert_eq!(quoted(Path::new("/a b$c")), "'/a b$c'");
+        assert_eq!(quoted(Path::new("/a:b")), "/a:b");
+        assert_eq!(quoted_for_cert(Path::new("/a b.crt")), "'/a b.crt'");
+        assert_eq!(quoted_for_cert(Path::new(r"/a:b\c")), r"'/a\:b\\c'");
     }
 }

@@ -99,8 +99,8 @@ fn every_printed_call_shows_what_it_promises_and_a_second_start_makes_nothing_ne
         return;
     }
     let parent = tempfile::tempdir().unwrap();
-    // A space in the path: what is printed must be quoted.
-    let directory = parent.path().join("my data");
+    // A space and a colon in the path: what is printed must be quoted, for the shell and for curl.
+    let directory = parent.path().join("my: data");
     let ports = Ports::claim();
     let port = ports.first().to_string();
 
@@ -384,4 +384,34 @@ fn the_command_line_manages_a_running_server() {
     let gone = countersign(&["client", "list", "--dir", &dir]);
     assert_eq!(gone.status.code(), Some(3), "{gone:?}");
     assert!(String::from_utf8_lossy(&gone.stderr).lines().count() <= 3, "{gone:?}");
+}
+
+/// A window that is closed takes the demo with it: nobody would be left who could end it.
+#[test]
+fn it_ends_with_the_terminal_that_it_was_started_on() {
+    const SCRIPT: &str = r#"
+import os, pty, signal, sys
+signal.alarm(60)
+child, terminal = pty.fork()
+if child == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+printed = b""
+while b"Ctrl-C stops." not in printed:
+    printed += os.read(terminal, 4096)
+os.close(terminal)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"#;
+    let parent = tempfile::tempdir().unwrap();
+    let port = free_ports().to_string();
+    let mut python = Command::new("python3");
+    python.args(["-c", SCRIPT, PROGRAM, "quickstart", "--port", &port, "--dir"]);
+    match python.arg(parent.path().join("data")).output() {
+        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
+        Err(_) => skipped("skipped: needs python3"),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "a skipped test says what it needs")]
+fn skipped(what: &str) {
+    println!("{what}");
 }
