@@ -1,7 +1,7 @@
 //! HTTP/2 peers that keep a connection for nothing (rule G15): each says just enough, in frames written by hand, that no
 //! library ends it.
 
-use crate::http2_peer::{DATA, Peer, WINDOW_UPDATE};
+use crate::http2_peer::{DATA, HEADERS, Peer, WINDOW_UPDATE};
 use crate::world::{Options, World};
 use countersign_gateway::Limits;
 use std::time::Duration;
@@ -101,7 +101,7 @@ async fn rule_g15_a_peer_that_takes_its_time_is_served_to_the_end() {
 #[tokio::test]
 async fn a_refusal_of_head_is_a_head_alone() {
     let world = world(|_| {}).await;
-    let mut peer = Peer::connect(&world).await;
+    let mut peer = Peer::connect(&world, None).await;
     peer.greet(65_535).await;
     // RFC 7541: method, path and authority as literals with indexed names, https indexed.
     let mut block = vec![0x02, 4];

@@ -43,8 +43,21 @@ section! {
         ca: Vec<At<HostName>> = Optional;
         /// A PEM file with the certificate and its intermediates. Read again on reload and every minute, with its key.
         chain: FileRef = Optional;
-        /// The private key of `chain`, PKCS#8 in PEM, readable by its owner only; `env:NAME` is refused here.
-        key: SecretRef = Optional;
+        /// The private key of `chain`, in PEM, readable by its owner only.
+        key: KeyRef = Optional;
+    }
+}
+
+/// Where a private key is: everywhere that a secret may be, but for the environment ([`existing_key`]).
+#[derive(Debug, Clone)]
+pub(crate) struct KeyRef(SecretRef);
+
+impl Value for KeyRef {
+    fn kind() -> String {
+        "`file:PATH` or `cred:NAME`".to_owned()
+    }
+    fn read(value: &Spanned<DeValue<'_>>, out: &mut Mistakes) -> Option<Self> {
+        SecretRef::read(value, out).map(Self)
     }
 }
 
@@ -309,9 +322,9 @@ fn existing_file(file: &At<FileRef>, around: &Surroundings<'_>, out: &mut Mistak
     None
 }
 
-fn existing_key(secret: &At<SecretRef>, around: &Surroundings<'_>, out: &mut Mistakes) -> Option<SecretRef> {
+fn existing_key(secret: &At<KeyRef>, around: &Surroundings<'_>, out: &mut Mistakes) -> Option<SecretRef> {
     let refused = |reason: String| Mistake::new(secret.span.clone(), "the private key is not there", reason);
-    match secret.value.clone().relative_to(&around.base).path(around.environment) {
+    match secret.value.0.clone().relative_to(&around.base).path(around.environment) {
         Ok(Some(path)) if path.is_file() => Some(SecretRef::File(path)),
         Ok(Some(path)) => {
             out.add(refused(format!("{} is no file", path.display())));
