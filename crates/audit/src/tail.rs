@@ -151,7 +151,7 @@ impl Survey {
         Ok(Self {
             length,
             cut_at,
-            last: heads().last(),
+            last: heads().next_back(),
             of_stored: heads().filter(is_stored).map(|head| head.hash).collect(),
             references: records.iter().map(|(.., reference)| *reference).collect(),
         })

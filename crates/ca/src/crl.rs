@@ -88,8 +88,8 @@ impl CertificateAuthority {
         }
     }
 
-    /// Whether everything that belongs on a list is on it, compared entry by entry: no clock and no position has a say.
-    /// Only the answer "since then nothing was committed at all" is remembered.
+    /// Whether everything that belongs on a list is on it, compared entry by entry: no position has a say. Only the
+    /// answer "since then nothing was committed at all" is remembered.
     async fn is_complete(&self, crl: &CrlRecord) -> Result<bool, Refusal> {
         // A clock that was set back: it left out what had expired by then, and is valid again today.
         if crl.this_update > self.clock.now() {

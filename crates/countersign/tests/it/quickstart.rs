@@ -402,9 +402,10 @@ os.close(terminal)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 "#;
     let parent = tempfile::tempdir().unwrap();
-    let port = free_ports().to_string();
+    let ports = Ports::claim();
+    let port = ports.first().to_string();
     let mut python = Command::new("python3");
-    python.args(["-c", SCRIPT, PROGRAM, "quickstart", "--port", &port, "--dir"]);
+    python.args(["-c", SCRIPT, env!("CARGO_BIN_EXE_countersign"), "quickstart", "--port", &port, "--dir"]);
     match python.arg(parent.path().join("data")).output() {
         Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
         Err(_) => skipped("skipped: needs python3"),

@@ -1,7 +1,8 @@
 //! Installations that are half made, half lost, or whose credentials are gone: each has a way out that is named.
 
-use crate::program::{Place, Running, countersign, error};
+use crate::program::{Place, Running, command, countersign, error};
 use serde_json::{Value, json};
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -90,9 +91,7 @@ fn a_token_that_was_reset_does_not_become_an_administrators_again() {
 fn two_directories_named_with_a_slash_have_a_master_key_each() {
     let parent = tempfile::tempdir().unwrap();
     let key = |name: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
-        command.args(["init", "--json", "--dir", name]).current_dir(parent.path());
-        let output = command.output().unwrap();
+        let output = command(&["init", "--json", "--dir", name]).current_dir(parent.path()).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
         let path = PathBuf::from(printed["master_key_file"].as_str().unwrap());
@@ -180,8 +179,7 @@ fn a_path_that_is_no_text_is_no_reason_to_panic() {
     let path = parent.path().join(std::ffi::OsStr::from_bytes(b"not-\xff-text"));
     std::fs::create_dir(&path).unwrap();
     let run = |arguments: &[&str], option: &str, path: &Path| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
-        let output = command.args(arguments).arg("--json").arg(option).arg(path).output().unwrap();
+        let output = command(arguments).arg("--json").arg(option).arg(path).output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!([Some(0), Some(1), Some(5)].contains(&output.status.code()), "{arguments:?}: {error}");
         assert!(!error.contains("panicked"), "{error}");
@@ -200,7 +198,7 @@ fn a_path_that_is_no_text_is_no_reason_to_panic() {
 #[test]
 fn init_settles_how_others_reach_it_before_the_authorities_are_made() {
     let place = Place::new();
-    let port = place.port.to_string();
+    let port = place.ports.first().to_string();
     let public = ["--issuer", "https://api.example", "--documents-url", "http://ca.example"];
     let init = |more: &[&str]| place.run(&[&["init", "--port", &port], more].concat());
     for (option, bad) in
@@ -212,7 +210,8 @@ fn init_settles_how_others_reach_it_before_the_authorities_are_made() {
     let done = init(&public);
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 
-    let server = Running::start(&["serve", "--config", place.file("countersign.toml").to_str().unwrap()]);
+    let server =
+        Running::start_json(&["serve", "--config", place.file("countersign.toml").to_str().unwrap()]);
     assert!(
         place.run(&["client", "add", "acme", "--environment", "production", "--scope", "a"]).status.success()
     );
@@ -242,14 +241,14 @@ fn init_settles_how_others_reach_it_before_the_authorities_are_made() {
 fn a_busy_port_has_a_remedy_that_works() {
     let place = Place::new();
     assert!(place.init().status.success());
-    let _busy = TcpListener::bind((Ipv4Addr::LOCALHOST, place.port)).unwrap();
+    let _busy = TcpListener::bind((Ipv4Addr::LOCALHOST, place.ports.first())).unwrap();
     let refused = error(&place.serve());
-    assert!(refused.contains(&place.port.to_string()) && refused.contains("do:"), "{refused}");
+    assert!(refused.contains(&place.ports.first().to_string()) && refused.contains("do:"), "{refused}");
 
     let demo = Place::new();
-    let port = demo.port.to_string();
-    Running::start(&["quickstart", "--dir", demo.directory.to_str().unwrap(), "--port", &port]).stop();
-    let _busy = TcpListener::bind((Ipv4Addr::LOCALHOST, demo.port + 1)).unwrap();
+    let port = demo.ports.first().to_string();
+    Running::start_json(&["quickstart", "--dir", demo.directory.to_str().unwrap(), "--port", &port]).stop();
+    let _busy = TcpListener::bind((Ipv4Addr::LOCALHOST, demo.ports.first() + 1)).unwrap();
     let refused = error(&demo.run(&["quickstart"]));
     assert!(refused.contains("--dir") && !refused.contains("--port"), "{refused}");
 }

@@ -171,7 +171,7 @@ async fn rule_c10_folded_references_tell_no_more_than_the_public_code() {
         let records = found["records"].as_array().unwrap();
         let of = |exact: &str| -> u64 {
             let records = records.iter().filter(|record| record["reason"] == exact);
-            records.map(|record| record["count"].as_u64().unwrap_or(1)).sum()
+            records.map(|record| record["folded"]["count"].as_u64().unwrap_or(1)).sum()
         };
         for reason in exact {
             let asked = exact.iter().filter(|other| **other == reason).count() as u64 * 2;

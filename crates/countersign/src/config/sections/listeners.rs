@@ -57,7 +57,7 @@ impl Value for KeyRef {
         "`file:PATH` or `cred:NAME`".to_owned()
     }
     fn read(value: &Spanned<DeValue<'_>>, out: &mut Mistakes) -> Option<Self> {
-        SecretRef::read(value, out).map(Self)
+        <SecretRef as Value>::read(value, out).map(Self)
     }
 }
 
