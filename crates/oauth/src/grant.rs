@@ -102,7 +102,7 @@ fn owner(scopes: &Scopes, settings: &Settings) -> Result<Arc<Api>, Denial> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ProtectedResource;
+    use crate::{MutualTls, ProtectedResource};
     use countersign_model::client::{AuthMethod, ClientState};
     use countersign_model::{Environment, Timestamp};
 
@@ -121,7 +121,7 @@ mod tests {
             scopes: Scopes::default(),
             bound: true,
         };
-        Settings::new("https://as.example".into(), apis, vec![route], 300, None).unwrap()
+        Settings::new("https://as.example".into(), apis, vec![route], 300, MutualTls::AtIssuer).unwrap()
     }
 
     fn client(scopes: &str, audiences: &[&str]) -> Client {

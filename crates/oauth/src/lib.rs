@@ -19,6 +19,6 @@ pub mod settings;
 
 pub use metadata::Metadata;
 pub use registration::{NewClient, Order, Registrar, RegistrationError};
-pub use settings::{ProtectedResource, Settings, SettingsError};
+pub use settings::{MutualTls, ProtectedResource, Settings, SettingsError};
 pub use token_endpoint::{Outcome, TokenEndpoint, TokenResponse};
 pub use token_keys::{PublishedKeys, Rotation, TokenKeyError, TokenKeyRing};

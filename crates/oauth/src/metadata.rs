@@ -4,7 +4,7 @@
 //! What is listed is what works, and all of it (rule K8): the lists are made from the enums that the code matches on.
 
 use crate::Settings;
-use crate::settings::ProtectedResource;
+use crate::settings::{MutualTls, ProtectedResource};
 use crate::token_keys::{JWKS_MAX_AGE_S, PublishedKeys};
 use countersign_model::Scope;
 use countersign_model::client::AuthMethod;
@@ -66,6 +66,9 @@ fn authorization_server(settings: &Settings) -> Value {
     let scopes: BTreeSet<&Scope> = settings.apis().iter().flat_map(|api| api.scopes.keys()).collect();
     let resources: Vec<String> =
         settings.resources().iter().map(|resource| settings.resource_identifier(&resource.name)).collect();
+    let mutual_tls = *settings.mutual_tls() != MutualTls::Off;
+    let works = |method: &AuthMethod| mutual_tls || *method != AuthMethod::TlsClientAuth;
+    let methods: Vec<_> = AuthMethod::ALL.into_iter().filter(works).map(AuthMethod::as_str).collect();
     let mut metadata = json!({
         "issuer": issuer,
         "token_endpoint": format!("{issuer}{TOKEN_PATH}"),
@@ -74,13 +77,13 @@ fn authorization_server(settings: &Settings) -> Value {
         // Required by section 2, and empty: there is no authorization endpoint.
         "response_types_supported": [],
         "grant_types_supported": ["client_credentials"],
-        "token_endpoint_auth_methods_supported": AuthMethod::ALL.map(AuthMethod::as_str),
+        "token_endpoint_auth_methods_supported": methods,
         // RFC 8705 section 3.3.
-        "tls_client_certificate_bound_access_tokens": true,
+        "tls_client_certificate_bound_access_tokens": mutual_tls,
         // RFC 9728 section 4.
         "protected_resources": resources,
     });
-    if let Some(origin) = settings.mtls_origin() {
+    if let MutualTls::At(origin) = settings.mutual_tls() {
         // RFC 8705 section 5.
         metadata["mtls_endpoint_aliases"] = json!({ "token_endpoint": format!("{origin}{TOKEN_PATH}") });
     }

@@ -23,8 +23,19 @@ pub struct Settings {
     apis: Vec<Arc<Api>>,
     resources: Vec<ProtectedResource>,
     token_lifetime_s: u32,
-    mtls_origin: Option<String>,
+    mutual_tls: MutualTls,
     api_of_scope: HashMap<Scope, usize>,
+}
+
+/// Where clients can show a certificate to the token endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MutualTls {
+    /// Nowhere: no listener that serves the endpoint asks for one.
+    Off,
+    /// At the issuer.
+    AtIssuer,
+    /// At another origin (RFC 8705 section 5).
+    At(String),
 }
 
 /// A route as RFC 9728 describes it: what a token for it must have.
@@ -55,8 +66,7 @@ pub enum SettingsError {
 }
 
 impl Settings {
-    /// Checks the settings. `mtls_origin` is where the token endpoint is reached over mutual TLS when that is elsewhere
-    /// (RFC 8705 section 5).
+    /// Checks the settings.
     ///
     /// # Errors
     /// The first mistake.
@@ -65,7 +75,7 @@ impl Settings {
         apis: Vec<Arc<Api>>,
         resources: Vec<ProtectedResource>,
         token_lifetime_s: u32,
-        mtls_origin: Option<String>,
+        mutual_tls: MutualTls,
     ) -> Result<Self, SettingsError> {
         let origin =
             issuer.strip_prefix("https://").filter(|rest| !rest.is_empty()).ok_or(SettingsError::Issuer)?;
@@ -86,7 +96,7 @@ impl Settings {
                 }
             }
         }
-        Ok(Self { issuer, apis, resources, token_lifetime_s, mtls_origin, api_of_scope })
+        Ok(Self { issuer, apis, resources, token_lifetime_s, mutual_tls, api_of_scope })
     }
 
     /// The issuer identifier, byte by byte what clients see (rule K8).
@@ -130,9 +140,9 @@ impl Settings {
         self.token_lifetime_s
     }
 
-    /// Where the token endpoint is reached over mutual TLS, if elsewhere.
-    pub fn mtls_origin(&self) -> Option<&str> {
-        self.mtls_origin.as_deref()
+    /// Where clients can show a certificate to the token endpoint.
+    pub fn mutual_tls(&self) -> &MutualTls {
+        &self.mutual_tls
     }
 }
 
@@ -157,7 +167,7 @@ mod tests {
     }
 
     fn new(issuer: &str, apis: Vec<Arc<Api>>, lifetime_s: u32) -> Result<Settings, SettingsError> {
-        Settings::new(issuer.into(), apis, vec![], lifetime_s, None)
+        Settings::new(issuer.into(), apis, vec![], lifetime_s, MutualTls::AtIssuer)
     }
 
     #[test]

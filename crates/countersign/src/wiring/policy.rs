@@ -2,14 +2,15 @@
 
 use crate::config::Configuration;
 use crate::config::sections::limits::Limits;
+use crate::config::sections::listeners::Serve;
 use crate::config::sections::storage::{Storage, WhenStale};
 use countersign_gateway::guard::GuardTimes;
 use countersign_gateway::guard::framing::FramingLimits;
 use countersign_gateway::settings::{Snapshot, Upstream};
-use countersign_oauth::{ProtectedResource, SettingsError};
+use countersign_oauth::{MutualTls, ProtectedResource, SettingsError};
 use countersign_policy::RouteTable;
 use countersign_policy::decision::{InternalHeaders, InternalHeadersError};
-use countersign_policy::route::{Duplicate, TokenPolicy};
+use countersign_policy::route::Duplicate;
 use std::sync::Arc;
 
 /// Why a checked configuration is refused all the same: the parts guard themselves too.
@@ -56,20 +57,23 @@ pub(super) fn snapshot(configuration: &Configuration) -> Result<Snapshot, Policy
 
 /// What the authorization server works by.
 pub(super) fn oauth(configuration: &Configuration) -> Result<countersign_oauth::Settings, PolicyError> {
-    let resources = configuration.routes.iter().map(|route| ProtectedResource {
-        name: route.name().to_owned(),
-        api: route.api().name.clone(),
-        scopes: route.scopes().clone(),
-        bound: route.token() == TokenPolicy::Bound,
-    });
+    let resources = configuration.routes.iter().map(ProtectedResource::from);
     let lifetime = configuration.oauth.token_lifetime.as_secs();
     Ok(countersign_oauth::Settings::new(
         configuration.issuer.clone(),
         configuration.apis.clone(),
         resources.collect(),
         u32::try_from(lifetime).unwrap_or(u32::MAX),
-        configuration.oauth.mtls_url.clone(),
+        mutual_tls(configuration),
     )?)
+}
+
+/// Where the token endpoint sees a certificate: only a listener that asks for one gets one.
+fn mutual_tls(configuration: &Configuration) -> MutualTls {
+    if !configuration.listeners.iter().any(|listener| listener.asks_for_certificate(Serve::Oauth2)) {
+        return MutualTls::Off;
+    }
+    configuration.oauth.mtls_url.clone().map_or(MutualTls::AtIssuer, MutualTls::At)
 }
 
 fn limits(limits: &Limits, storage: &Storage) -> countersign_gateway::settings::Limits {
@@ -197,5 +201,30 @@ resets_per_second = 16
         let stale =
             ("url = \"sqlite:countersign.db\"", "url = \"sqlite:countersign.db\"\nwhen_stale = \"serve\"");
         assert_eq!(snapshot_of(&[stale], "").limits.registry_age, None);
+    }
+
+    fn mutual_tls_with(serve: &str) -> MutualTls {
+        let source =
+            include_str!("../config/good.toml").replacen(r#"serve = ["routes", "oauth2"]"#, serve, 1);
+        let around = Surroundings { base: "/".into(), environment: &NoEnvironment };
+        oauth(&check(&source, &around).unwrap()).unwrap().mutual_tls().clone()
+    }
+
+    #[test]
+    fn rule_k8_mutual_tls_is_there_where_a_listener_asks_for_it() {
+        let together = r#"serve = ["routes", "oauth2"]"#;
+        assert_eq!(mutual_tls_with(together), MutualTls::AtIssuer);
+        let apart = r#"serve = ["routes"]
+
+[[listeners]]
+name = "tokens"
+address = "127.0.0.1:8447"
+certificate = { ca = ["localhost"] }
+serve = ["oauth2"]"#;
+        assert_eq!(mutual_tls_with(apart), MutualTls::Off, "the other listener serves no tokens");
+        let asked = format!("{apart}\nclient_certificate = \"optional\"");
+        assert_eq!(mutual_tls_with(&asked), MutualTls::AtIssuer);
+        let elsewhere = format!("{asked}\n\n[oauth]\nmtls_url = \"https://localhost:8447\"");
+        assert_eq!(mutual_tls_with(&elsewhere), MutualTls::At("https://localhost:8447".into()));
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use countersign_model::client::AuthMethod;
-use countersign_oauth::{Settings, metadata};
+use countersign_oauth::{MutualTls, Settings, metadata};
 use countersign_token::JwkSet;
 use serde_json::Value;
 
@@ -37,12 +37,25 @@ fn rule_k8_the_issuer_is_identical_byte_by_byte_and_the_methods_are_those_that_w
     }
 }
 
+fn with(mutual_tls: MutualTls) -> Value {
+    let settings = Settings::new(ISSUER.into(), vec![], vec![], 300, mutual_tls).unwrap();
+    body(&metadata::Metadata::new(&settings).authorization_server())
+}
+
+#[test]
+fn rule_k8_what_needs_a_certificate_is_listed_only_where_one_can_be_shown() {
+    for (mutual_tls, works) in [(MutualTls::AtIssuer, true), (MutualTls::Off, false)] {
+        let metadata = with(mutual_tls);
+        let methods = metadata["token_endpoint_auth_methods_supported"].as_array().unwrap();
+        assert_eq!(methods.iter().any(|method| method == "tls_client_auth"), works);
+        assert!(methods.iter().any(|method| method == "client_secret_basic"));
+        assert_eq!(metadata["tls_client_certificate_bound_access_tokens"], works);
+    }
+}
+
 #[test]
 fn rule_t4_mtls_aliases_are_listed_where_mtls_is_elsewhere() {
-    let settings =
-        Settings::new(ISSUER.into(), vec![], vec![], 300, Some("https://mtls.localhost:9443".into()))
-            .unwrap();
-    let metadata = body(&metadata::Metadata::new(&settings).authorization_server());
+    let metadata = with(MutualTls::At("https://mtls.localhost:9443".into()));
     assert_eq!(
         metadata["mtls_endpoint_aliases"]["token_endpoint"],
         "https://mtls.localhost:9443/oauth2/token"

@@ -110,6 +110,12 @@ impl Listener {
         }
     }
 
+    /// Whether it serves `what`, and TLS asks the caller for a certificate.
+    pub fn asks_for_certificate(&self, what: Serve) -> bool {
+        let asks = |tls: &Tls| tls.client_certificate != ClientCertificateRequest::Off;
+        self.serve.contains(&what) && self.tls.as_ref().is_some_and(asks)
+    }
+
     /// The URL below which a plain `pki` listener is reached, without a slash at the end.
     pub fn public_url(&self) -> String {
         self.url.as_ref().map_or_else(|| format!("http://{}", self.address), |url| url.as_str().to_owned())

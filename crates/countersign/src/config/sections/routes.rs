@@ -6,7 +6,6 @@ use crate::config::mistake::{Mistake, Mistakes};
 use crate::config::reader::{At, Given, Value, section};
 use crate::config::values::{Name, Period, read_word};
 use crate::words::{list, similar};
-use countersign_gateway::settings::ClientCertificateRequest;
 use countersign_model::{ClientId, Environment, Scope};
 use countersign_policy::Route;
 use countersign_policy::rate_limit::Limit;
@@ -210,13 +209,7 @@ impl RouteSection {
         let (Some(listeners), Some(policy)) = (known.listeners, self.client_certificate.get()) else {
             return;
         };
-        let asks = |listener: &Listener| {
-            listener.serve.contains(&Serve::Routes)
-                && listener
-                    .tls
-                    .as_ref()
-                    .is_some_and(|tls| tls.client_certificate != ClientCertificateRequest::Off)
-        };
+        let asks = |listener: &Listener| listener.asks_for_certificate(Serve::Routes);
         if policy.value != ClientCertificate::Off && !listeners.iter().any(asks) {
             let mistake = Mistake::new(
                 policy.entry.clone(),

@@ -14,7 +14,7 @@ use countersign_model::client::{
 };
 use countersign_model::{ClientId, Clock, CredentialId, Environment, ReasonCode, Reference, Rng, Timestamp};
 use countersign_oauth::{
-    Metadata, Outcome, ProtectedResource, Rotation, Settings, TokenEndpoint, TokenKeyRing,
+    Metadata, MutualTls, Outcome, ProtectedResource, Rotation, Settings, TokenEndpoint, TokenKeyRing,
 };
 use countersign_pki::PeerCertificate;
 use countersign_policy::Peer;
@@ -235,7 +235,7 @@ pub(crate) fn settings() -> Settings {
         bound,
     };
     let resources = vec![resource("data", "data:read", true), resource("test-data", "data:read", false)];
-    Settings::new(ISSUER.into(), apis, resources, 300, None).unwrap()
+    Settings::new(ISSUER.into(), apis, resources, 300, MutualTls::AtIssuer).unwrap()
 }
 
 pub(crate) fn metadata() -> Metadata {
