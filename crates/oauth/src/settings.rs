@@ -60,7 +60,8 @@ pub enum SettingsError {
     /// Too short to work with or too long to wait for.
     #[error("the token lifetime is not {MIN_TOKEN_LIFETIME_S} to {MAX_TOKEN_LIFETIME_S} seconds")]
     TokenLifetime,
-    /// Two APIs with one audience, or one scope in two APIs: a token request would mean either (rule K6).
+    /// Two APIs with one audience, one scope in two APIs, or a route of one whose identifier is the audience of the other: a
+    /// token request would mean either (rule K6).
     #[error("{0} belongs to two APIs")]
     Ambiguous(String),
 }
@@ -96,7 +97,14 @@ impl Settings {
                 }
             }
         }
-        Ok(Self { issuer, apis, resources, token_lifetime_s, mutual_tls, api_of_scope })
+        let settings = Self { issuer, apis, resources, token_lifetime_s, mutual_tls, api_of_scope };
+        for route in &settings.resources {
+            let identifier = settings.resource_identifier(&route.name);
+            if settings.apis.iter().any(|api| api.audience == identifier && api.name != route.api) {
+                return Err(SettingsError::Ambiguous(identifier));
+            }
+        }
+        Ok(settings)
     }
 
     /// The issuer identifier, byte by byte what clients see (rule K8).
@@ -196,6 +204,24 @@ mod tests {
             new("https://a", one_audience, 300).unwrap_err(),
             SettingsError::Ambiguous("urn:a".into())
         );
+    }
+
+    #[test]
+    fn rule_k6_a_route_is_not_named_like_another_api() {
+        let settings = |audience: &str, of: &str| {
+            let apis = vec![api("a", "urn:a", "read"), api("b", audience, "write")];
+            let route = ProtectedResource {
+                name: "data".into(),
+                api: of.into(),
+                scopes: Scopes::default(),
+                bound: true,
+            };
+            Settings::new("https://a".into(), apis, vec![route], 300, MutualTls::AtIssuer).map(drop)
+        };
+        let ambiguous = Err(SettingsError::Ambiguous("https://a/data".into()));
+        assert_eq!(settings("https://a/data", "a"), ambiguous);
+        assert_eq!(settings("https://a/data", "b"), Ok(()), "either way it is the same API");
+        assert_eq!(settings("https://a/data/", "a"), Ok(()));
     }
 
     #[test]

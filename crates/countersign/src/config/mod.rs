@@ -202,6 +202,7 @@ impl Document {
             names(all(self.upstreams.value()).iter().map(|at| &at.value.name));
         let api_names: BTreeSet<&str> = names(all(self.apis.value()).iter().map(|at| &at.value.name));
         let known = Referents {
+            issuer: issuer.as_deref(),
             upstream_names: &upstream_names,
             api_names: &api_names,
             apis: &apis,

@@ -199,6 +199,15 @@ fn two_apis_share_neither_audience_nor_scope() {
 }
 
 #[test]
+fn rule_k6_a_route_is_not_named_like_the_audience_of_another_api() {
+    let other = "[[apis]]\nname = \"other\"\naudience = \"https://localhost:8443/data\"\nscopes = { \"x\" = \"x\" }\n\n[[apis]]";
+    show!(mistakes(&[("[[apis]]", other)]));
+    // The identifier of its own route may be the audience of an API: it means the same.
+    let own = ("audience = \"https://localhost:8443/\"", "audience = \"https://localhost:8443/data\"");
+    assert_eq!(mistakes(&[own]), "no mistake");
+}
+
+#[test]
 fn every_default_is_read_by_its_own_key() {
     fn defaults<S: Section>() {
         for key in S::KEYS {

@@ -83,6 +83,8 @@ impl Value for TokenPolicy {
 
 /// What routes refer to. Names are known also of sections with a mistake in them, so that one mistake does not become two.
 pub(crate) struct Referents<'a> {
+    /// `None` when it has a mistake.
+    pub(crate) issuer: Option<&'a str>,
     pub(crate) upstream_names: &'a BTreeSet<&'a str>,
     pub(crate) api_names: &'a BTreeSet<&'a str>,
     pub(crate) apis: &'a [Arc<Api>],
@@ -243,6 +245,7 @@ impl RouteSection {
             return None;
         }
         let api = known.apis.iter().find(|api| api.name == name.value.as_str())?;
+        self.refuse_audience_of_another(api, known, out);
         for scope in self.scopes.value().into_iter().flatten() {
             if api.scopes.contains_key(&scope.value) {
                 continue;
@@ -259,6 +262,21 @@ impl RouteSection {
             });
         }
         Some(Arc::clone(api))
+    }
+
+    /// RFC 8707: a token request may name what it is for by an audience or by the identifier of a route (RFC 9728), and one
+    /// text must not mean two APIs (rule K6).
+    fn refuse_audience_of_another(&self, api: &Api, known: &Referents<'_>, out: &mut Mistakes) {
+        let (Some(issuer), Some(name)) = (known.issuer, self.name.get()) else { return };
+        let identifier = format!("{issuer}/{}", name.value);
+        let other = known.apis.iter().find(|other| other.audience == identifier && other.name != api.name);
+        if let Some(other) = other {
+            let message =
+                format!("{identifier} is route {} and the audience of API `{}`", self.called(), other.name);
+            let reason = "`resource` in a token request would mean either";
+            let mistake = Mistake::new(name.entry.clone(), message, reason);
+            out.add(mistake.help("give the route another name, or the API another audience"));
+        }
     }
 }
 
