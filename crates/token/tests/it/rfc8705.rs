@@ -1,21 +1,34 @@
 //! RFC 8705 section 3: certificate-bound access tokens (rule K7).
 
 use crate::support::*;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use countersign_model::Thumbprint;
 use countersign_token::{Binding, Limits, TokenError, assemble, verify};
 
+/// Appendix A, figure 6: the DER of the certificate.
+const APPENDIX_A: &str = concat!(
+    "MIIBBjCBrAIBAjAKBggqhkjOPQQDAjAPMQ0wCwYDVQQDDARtdGxzMB4XDTE4MTAx",
+    "ODEyMzcwOVoXDTIyMDUwMjEyMzcwOVowDzENMAsGA1UEAwwEbXRsczBZMBMGByqG",
+    "SM49AgEGCCqGSM49AwEHA0IABNcnyxwqV6hY8QnhxxzFQ03C7HKW9OylMbnQZjjJ",
+    "/Au08/coZwxS7LfA4vOLS9WuneIXhbGGWvsDSb0tH6IxLm8wCgYIKoZIzj0EAwID",
+    "SQAwRgIhAP0RC1E+vwJD/D1AGHGzuri+hlV/PpQEKTWUVeORWz83AiEA5x2eXZOV",
+    "bUlJSGQgjwD5vaUaKlLR50Q2DmFfQj1L+SY=",
+);
+
 #[test]
-fn rule_k7_section_3_1_the_thumbprint_is_unpadded_base64url() {
+fn rule_k7_appendix_a_the_thumbprint_is_unpadded_base64url() {
     let key = TestKey::new();
     let mut claims = issued();
-    // The thumbprint of the RFC's own example.
-    let thumbprint: Thumbprint =
-        "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2".parse().unwrap_or(Thumbprint([7; 32]));
+    let thumbprint = countersign_pki::thumbprint(&STANDARD.decode(APPENDIX_A).unwrap());
+    // Figure 5. (The value in section 3.1 is none: it ends in bits that no 32 octets have.)
+    let member = "A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0";
+    assert_eq!(member.parse::<Thumbprint>().unwrap(), thumbprint);
+    assert!("bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2".parse::<Thumbprint>().is_err());
     claims.confirmation = Some(thumbprint);
     let input = claims.signing_input(&key.id());
     let payload = String::from_utf8(unbase64(input.split('.').nth(1).unwrap())).unwrap();
-    assert!(payload.contains(&format!(r#""cnf":{{"x5t#S256":"{}"}}"#, base64(thumbprint.0))), "{payload}");
-    assert!(!payload.contains('='));
+    assert!(payload.contains(&format!(r#""cnf":{{"x5t#S256":"{member}"}}"#)), "{payload}");
 }
 
 #[test]
