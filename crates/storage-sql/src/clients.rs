@@ -213,7 +213,9 @@ pub(crate) async fn insert_matcher_if_absent(
     connection: &mut Connection,
     credential: &Credential,
 ) -> Result<Option<Changed>, StorageError> {
-    let CredentialKind::Certificate(CertificateMatcher::SanUri(uri)) = &credential.kind else {
+    let (CredentialKind::Certificate(CertificateMatcher::SanUri(uri)), CredentialState::Active) =
+        (&credential.kind, credential.state)
+    else {
         return Err(StorageError::Conflict("certificate matcher"));
     };
     // Asks first: most certificates are renewals, whose matcher is there.

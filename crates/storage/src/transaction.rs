@@ -61,11 +61,11 @@ pub enum Write {
         /// When.
         at: Timestamp,
     },
-    /// Adds a credential. `Missing` without its client, `Conflict` when the id is taken, or when it is an active
-    /// certificate matcher whose value an active one has already (rule C4). Change: the client.
+    /// Adds a credential. `Conflict` when the id is taken, or when it is an active certificate matcher whose value an
+    /// active one has already (rule C4), else `Missing` without its client. Change: the client.
     InsertCredential(Credential),
     /// Adds a certificate matcher, unless the client has an active one with the same value. `Conflict` when another
-    /// client has it, or the credential is none. Active means not revoked: what an operator let end is not taken back
+    /// client has it, or the credential is no active matcher. Active means not revoked: what an operator let end is not taken back
     /// by issuing a certificate. Change: the client, if it was added.
     InsertMatcherIfAbsent(Credential),
     /// Lets a credential end at `expires_at`, if it does not end before already. `Missing`. Change: the client, if so.

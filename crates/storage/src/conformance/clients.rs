@@ -101,7 +101,7 @@ pub async fn a_credential_needs_its_client_and_an_id_of_its_own(store: Arc<dyn S
     assert_eq!(refused, Err(StorageError::Missing("client")));
     commit_each(&*store, ["acme-pay", "other"].map(|name| Write::InsertClient(client(name)))).await;
     commit(&*store, Write::InsertCredential(secret("acme-pay", 1))).await.unwrap();
-    for name in ["acme-pay", "other"] {
+    for name in ["acme-pay", "other", "nobody"] {
         let refused = commit(&*store, Write::InsertCredential(secret(name, 1))).await;
         assert!(matches!(refused, Err(StorageError::Conflict(_))), "{refused:?}");
     }
@@ -149,6 +149,10 @@ pub async fn a_matcher_is_added_only_if_absent(store: Arc<dyn Store>) {
 
     let no_matcher = commit(&*store, Write::InsertMatcherIfAbsent(secret("acme-pay", 5))).await;
     assert_eq!(no_matcher, Err(StorageError::Conflict("certificate matcher")));
+    let revoked = Credential { state: CredentialState::Revoked, ..matcher("acme-pay", 6, "another uri") };
+    let not_active = commit(&*store, Write::InsertMatcherIfAbsent(revoked)).await;
+    assert_eq!(not_active, Err(StorageError::Conflict("certificate matcher")));
+    assert_eq!(ids().await, [credential_id(1), credential_id(4)]);
 }
 
 /// A credential that ends before already is left alone.

@@ -122,12 +122,13 @@ impl State {
     }
 
     fn insert_credential(&mut self, credential: Credential) -> Result<Changed, StorageError> {
+        absent(self.credential_owners.contains_key(&credential.id), "credential")?;
+        let matcher = active_matcher(&credential);
+        absent(matcher.is_some_and(|matcher| self.matchers.contains_key(matcher)), "certificate matcher")?;
         let owner = credential.client.clone();
         let (client, mut credentials) =
             self.clients.get(&owner).cloned().ok_or(StorageError::Missing("client"))?;
-        absent(self.credential_owners.contains_key(&credential.id), "credential")?;
-        if let Some(matcher) = active_matcher(&credential) {
-            absent(self.matchers.contains_key(matcher), "certificate matcher")?;
+        if let Some(matcher) = matcher {
             self.matchers.put(matcher.to_owned(), credential.id);
         }
         self.credential_owners.put(credential.id, owner.clone());
