@@ -86,7 +86,7 @@ async fn every_statement_is_prepared_by_sqlite() {
     }
 }
 
-/// A look-up or a page never reads through the whole ledger.
+/// A look-up finds its row, and a page its beginning, without reading the table.
 #[tokio::test]
 async fn every_read_of_the_ledger_walks_on_an_index() {
     let mut connection = migrated().await;
