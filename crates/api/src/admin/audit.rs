@@ -33,7 +33,7 @@ pub(super) async fn list(
         }
     };
     let limit = query.limit.unwrap_or(AuditQuery::DEFAULT_LIMIT).min(AuditQuery::MAX_LIMIT);
-    let filter = Filter { action, client: query.client, ..Filter::default() };
+    let filter = Filter { action, client: query.client };
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     // One more than is shown tells whether there are more.
     let reading = move |directory: &FilePath| countersign_audit::list(directory, &filter, limit + 1);
