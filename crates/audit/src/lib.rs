@@ -12,17 +12,25 @@
 //! What it does not do: decide what is worth recording, or keep a secret; [`countersign_model::audit`] has no field
 //! for one. It knows no database, no HTTP and no clock of its own.
 //!
-//! Read in this order: [`record`] (a line), [`log`] (the files), [`fold`], [`recorder`], then the readers.
+//! Read in this order, in which each knows only those before it: [`record`] (a line), [`fold`] and the queue, what the
+//! threads share, the head's store, errors, the files (the segment that is written to, the end at start, [`log`]), the
+//! writer, [`recorder`], then the readers.
 
 pub mod record;
 
+pub mod fold;
+mod queue;
+mod shared;
+
+mod error;
+mod heads;
+
+mod current;
 pub mod log;
 mod medium;
 mod segment;
 mod tail;
 
-pub mod fold;
-mod queue;
 pub mod recorder;
 mod writer;
 
@@ -34,10 +42,13 @@ pub mod verify;
 #[cfg(test)]
 mod testing;
 
+pub use error::{AuditError, Unrecorded};
 pub use find::find;
 pub use fold::FoldSettings;
+pub use heads::{HeadStore, HeadStoreError};
 pub use list::{Filter, list};
-pub use log::{AuditError, AuditLog, LogSettings};
+pub use log::{AuditLog, LogSettings};
 pub use record::{Entry, Folded, Head, LossCause, Lost, Record, RecordHash};
-pub use recorder::{HeadStore, HeadStoreError, Recorder, RecorderSettings, Stats, Unrecorded};
+pub use recorder::Recorder;
+pub use shared::{RecorderSettings, Stats};
 pub use verify::{Finding, Problem, Report, verify};

@@ -1,6 +1,8 @@
 //! The files: appended to by one process, cut into segments by size and age, never changed behind the end.
 
-use crate::medium::{Disk, Medium, SegmentFile};
+use crate::current::Current;
+use crate::error::AuditError;
+use crate::medium::{Disk, Medium};
 use crate::record::{Entry, Head};
 use crate::segment::{Segment, segments};
 use crate::tail::{self, Recent};
@@ -29,48 +31,6 @@ impl Default for LogSettings {
     }
 }
 
-/// Why the log does not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum AuditError {
-    /// The directory or a segment cannot be read or made.
-    #[error("the audit log at {} cannot be used", path.display())]
-    Unusable {
-        /// Which directory or file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Another process writes this log: two writers would break the chain.
-    #[error("the audit log at {} is in use by another process", path.display())]
-    InUse {
-        /// Which directory.
-        path: PathBuf,
-    },
-    /// Records could not be written; none of them is in the log as far as it is known.
-    #[error("the audit log at {} cannot be written", path.display())]
-    NotWritten {
-        /// Which directory or file.
-        path: PathBuf,
-        /// Why: `StorageFull` when the disk is.
-        source: io::Error,
-    },
-    /// The writer's thread could not write what somebody waits for.
-    #[error("the audit log did not confirm: {why}")]
-    NotConfirmed {
-        /// Why.
-        why: String,
-    },
-    /// The records are on disk, but the head could not be saved outside of the log.
-    #[error("the audit log's head was not saved")]
-    HeadNotSaved {
-        /// Why.
-        source: crate::recorder::HeadStoreError,
-    },
-    /// The recorder has ended.
-    #[error("the audit log is closed")]
-    Closed,
-}
-
 /// The log, open for appending. One per directory: others are refused while it lives.
 pub struct AuditLog {
     directory: PathBuf,
@@ -83,17 +43,6 @@ pub struct AuditLog {
     /// What the start has to say, as long as it could not be written.
     owed: VecDeque<Entry>,
     recent: Recent,
-}
-
-/// The segment that is written to.
-struct Current {
-    path: PathBuf,
-    created: Timestamp,
-    file: Box<dyn SegmentFile>,
-    /// Up to here everything is a confirmed record.
-    length: u64,
-    /// A write failed, and what it left behind `length` could not be removed yet.
-    dirty: bool,
 }
 
 impl AuditLog {
@@ -134,9 +83,7 @@ impl AuditLog {
             .map_err(unusable)?;
         let current = match tail.segment {
             Some(Segment { path, created, .. }) => {
-                let file = medium.open(&path).map_err(unusable)?;
-                let length = file.length().map_err(unusable)?;
-                Some(Current { path, created, file, length, dirty: false })
+                Some(Current::open(&*medium, path, created).map_err(unusable)?)
             }
             None => None,
         };
@@ -206,18 +153,11 @@ impl AuditLog {
                 .extend(entry, &mut lines)
                 .map_err(|error| current.not_written(io::Error::other(error)))?;
             count += 1;
-            if current.length + lines.len() as u64 >= self.settings.max_segment_bytes {
+            if current.length() + lines.len() as u64 >= self.settings.max_segment_bytes {
                 break;
             }
         }
-        // A failed sync leaves the pages marked clean although they may not be on disk, so a later sync proves nothing:
-        // only writing the lines again does.
-        if let Err(source) = current.file.append(&lines).and_then(|()| current.file.sync()) {
-            current.dirty = true;
-            let _ = current.clean(); // tried again before the next write
-            return Err(current.not_written(source));
-        }
-        current.length += lines.len() as u64;
+        current.write(&lines)?;
         self.head = head;
         for entry in pending.drain(..count) {
             if entry.kept_by_caller {
@@ -230,35 +170,10 @@ impl AuditLog {
     fn close_segment_when_full(&mut self, now: Timestamp) -> Result<(), AuditError> {
         let Some(current) = &mut self.current else { return Ok(()) };
         current.clean().map_err(|source| current.not_written(source))?;
-        let full = current.length >= self.settings.max_segment_bytes;
-        let old = now.since(current.created) >= self.settings.max_segment_age;
-        if current.length > 0 && (full || old) {
+        let full = current.length() >= self.settings.max_segment_bytes;
+        let old = now.since(current.created()) >= self.settings.max_segment_age;
+        if current.length() > 0 && (full || old) {
             self.current = None;
-        }
-        Ok(())
-    }
-}
-
-impl Current {
-    fn create(medium: &dyn Medium, directory: &Path, first: u64, now: Timestamp) -> Result<Self, AuditError> {
-        let Segment { path, created, .. } = Segment::new(directory, first, now);
-        match medium.create(&path) {
-            Ok(file) => Ok(Self { path, created, file, length: 0, dirty: false }),
-            Err(source) => Err(AuditError::NotWritten { path, source }),
-        }
-    }
-
-    fn not_written(&self, source: io::Error) -> AuditError {
-        AuditError::NotWritten { path: self.path.clone(), source }
-    }
-
-    /// Removes what a failed write left behind.
-    fn clean(&mut self) -> io::Result<()> {
-        if self.dirty {
-            if self.file.length()? != self.length {
-                self.file.truncate(self.length)?;
-            }
-            self.dirty = false;
         }
         Ok(())
     }
@@ -280,6 +195,7 @@ fn lock(directory: &Path) -> Result<File, AuditError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::medium::SegmentFile;
     use crate::testing::{FaultyDisk, T0, directory, issued, rng};
     use crate::{LossCause, Problem, Record, verify};
     use countersign_model::audit::AuditAction;

@@ -1,88 +1,18 @@
 //! What the rest of the product records through. A cheap handle; a thread of its own writes.
 
-use crate::fold::{FoldSettings, FoldTable, Verdict};
-use crate::log::{AuditError, AuditLog};
-use crate::queue::Queue;
+use crate::error::{AuditError, Unrecorded};
+use crate::fold::Verdict;
+use crate::heads::{HeadStore, save_heads};
+use crate::log::AuditLog;
 use crate::record::Head;
+use crate::shared::{RecorderSettings, Shared, Stats};
 use crate::writer::Writer;
-use async_trait::async_trait;
 use countersign_model::audit::AuditEvent;
 use countersign_model::{Clock, Reference, Rng};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-
-/// Keeps the head of the log outside of the log, so that a cut tail shows.
-#[async_trait]
-pub trait HeadStore: Send + Sync {
-    /// Saves `head`, which is on disk already. Must never go back: a head of a smaller sequence than the one that is
-    /// saved is ignored (saves may overtake one another).
-    ///
-    /// # Errors
-    /// Anything; the head is offered again.
-    async fn save_head(&self, head: Head) -> Result<(), HeadStoreError>;
-}
-
-/// Whatever a [`HeadStore`] fails with.
-pub type HeadStoreError = Box<dyn std::error::Error + Send + Sync>;
-
-/// How the recorder works.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RecorderSettings {
-    /// So many events may wait for the writer. Default: 16,384, some seconds of a node's refusals.
-    pub queue: usize,
-    /// How long the writer lets events gather before it writes and syncs them together. Default: 50 ms, so that they
-    /// are on disk within 100 ms.
-    pub gather: Duration,
-    /// How often the head is saved while records come in. Default: half a second, so that it is never older than one.
-    pub head_interval: Duration,
-    /// So many events are kept in memory while the disk fails; the rest are counted. Default: 10,000.
-    pub kept_while_disk_fails: usize,
-    /// Whether [`Recorder::record_before_answer`] waits for the disk. Default: no.
-    pub before_answer: bool,
-    /// When equal refusals are folded.
-    pub fold: FoldSettings,
-}
-
-impl Default for RecorderSettings {
-    fn default() -> Self {
-        Self {
-            queue: 16_384,
-            gather: Duration::from_millis(50),
-            head_interval: Duration::from_millis(500),
-            kept_while_disk_fails: 10_000,
-            before_answer: false,
-            fold: FoldSettings::default(),
-        }
-    }
-}
-
-/// What the recorder has done since it started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Stats {
-    /// Records written and synced.
-    pub written: u64,
-    /// Refusals that were counted in a series instead of having a record of their own.
-    pub folded: u64,
-    /// Events that are not in the log. Each is counted in a `log_repaired` record.
-    pub lost: u64,
-    /// The sequence number of the last record.
-    pub sequence: u64,
-    /// The sequence number of the head that was saved last.
-    pub head_saved: u64,
-}
-
-/// An event that was asked to be on disk before the answer and is not.
-#[derive(Debug, thiserror::Error)]
-#[error("the record {reference} is not on disk")]
-pub struct Unrecorded {
-    /// Its reference: it may be recorded yet.
-    pub reference: Reference,
-    /// Why.
-    pub source: AuditError,
-}
 
 /// Records events. Clone it freely; the log is closed when the last clone is gone, or by [`Recorder::close`].
 #[derive(Clone)]
@@ -95,18 +25,6 @@ struct Handle {
     /// The task that saves heads; taken by who closes.
     saving: Mutex<Option<JoinHandle<()>>>,
     before_answer: bool,
-}
-
-/// What recorder and writer both hold.
-pub(crate) struct Shared {
-    pub(crate) queue: Queue,
-    pub(crate) folds: FoldTable,
-    pub(crate) healthy: AtomicBool,
-    pub(crate) written: AtomicU64,
-    pub(crate) folded: AtomicU64,
-    pub(crate) lost: AtomicU64,
-    pub(crate) sequence: AtomicU64,
-    pub(crate) head_saved: AtomicU64,
 }
 
 impl Recorder {
@@ -123,16 +41,7 @@ impl Recorder {
         runtime: &tokio::runtime::Handle,
     ) -> std::io::Result<Self> {
         let head = log.head();
-        let shared = Arc::new(Shared {
-            queue: Queue::new(settings.queue.max(1)),
-            folds: FoldTable::new(settings.fold),
-            healthy: AtomicBool::new(true),
-            written: AtomicU64::new(0),
-            folded: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
-            sequence: AtomicU64::new(head.sequence),
-            head_saved: AtomicU64::new(0),
-        });
+        let shared = Arc::new(Shared::new(&settings, head));
         let (offered, heads_to_save) = watch::channel(head);
         let writer = Writer::new(log, settings, Arc::clone(&shared), offered, clock, rng);
         std::thread::Builder::new().name("audit".into()).spawn(move || writer.run())?;
@@ -209,14 +118,7 @@ impl Recorder {
 
     /// Counts, for metrics.
     pub fn stats(&self) -> Stats {
-        let shared = &self.0.shared;
-        Stats {
-            written: shared.written.load(Ordering::Relaxed),
-            folded: shared.folded.load(Ordering::Relaxed),
-            lost: shared.lost.load(Ordering::Relaxed),
-            sequence: shared.sequence.load(Ordering::Relaxed),
-            head_saved: shared.head_saved.load(Ordering::Relaxed),
-        }
+        self.0.shared.stats()
     }
 
     /// Records the series that are open, writes and syncs everything, ends the writer and saves the head; nothing is
@@ -249,22 +151,6 @@ async fn confirmed(confirmation: oneshot::Receiver<Result<Head, String>>) -> Res
     }
 }
 
-/// Saves the heads that the writer offers; ends with the writer.
-async fn save_heads(mut offered: watch::Receiver<Head>, store: Arc<dyn HeadStore>, shared: Arc<Shared>) {
-    while offered.changed().await.is_ok() {
-        let head = *offered.borrow_and_update();
-        match store.save_head(head).await {
-            Ok(()) => {
-                shared.head_saved.fetch_max(head.sequence, Ordering::Relaxed);
-            }
-            Err(error) => tracing::error!(
-                error = &*error as &dyn std::error::Error,
-                "the audit log's head is not saved"
-            ),
-        }
-    }
-}
-
 impl Drop for Handle {
     fn drop(&mut self) {
         self.shared.queue.close(None);
@@ -281,6 +167,7 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
     use std::path::Path;
     use std::sync::mpsc;
+    use std::time::Duration;
 
     const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 

@@ -1,8 +1,8 @@
 //! What the tests of this crate share: a clock and a randomness of their own, events, and a disk that fails on command.
 
+use crate::heads::{HeadStore, HeadStoreError};
 use crate::medium::{Disk, Medium, SegmentFile};
 use crate::record::Head;
-use crate::recorder::{HeadStore, HeadStoreError};
 use async_trait::async_trait;
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
 use countersign_model::{Clock, ReasonCode, Reference, Rng, Timestamp};

@@ -3,7 +3,7 @@
 use crate::log::AuditLog;
 use crate::queue::{Batch, Confirmation, Losses, Message};
 use crate::record::{Entry, Head, LossCause};
-use crate::recorder::{RecorderSettings, Shared};
+use crate::shared::{RecorderSettings, Shared};
 use countersign_model::audit::AuditEvent;
 use countersign_model::{Clock, Rng, Timestamp};
 use std::collections::{HashSet, VecDeque};

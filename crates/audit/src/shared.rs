@@ -1,0 +1,91 @@
+//! What the recorder's handles and the writer's thread have in common.
+
+use crate::fold::{FoldSettings, FoldTable};
+use crate::queue::Queue;
+use crate::record::Head;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How the recorder works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecorderSettings {
+    /// So many events may wait for the writer. Default: 16,384, some seconds of a node's refusals.
+    pub queue: usize,
+    /// How long the writer lets events gather before it writes and syncs them together. Default: 50 ms, so that they
+    /// are on disk within 100 ms.
+    pub gather: Duration,
+    /// How often the head is saved while records come in. Default: half a second, so that it is never older than one.
+    pub head_interval: Duration,
+    /// So many events are kept in memory while the disk fails; the rest are counted. Default: 10,000.
+    pub kept_while_disk_fails: usize,
+    /// Whether [`Recorder::record_before_answer`](crate::Recorder::record_before_answer) waits for the disk. Default: no.
+    pub before_answer: bool,
+    /// When equal refusals are folded.
+    pub fold: FoldSettings,
+}
+
+impl Default for RecorderSettings {
+    fn default() -> Self {
+        Self {
+            queue: 16_384,
+            gather: Duration::from_millis(50),
+            head_interval: Duration::from_millis(500),
+            kept_while_disk_fails: 10_000,
+            before_answer: false,
+            fold: FoldSettings::default(),
+        }
+    }
+}
+
+/// What the recorder has done since it started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Records written and synced.
+    pub written: u64,
+    /// Refusals that were counted in a series instead of having a record of their own.
+    pub folded: u64,
+    /// Events that are not in the log. Each is counted in a `log_repaired` record.
+    pub lost: u64,
+    /// The sequence number of the last record.
+    pub sequence: u64,
+    /// The sequence number of the head that was saved last.
+    pub head_saved: u64,
+}
+
+/// What recorder and writer both hold.
+pub(crate) struct Shared {
+    pub(crate) queue: Queue,
+    pub(crate) folds: FoldTable,
+    pub(crate) healthy: AtomicBool,
+    pub(crate) written: AtomicU64,
+    pub(crate) folded: AtomicU64,
+    pub(crate) lost: AtomicU64,
+    pub(crate) sequence: AtomicU64,
+    pub(crate) head_saved: AtomicU64,
+}
+
+impl Shared {
+    /// Of a recorder that has done nothing yet, on a log with this head.
+    pub(crate) fn new(settings: &RecorderSettings, head: Head) -> Self {
+        Self {
+            queue: Queue::new(settings.queue.max(1)),
+            folds: FoldTable::new(settings.fold),
+            healthy: AtomicBool::new(true),
+            written: AtomicU64::new(0),
+            folded: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            sequence: AtomicU64::new(head.sequence),
+            head_saved: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            written: self.written.load(Ordering::Relaxed),
+            folded: self.folded.load(Ordering::Relaxed),
+            lost: self.lost.load(Ordering::Relaxed),
+            sequence: self.sequence.load(Ordering::Relaxed),
+            head_saved: self.head_saved.load(Ordering::Relaxed),
+        }
+    }
+}
