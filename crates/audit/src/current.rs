@@ -77,3 +77,78 @@ impl Current {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::medium::Disk;
+    use crate::testing::{FaultyDisk, SMALL, T0, append, directory, events, issued, rng};
+    use crate::{AuditLog, Head, verify};
+    use std::collections::VecDeque;
+
+    #[test]
+    fn a_disk_that_fills_up_at_any_octet_leaves_whole_records_only() {
+        let directory = directory();
+        let disk = FaultyDisk::default();
+        let medium = Box::new(disk.clone());
+        let mut log = AuditLog::open_on(medium, directory.path(), SMALL, None, T0, rng()).unwrap();
+        let mut pending = VecDeque::new();
+        for space in (0..1200).step_by(7) {
+            pending.push_back(issued(T0).into());
+            disk.set(|faults| faults.space = Some(space));
+            let head = log.head();
+            if let Err(error) = log.append(&mut pending, T0) {
+                let AuditError::NotWritten { source, .. } = error else { panic!("{error}") };
+                assert_eq!(source.kind(), io::ErrorKind::StorageFull);
+            }
+            let report = verify(directory.path(), Some(log.head())).unwrap();
+            assert!(report.is_intact() && report.unfinished_bytes == 0, "{space}: {report:?}");
+            assert!(log.head().sequence >= head.sequence);
+        }
+        disk.set(|faults| faults.space = None);
+        log.append(&mut pending, T0).unwrap();
+        let report = verify(directory.path(), Some(log.head())).unwrap();
+        assert!(report.is_intact(), "{:?}", report.findings);
+        assert_eq!(report.records, 1200_u64.div_ceil(7), "nothing twice, nothing missing");
+    }
+
+    #[test]
+    fn what_a_failed_sync_may_have_lost_is_written_again() {
+        let directory = directory();
+        let disk = FaultyDisk::default();
+        let medium = Box::new(disk.clone());
+        let mut log = AuditLog::open_on(medium, directory.path(), SMALL, None, T0, rng()).unwrap();
+        append(&mut log, 1);
+        let head = log.head();
+        let mut pending = events(2);
+        disk.set(|faults| (faults.sync_fails, faults.truncate_fails) = (true, true));
+        log.append(&mut pending, T0).unwrap_err();
+        log.append(&mut pending, T0).unwrap_err();
+        assert_eq!((pending.len(), log.head()), (2, head), "nothing is confirmed");
+        disk.set(|faults| (faults.sync_fails, faults.truncate_fails) = (false, false));
+        log.append(&mut pending, T0).unwrap();
+        let report = verify(directory.path(), Some(log.head())).unwrap();
+        assert!(report.is_intact(), "{:?}", report.findings);
+        assert_eq!(report.records, 3);
+    }
+
+    #[test]
+    fn dev_full_is_a_full_disk() {
+        // The operating system's own ENOSPC, not an imitation.
+        struct DevFull;
+        impl Medium for DevFull {
+            fn create(&self, _: &Path) -> io::Result<Box<dyn SegmentFile>> {
+                Disk.open(Path::new("/dev/full"))
+            }
+            fn open(&self, _: &Path) -> io::Result<Box<dyn SegmentFile>> {
+                Disk.open(Path::new("/dev/full"))
+            }
+        }
+        let directory = directory();
+        let mut log = AuditLog::open_on(Box::new(DevFull), directory.path(), SMALL, None, T0, rng()).unwrap();
+        let error = log.append(&mut events(1), T0).unwrap_err();
+        let AuditError::NotWritten { source, .. } = error else { panic!("{error}") };
+        assert_eq!(source.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(log.head(), Head::EMPTY);
+    }
+}

@@ -316,27 +316,18 @@ impl Recent {
 mod tests {
     use super::*;
     use crate::segment::segments;
-    use crate::testing::{T0, directory, issued, rng};
-    use crate::{AuditLog, LogSettings, Problem, find, verify};
+    use crate::testing::{
+        FaultyDisk, SMALL, T0, append, directory, issued, last_record, only_segment, open, rng, torn_files,
+    };
+    use crate::{AuditLog, Problem, find, verify};
     use std::fs;
-    use std::path::PathBuf;
 
-    fn open(directory: &Path, stored: Option<Head>) -> AuditLog {
-        AuditLog::open(directory, LogSettings::default(), stored, T0, rng()).unwrap()
-    }
-
-    fn append(log: &mut AuditLog, events: &[AuditEvent]) {
+    fn append_all(log: &mut AuditLog, events: &[AuditEvent]) {
         log.append(&mut events.iter().cloned().map(Entry::from).collect(), T0).unwrap();
     }
 
     fn many(count: usize) -> Vec<AuditEvent> {
         (0..count).map(|_| issued(T0)).collect()
-    }
-
-    fn only_segment(directory: &Path) -> PathBuf {
-        let segments = segments(directory).unwrap();
-        assert_eq!(segments.len(), 1);
-        segments[0].path.clone()
     }
 
     /// What an attacker writes who knows the format: record 2 is another one, those behind it are hashed anew, and one
@@ -357,11 +348,181 @@ mod tests {
     }
 
     #[test]
+    fn a_write_that_a_crash_tore_at_any_octet_is_cut_and_recorded() {
+        let whole = directory();
+        let mut log = open(whole.path(), None);
+        append(&mut log, 3);
+        let stored = log.head();
+        let before = fs::metadata(only_segment(whole.path())).unwrap().len() as usize;
+        append(&mut log, 1);
+        let segment = only_segment(whole.path());
+        let content = fs::read(&segment).unwrap();
+        for cut in before..=content.len() {
+            let directory = directory();
+            let path = directory.path().join(segment.file_name().unwrap());
+            fs::write(&path, &content[..cut]).unwrap();
+            let mut log = open(directory.path(), Some(stored));
+            append(&mut log, 1);
+            let report = verify(directory.path(), Some(log.head())).unwrap();
+            assert!(report.is_intact(), "cut at {cut}: {:?}", report.findings);
+            assert!(verify(directory.path(), Some(stored)).unwrap().is_intact(), "a crash is no cut tail");
+            let torn = cut > before && cut < content.len();
+            assert_eq!(report.repairs.len(), usize::from(torn), "cut at {cut}");
+            assert_eq!(report.records, 4 + u64::from(torn || cut == content.len()), "cut at {cut}");
+            if torn {
+                assert_eq!(fs::read(&torn_files(directory.path())[0]).unwrap(), content[before..cut]);
+                assert_eq!(report.repairs, [4]);
+            }
+        }
+    }
+
+    #[test]
+    fn unsynced_garbage_behind_the_stored_head_is_a_crash() {
+        // After a power cut a file may have its new length and zeros, or old blocks, where data should be.
+        let directory = directory();
+        let mut log = open(directory.path(), None);
+        append(&mut log, 3);
+        let stored = log.head();
+        let path = only_segment(directory.path());
+        let before = fs::metadata(&path).unwrap().len() as usize;
+        append(&mut log, 3);
+        drop(log);
+        let mut content = fs::read(&path).unwrap();
+        content[before + 10..before + 60].fill(0);
+        fs::write(&path, &content).unwrap();
+        let mut log = open(directory.path(), Some(stored));
+        append(&mut log, 1);
+        let report = verify(directory.path(), Some(log.head())).unwrap();
+        assert!(report.is_intact(), "{:?}", report.findings);
+        assert_eq!((report.records, report.repairs.as_slice()), (5, &[4][..]));
+        assert_eq!(fs::read(&torn_files(directory.path())[0]).unwrap(), content[before..]);
+    }
+
+    #[test]
+    fn a_log_whose_first_record_was_torn_begins_again() {
+        let directory = directory();
+        fs::write(directory.path().join("audit-00000000000000000001-1800000000000.jsonl"), b"{\"seq\":1,")
+            .unwrap();
+        let log = open(directory.path(), None);
+        let report = verify(directory.path(), Some(log.head())).unwrap();
+        assert!(report.is_intact(), "{:?}", report.findings);
+        assert_eq!(report.repairs, [1]);
+    }
+
+    #[test]
+    fn a_cut_tail_stays_visible_for_ever() {
+        let directory = directory();
+        let mut log = open(directory.path(), None);
+        append(&mut log, 3);
+        let path = only_segment(directory.path());
+        let before = fs::metadata(&path).unwrap().len();
+        append(&mut log, 4);
+        let stored = log.head();
+        drop(log);
+        fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(before).unwrap();
+        let cut = verify(directory.path(), Some(stored)).unwrap();
+        assert_eq!(cut.findings[0].problem, Problem::TailMissing { stored: 7, found: 3 });
+
+        let mut log = open(directory.path(), Some(stored));
+        let lost = last_record(directory.path()).lost.unwrap();
+        assert_eq!((lost.count, lost.cause), (4, LossCause::TailMissing));
+        append(&mut log, 2);
+        let report = verify(directory.path(), Some(log.head())).unwrap();
+        assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
+        assert_eq!(report.findings[0].problem, Problem::Sequence { expected: 4, found: 8 });
+    }
+
+    #[test]
+    fn a_log_that_was_removed_does_not_begin_again_unseen() {
+        let directory = directory();
+        let mut log = open(directory.path(), None);
+        append(&mut log, 3);
+        let stored = log.head();
+        drop(log);
+        fs::remove_file(only_segment(directory.path())).unwrap();
+        let mut log = open(directory.path(), Some(stored));
+        append(&mut log, 1);
+        let report = verify(directory.path(), Some(log.head())).unwrap();
+        assert_eq!(report.findings[0].problem, Problem::Sequence { expected: 1, found: 4 });
+    }
+
+    #[test]
+    fn a_changed_last_record_stays_visible_for_ever() {
+        let directory = directory();
+        let mut log = open(directory.path(), None);
+        append(&mut log, 3);
+        let stored = log.head();
+        drop(log);
+        let path = only_segment(directory.path());
+        let content = fs::read_to_string(&path).unwrap();
+        let end = content.rfind("data:read").unwrap();
+        fs::write(&path, format!("{}pay:write{}", &content[..end], &content[end + 9..])).unwrap();
+        let mut log = open(directory.path(), Some(stored));
+        append(&mut log, 1);
+        let report = verify(directory.path(), Some(log.head())).unwrap();
+        assert_eq!(report.findings[0].problem, Problem::Chain { sequence: 4 });
+        assert_eq!(report.repairs, [4]);
+    }
+
+    #[test]
+    fn what_stands_before_the_stored_head_is_evidence_and_never_cut() {
+        let directory = directory();
+        let mut log = open(directory.path(), None);
+        append(&mut log, 5);
+        let stored = log.head();
+        drop(log);
+        let path = only_segment(directory.path());
+        let content = fs::read_to_string(&path).unwrap();
+        let second = content.match_indices("data:read").nth(1).unwrap().0;
+        let changed = format!("{}pay:write{}", &content[..second], &content[second + 9..]);
+        fs::write(&path, &changed).unwrap();
+        let mut log = open(directory.path(), Some(stored));
+        append(&mut log, 1);
+        assert!(fs::read_to_string(&path).unwrap().starts_with(&changed));
+        assert!(torn_files(directory.path()).is_empty());
+        let report = verify(directory.path(), Some(log.head())).unwrap();
+        assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
+        assert_eq!(report.findings[0].problem, Problem::Chain { sequence: 3 });
+    }
+
+    #[test]
+    fn a_full_disk_does_not_keep_a_repair_from_being_told_later() {
+        let directory = directory();
+        let mut log = open(directory.path(), None);
+        append(&mut log, 1);
+        let stored = log.head();
+        drop(log);
+        let path = only_segment(directory.path());
+        let torn = [fs::read(&path).unwrap(), b"{\"seq\":2,\"pre".to_vec()].concat();
+        fs::write(&path, torn).unwrap();
+        let disk = FaultyDisk::default();
+        disk.set(|faults| faults.space = Some(0));
+        let medium = Box::new(disk.clone());
+        let mut log = AuditLog::open_on(medium, directory.path(), SMALL, Some(stored), T0, rng()).unwrap();
+        assert_eq!(log.head(), stored);
+        disk.set(|faults| faults.space = None);
+        append(&mut log, 1);
+        let report = verify(directory.path(), Some(log.head())).unwrap();
+        assert!(report.is_intact(), "{:?}", report.findings);
+        assert_eq!((report.records, report.repairs.as_slice()), (3, &[2][..]));
+    }
+
+    #[test]
+    fn a_repair_names_the_system_as_its_actor() {
+        let directory = directory();
+        fs::write(directory.path().join("audit-00000000000000000001-1800000000000.jsonl"), b"x").unwrap();
+        drop(open(directory.path(), None));
+        let record = last_record(directory.path());
+        assert_eq!(record.event.action, AuditAction::LogRepaired);
+        assert_eq!(record.event.actor, countersign_model::audit::Actor::System);
+    }
+
+    #[test]
     fn a_log_that_was_rewritten_in_the_files_alone_stays_visible_for_ever() {
         for in_a_new_segment in [false, true] {
             let directory = directory();
             let mut log = open(directory.path(), None);
-            append(&mut log, &many(5));
+            append(&mut log, 5);
             let stored = log.head();
             drop(log);
             let path = only_segment(directory.path());
@@ -375,7 +536,7 @@ mod tests {
             let mut stored = stored;
             for _ in 0..2 {
                 let mut log = open(directory.path(), Some(stored));
-                append(&mut log, &many(1));
+                append(&mut log, 1);
                 stored = log.head();
                 let report = verify(directory.path(), Some(log.head())).unwrap();
                 assert_eq!(report.findings.len(), 1, "{in_a_new_segment} {:?}", report.findings);
@@ -388,14 +549,13 @@ mod tests {
     #[test]
     fn a_stored_head_far_behind_the_end_is_looked_up_in_its_segment() {
         let directory = directory();
-        let settings = LogSettings { max_segment_bytes: 1000, ..LogSettings::default() };
-        let mut log = AuditLog::open(directory.path(), settings, None, T0, rng()).unwrap();
-        append(&mut log, &many(5));
+        let mut log = AuditLog::open(directory.path(), SMALL, None, T0, rng()).unwrap();
+        append(&mut log, 5);
         let stored = log.head();
-        append(&mut log, &many(20));
+        append(&mut log, 20);
         drop(log);
-        let mut log = AuditLog::open(directory.path(), settings, Some(stored), T0, rng()).unwrap();
-        append(&mut log, &many(1));
+        let mut log = AuditLog::open(directory.path(), SMALL, Some(stored), T0, rng()).unwrap();
+        append(&mut log, 1);
         let report = verify(directory.path(), Some(log.head())).unwrap();
         assert!(report.is_intact() && report.repairs.is_empty(), "{report:?}");
     }
@@ -403,17 +563,16 @@ mod tests {
     #[test]
     fn a_segment_that_vanished_between_stored_head_and_end_stays_visible_for_ever() {
         let directory = directory();
-        let settings = LogSettings { max_segment_bytes: 1000, ..LogSettings::default() };
-        let mut log = AuditLog::open(directory.path(), settings, None, T0, rng()).unwrap();
-        append(&mut log, &many(5));
+        let mut log = AuditLog::open(directory.path(), SMALL, None, T0, rng()).unwrap();
+        append(&mut log, 5);
         let stored = log.head();
-        append(&mut log, &many(20));
+        append(&mut log, 20);
         drop(log);
         let all = segments(directory.path()).unwrap();
         let holder = all.iter().rfind(|segment| segment.first_sequence <= stored.sequence).unwrap();
         fs::remove_file(&holder.path).unwrap();
-        let mut log = AuditLog::open(directory.path(), settings, Some(stored), T0, rng()).unwrap();
-        append(&mut log, &many(1));
+        let mut log = AuditLog::open(directory.path(), SMALL, Some(stored), T0, rng()).unwrap();
+        append(&mut log, 1);
         let report = verify(directory.path(), Some(log.head())).unwrap();
         assert!(report.findings.iter().any(|finding| finding.problem == Problem::Chain { sequence: 26 }));
         assert_eq!(report.repairs, [26]);
@@ -424,12 +583,12 @@ mod tests {
         const PAGE: usize = 4096;
         let whole = directory();
         let mut log = open(whole.path(), None);
-        append(&mut log, &many(3));
+        append(&mut log, 3);
         let stored = log.head();
         let path = only_segment(whole.path());
         let before = fs::metadata(&path).unwrap().len() as usize;
         let batch = many(40);
-        append(&mut log, &batch);
+        append_all(&mut log, &batch);
         drop(log);
         let content = fs::read(&path).unwrap();
         for hole in (before.next_multiple_of(512)..content.len()).step_by(512) {
@@ -441,7 +600,7 @@ mod tests {
             let mut log = open(directory.path(), Some(stored));
             // The outbox delivers its events again: those that are there are not wanted.
             let again: Vec<_> = batch.iter().filter(|event| !log.has_lately(event)).cloned().collect();
-            append(&mut log, &again);
+            append_all(&mut log, &again);
             let report = verify(directory.path(), Some(log.head())).unwrap();
             assert!(report.is_intact(), "{hole}: {:?}", report.findings);
             assert_eq!(report.repairs.len(), 1, "{hole}");
@@ -454,12 +613,11 @@ mod tests {
     #[test]
     fn events_of_closed_segments_are_known_too() {
         let directory = directory();
-        let settings = LogSettings { max_segment_bytes: 1000, ..LogSettings::default() };
-        let mut log = AuditLog::open(directory.path(), settings, None, T0, rng()).unwrap();
+        let mut log = AuditLog::open(directory.path(), SMALL, None, T0, rng()).unwrap();
         let batch = many(20);
-        append(&mut log, &batch);
+        append_all(&mut log, &batch);
         drop(log);
-        let log = AuditLog::open(directory.path(), settings, None, T0, rng()).unwrap();
+        let log = AuditLog::open(directory.path(), SMALL, None, T0, rng()).unwrap();
         assert!(segments(directory.path()).unwrap().len() > 3);
         assert!(batch.iter().all(|event| log.has_lately(event)));
     }

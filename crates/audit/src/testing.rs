@@ -2,15 +2,19 @@
 
 use crate::heads::{HeadStore, HeadStoreError};
 use crate::medium::{Disk, Medium, SegmentFile};
-use crate::record::Head;
+use crate::record::{Entry, Head, Record};
+use crate::segment::segments;
+use crate::{AuditLog, LogSettings};
 use async_trait::async_trait;
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
 use countersign_model::{Clock, ReasonCode, Reference, Rng, Timestamp};
-use std::io;
+use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+use std::{fs, io};
 
 pub(crate) const T0: Timestamp = Timestamp::from_unix_s(1_800_000_000);
 
@@ -89,6 +93,43 @@ pub(crate) fn refused(at: Timestamp, source: IpAddr, client: Option<&str>) -> Au
     };
     let (reference, reason) = (Reference::generate(at, rng()), ReasonCode::TokenMissing);
     AuditEvent::refused(reference, at, AuditAction::RequestRefused, reason, Actor::Anonymous, facts)
+}
+
+/// Segments of a few records each.
+pub(crate) const SMALL: LogSettings =
+    LogSettings { max_segment_bytes: 1000, max_segment_age: Duration::from_secs(24 * 60 * 60) };
+
+/// A log on the real disk.
+pub(crate) fn open(directory: &Path, stored: Option<Head>) -> AuditLog {
+    AuditLog::open(directory, LogSettings::default(), stored, T0, rng()).unwrap()
+}
+
+/// So many of them, to be appended.
+pub(crate) fn events(count: usize) -> VecDeque<Entry> {
+    (0..count).map(|_| issued(T0).into()).collect()
+}
+
+/// Appends so many.
+pub(crate) fn append(log: &mut AuditLog, count: usize) {
+    log.append(&mut events(count), T0).unwrap();
+}
+
+/// The file of a log that has one.
+pub(crate) fn only_segment(directory: &Path) -> PathBuf {
+    let segments = segments(directory).unwrap();
+    assert_eq!(segments.len(), 1);
+    segments[0].path.clone()
+}
+
+/// The newest record.
+pub(crate) fn last_record(directory: &Path) -> Record {
+    crate::list(directory, &crate::Filter::default(), 1).unwrap().remove(0)
+}
+
+/// What repairs have put aside.
+pub(crate) fn torn_files(directory: &Path) -> Vec<PathBuf> {
+    let names = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    names.filter(|path| path.to_string_lossy().contains("torn-")).collect()
 }
 
 /// What goes wrong on a [`FaultyDisk`]; shared with the test.
