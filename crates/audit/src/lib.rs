@@ -28,6 +28,7 @@ mod heads;
 mod current;
 pub mod log;
 mod medium;
+mod recent;
 mod segment;
 mod tail;
 

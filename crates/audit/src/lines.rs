@@ -1,4 +1,4 @@
-//! Reading segments line by line: forwards from any offset, and backwards from the end.
+//! Reading segments line by line: forwards from any offset, backwards from the end, or the end at once.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -114,6 +114,26 @@ impl LinesBackwards {
         self.buffer = block;
         Ok(read)
     }
+}
+
+/// The last `most` octets of the file from a line's start on, and where that is.
+pub(crate) fn read_end(file: &mut File, length: u64, most: u64) -> io::Result<(u64, Vec<u8>)> {
+    let start = length.saturating_sub(most);
+    file.seek(SeekFrom::Start(start))?;
+    let mut region = Vec::new();
+    file.take(length - start).read_to_end(&mut region)?;
+    if start == 0 {
+        return Ok((0, region));
+    }
+    let skipped = region.iter().position(|&octet| octet == b'\n').map_or(region.len(), |end| end + 1);
+    region.drain(..skipped);
+    Ok((start + skipped as u64, region))
+}
+
+/// The lines of a region with their line ends, without an unfinished one.
+pub(crate) fn whole_lines(region: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let whole = region.iter().rposition(|&octet| octet == b'\n').map_or(0, |end| end + 1);
+    region[..whole].split_inclusive(|&octet| octet == b'\n')
 }
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 use crate::current::Current;
 use crate::error::AuditError;
 use crate::medium::{Disk, Medium};
+use crate::recent::Recent;
 use crate::record::{Entry, Head};
 use crate::segment::{Segment, segments};
-use crate::tail::{self, Recent};
+use crate::tail;
 use countersign_model::audit::AuditEvent;
 use countersign_model::{Rng, Timestamp};
 use std::collections::VecDeque;

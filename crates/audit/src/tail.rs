@@ -4,14 +4,15 @@
 //! what is behind it. A log that is shorter than its stored head, or differs from it, was tampered with, or the disk
 //! lied; then the chain continues *from the stored head's hash*, and the gap stays for every later verification to see.
 
-use crate::lines::Lines;
+use crate::lines::{Lines, read_end, whole_lines};
+use crate::recent::Recent;
 use crate::record::{Entry, Glance, Head, LossCause, Lost, Record, RecordHash};
 use crate::segment::{Segment, sync_directory};
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
 use countersign_model::{Reference, Rng, Timestamp};
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -76,7 +77,7 @@ pub(crate) fn repair(
             }
         }
     }
-    tail.recent = Recent::of(references, &segments)?;
+    tail.recent = Recent::of(references, &segments, EXAMINED_BYTES)?;
     Ok(tail)
 }
 
@@ -175,26 +176,6 @@ impl Break {
     }
 }
 
-/// The last `most` octets of the file from a line's start on, and where that is.
-fn read_end(file: &mut File, length: u64, most: u64) -> io::Result<(u64, Vec<u8>)> {
-    let start = length.saturating_sub(most);
-    file.seek(SeekFrom::Start(start))?;
-    let mut region = Vec::new();
-    file.take(length - start).read_to_end(&mut region)?;
-    if start == 0 {
-        return Ok((0, region));
-    }
-    let skipped = region.iter().position(|&octet| octet == b'\n').map_or(region.len(), |end| end + 1);
-    region.drain(..skipped);
-    Ok((start + skipped as u64, region))
-}
-
-/// The lines of a region with their line ends, without an unfinished one.
-fn whole_lines(region: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let whole = region.iter().rposition(|&octet| octet == b'\n').map_or(0, |end| end + 1);
-    region[..whole].split_inclusive(|&octet| octet == b'\n')
-}
-
 /// Keeps what is cut in a file of its own: it may be evidence. A full disk is no reason not to start.
 fn keep_aside(directory: &Path, segment: &Segment, survey: &Survey, now: Timestamp) -> bool {
     let sequence = survey.last.map_or(0, |head| head.sequence);
@@ -259,57 +240,6 @@ fn told(detail: String, now: Timestamp, rng: &dyn Rng) -> Entry {
     let facts = Facts { detail: Some(detail), ..Facts::default() };
     AuditEvent::done(Reference::generate(now, rng), now, AuditAction::LogRepaired, Actor::System, facts)
         .into()
-}
-
-/// References of the last records: an event that is appended again because its confirmation was lost (a crash between
-/// the sync and the deletion of its outbox row) is not written twice. It would be if more than [`EXAMINED_BYTES`] had
-/// followed it before the crash; the outbox delivers batches of far less.
-#[derive(Default)]
-pub(crate) struct Recent {
-    known: HashSet<Reference>,
-    order: VecDeque<Reference>,
-}
-
-impl Recent {
-    const MOST: usize = 65_536;
-
-    /// `newest` are those of the last of `segments`; those before it are read as long as they are no more than
-    /// [`EXAMINED_BYTES`] together, because a batch may go over the ends of segments.
-    fn of(newest: Vec<Reference>, segments: &[Segment]) -> io::Result<Self> {
-        let mut pieces = vec![newest];
-        let mut left = EXAMINED_BYTES;
-        for (distance, segment) in segments.iter().rev().enumerate() {
-            let mut file = File::open(&segment.path)?;
-            let length = file.metadata()?.len();
-            if distance > 0 {
-                let (_, region) = read_end(&mut file, length, left)?;
-                let glances = whole_lines(&region).filter_map(|line| Glance::at(line.strip_suffix(b"\n")?));
-                pieces.push(glances.map(|glance| glance.reference).collect());
-            }
-            left = left.saturating_sub(length);
-            if left == 0 {
-                break;
-            }
-        }
-        let mut recent = Self::default();
-        pieces.into_iter().rev().flatten().for_each(|reference| recent.insert(reference));
-        Ok(recent)
-    }
-
-    pub(crate) fn insert(&mut self, reference: Reference) {
-        if self.known.insert(reference) {
-            self.order.push_back(reference);
-            if self.order.len() > Self::MOST
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.known.remove(&oldest);
-            }
-        }
-    }
-
-    pub(crate) fn contains(&self, reference: Reference) -> bool {
-        self.known.contains(&reference)
-    }
 }
 
 #[cfg(test)]
