@@ -1,6 +1,7 @@
 //! HTTP shapes of the control endpoints (ring R5): what the binary hangs into the listeners beside the routes.
 //!
-//! - [`service`]: the local service itself; which router answers on which listener, and on which runtime.
+//! - [`service`]: the local service itself; which router answers on which listener, and on which runtime. [`context`]:
+//!   what its handlers work with.
 //! - [`oauth`], [`well_known`], [`problems`]: what partners' programs and people read in public.
 //! - [`documents`]: CRLs and CA certificates, over plain HTTP.
 //! - [`admin`]: `/admin/v1`, every call authenticated; [`health`]: `/livez`, `/readyz`, `/metrics` beside it.
@@ -9,6 +10,7 @@
 //! where it is rendered and recorded.
 
 pub mod answer;
+pub mod context;
 pub mod service;
 
 pub mod documents;
@@ -19,4 +21,5 @@ pub mod well_known;
 pub mod admin;
 pub mod health;
 
-pub use service::{Context, Service};
+pub use context::Context;
+pub use service::Service;

@@ -1,7 +1,7 @@
 //! The data path's open connections, as the admin API and the change feed see them.
 
 use async_trait::async_trait;
-use countersign_api::service::Connections;
+use countersign_api::context::Connections;
 use countersign_gateway::{Cut, Running};
 use countersign_model::{ClientId, IssuerId, Serial};
 use countersign_storage::views::Views;

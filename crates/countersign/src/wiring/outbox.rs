@@ -4,7 +4,7 @@
 use crate::audit_words;
 use crate::words::error_chain;
 use async_trait::async_trait;
-use countersign_api::service::Outbox;
+use countersign_api::context::Outbox;
 use countersign_audit::{Head, HeadStore, HeadStoreError, Recorder};
 use countersign_model::audit::AuditEvent;
 use countersign_storage::transaction::AuditHead;
