@@ -1,11 +1,13 @@
 //! The binary (ring R6): command line, configuration, and the wiring of all the other crates.
 //!
-//! - [`cli`]: what people type; a file for each subcommand. [`failure`]: how a command ends.
+//! Each module imports from those above it only (`tests/it/rings.rs`):
+//!
+//! - `words`: what people read, made of names, texts and errors; [`failure`]: how a command ends.
 //! - [`config`]: `countersign.toml`; a file for each section.
-//! - [`setup`]: a directory with everything in it; [`quickstart`]: the demo in one.
+//! - [`system`]: the one place that reads the clock and the environment; [`logging`]: the operational log.
 //! - [`wiring`]: the parts put together into one process.
-//! - [`logging`]: the operational log.
-//! - [`system`]: the one place that reads the clock and the environment.
+//! - [`setup`]: a directory with everything in it; [`quickstart`]: the demo in one.
+//! - [`cli`]: what people type; a file for each subcommand.
 
 mod audit_words;
 pub mod cli;

@@ -4,6 +4,7 @@
 //! only the CA file that it was given (rule T3).
 
 use crate::failure::{Exit, Failure};
+use crate::setup::directory::DEFAULT_DIR;
 use crate::words::{error_chain, in_words};
 use bytes::Bytes;
 use clap::Args;
@@ -24,9 +25,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-
-/// Where `quickstart` and `init` put their files, and commands look for them.
-pub const DEFAULT_DIR: &str = "countersign-data";
 
 /// Which server, and with which credential.
 #[derive(Debug, Clone, Args)]

@@ -5,9 +5,9 @@ use super::console::Console;
 use super::serve::{open, runtime};
 use crate::config::{HostName, NotUnderstood, Origin};
 use crate::failure::{Exit, Failure};
-use crate::quickstart::partners::write_root;
-use crate::setup::directory::write_new;
+use crate::setup::directory::{DEFAULT_DIR, write_new};
 use crate::setup::master_key::Founding;
+use crate::setup::root::write_root;
 use crate::setup::template::{self, DEFAULT_PORT, HIGHEST_PORT, Ports, Public};
 use crate::setup::{Directory, master_key, operator};
 use crate::words::{error_chain, shown};
@@ -18,7 +18,7 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub(crate) struct Init {
     /// The directory to make
-    #[arg(long, value_name = "DIR", default_value = super::DEFAULT_DIR, env = "COUNTERSIGN_DIR", hide_env_values = true)]
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_DIR, env = "COUNTERSIGN_DIR", hide_env_values = true)]
     dir: PathBuf,
     /// The gateway's port P; the admin API gets P+1, the public CA documents P+2. Default: 8443, or that of a directory that was cut short
     #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..=i64::from(HIGHEST_PORT)))]

@@ -20,7 +20,6 @@ mod quickstart;
 mod serve;
 mod token_key;
 
-pub use admin_client::DEFAULT_DIR;
 pub use console::Console;
 
 use crate::failure::{Exit, Failure};

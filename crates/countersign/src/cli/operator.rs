@@ -4,6 +4,7 @@ use super::config::load;
 use super::console::Console;
 use super::serve::{open, runtime};
 use crate::failure::{Exit, Failure};
+use crate::setup::directory::DEFAULT_DIR;
 use crate::setup::master_key::{self, Founding};
 use crate::setup::{Directory, operator};
 use crate::words::{error_chain, printable, shown};
@@ -16,7 +17,7 @@ pub(crate) enum Command {
     /// Give an operator a new token, because it was lost or is in other hands; the server must be stopped
     ResetToken {
         /// The directory of the installation
-        #[arg(long, value_name = "DIR", default_value = super::DEFAULT_DIR, env = "COUNTERSIGN_DIR", hide_env_values = true)]
+        #[arg(long, value_name = "DIR", default_value = DEFAULT_DIR, env = "COUNTERSIGN_DIR", hide_env_values = true)]
         dir: PathBuf,
         /// Whose token
         #[arg(long, default_value = "admin")]

@@ -7,7 +7,7 @@ use crate::failure::{Exit, Failure};
 use crate::logging;
 use crate::quickstart::printed::Printed;
 use crate::quickstart::{demo_api, partners};
-use crate::setup::directory::write_new;
+use crate::setup::directory::{DEFAULT_DIR, write_new};
 use crate::setup::master_key::Founding;
 use crate::setup::ports::Chosen;
 use crate::setup::template::{self, DEFAULT_PORT, HIGHEST_PORT, Ports};
@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 #[derive(Debug, Args)]
 pub(crate) struct Quickstart {
     /// The directory for everything that is made
-    #[arg(long, value_name = "DIR", default_value = super::DEFAULT_DIR, env = "COUNTERSIGN_DIR", hide_env_values = true)]
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_DIR, env = "COUNTERSIGN_DIR", hide_env_values = true)]
     dir: PathBuf,
     /// The gateway's port P; admin API, public CA documents and demo API get P+1 to P+3. Default: 8443, or that of the directory
     #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..=i64::from(HIGHEST_PORT)))]

@@ -4,87 +4,31 @@
 //! [`Configuration`]. Nothing is read from the database: `config check` runs anywhere. Secrets stand in the file by
 //! reference only ([`secret_ref`]). A key that is not enforced does not exist.
 
+mod configuration;
 mod mistake;
 mod reader;
 pub mod reference;
 pub mod reload;
 pub mod secret_ref;
 pub mod sections;
+mod surroundings;
 mod values;
 
 use crate::words::in_words;
-use countersign_policy::Route;
-use countersign_policy::route::Api;
 use mistake::Mistakes;
 use reader::Section as _;
 use secret_ref::ProcessEnvironment;
 use sections::Document;
-use sections::admin::Admin;
-use sections::audit::Audit;
-use sections::internal::Internal;
-use sections::keys::Keys;
-use sections::limits::Limits;
-use sections::listeners::Listener;
-use sections::log::Log;
-use sections::oauth::Oauth;
 use sections::routes::Referents;
-use sections::storage::Storage;
-use sections::upstreams::Upstream;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use toml::de::DeTable;
 
+pub use configuration::Configuration;
 pub use mistake::{Colour, Hidden, Located, Mistake, render};
+pub use surroundings::Surroundings;
 pub(crate) use values::HostName;
 pub use values::{Name, NotUnderstood, Origin};
-
-/// A configuration without a mistake.
-#[derive(Debug, Clone)]
-pub struct Configuration {
-    /// Exactly what clients see, in metadata and in every token.
-    pub issuer: String,
-    /// Where the data is.
-    pub storage: Storage,
-    /// How keys are kept.
-    pub keys: Keys,
-    /// The admin API.
-    pub admin: Admin,
-    /// Where we listen.
-    pub listeners: Vec<Listener>,
-    /// What is behind us.
-    pub upstreams: Vec<Upstream>,
-    /// What tokens are for.
-    pub apis: Vec<Arc<Api>>,
-    /// What is protected, and how.
-    pub routes: Vec<Route>,
-    /// The authorization server.
-    pub oauth: Oauth,
-    /// The headers of the `internal` method.
-    pub internal: Internal,
-    /// How much and how long.
-    pub limits: Limits,
-    /// The audit log.
-    pub audit: Audit,
-    /// The operational log.
-    pub log: Log,
-}
-
-impl Configuration {
-    /// The URL below which CRLs and CA certificates are published: `http://127.0.0.1:8445`.
-    pub fn pki_url(&self) -> String {
-        let plain = self.listeners.iter().find(|listener| listener.tls.is_none());
-        plain.map(Listener::public_url).unwrap_or_default()
-    }
-}
-
-/// What the check looks at outside the file.
-pub struct Surroundings<'a> {
-    /// The directory of the file: relative paths begin here.
-    pub base: PathBuf,
-    /// For references to secrets.
-    pub environment: &'a dyn ProcessEnvironment,
-}
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! What may change while the program runs, and what may not (design, decision 24).
 
-use super::Configuration;
+use super::configuration::Configuration;
 use super::sections::listeners::Listener;
 
 /// The parts in which `new` differs from `old` and which cannot change live, as they are written in the file. Empty: the new

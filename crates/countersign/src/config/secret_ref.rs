@@ -1,11 +1,15 @@
 //! Secrets stand in the configuration by reference only: `file:PATH`, `env:NAME`, `cred:NAME` (design, decision 16).
 
-use super::values::NotUnderstood;
+use super::mistake::{Hidden, Mistake, Mistakes};
+use super::reader::Value;
+use super::values::{NotUnderstood, text_of};
 use countersign_model::Secret;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use toml::Spanned;
+use toml::de::DeValue;
 
 /// Where a secret is; never the secret itself, so that it may be printed and compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,6 +121,19 @@ impl fmt::Display for SecretRef {
             Self::Environment(name) => write!(f, "env:{name}"),
             Self::Credential(name) => write!(f, "cred:{name}"),
         }
+    }
+}
+
+impl Value for SecretRef {
+    fn kind() -> String {
+        "`file:PATH`, `env:NAME` or `cred:NAME`".to_owned()
+    }
+    fn read(value: &Spanned<DeValue<'_>>, out: &mut Mistakes) -> Option<Self> {
+        let text = text_of(value, "a reference to a secret", out)?;
+        // What stands here wrongly may be the secret itself: it is not repeated.
+        let refused =
+            |error: NotUnderstood| Mistake::new(value.span(), "this is no reference to a secret", error.0);
+        text.parse().map_err(|error| out.add(refused(error).hide(Hidden::Marked))).ok()
     }
 }
 

@@ -2,7 +2,6 @@
 
 use super::mistake::{Hidden, Mistake, Mistakes};
 use super::reader::{At, Value, wrong_type};
-use super::secret_ref::SecretRef;
 use crate::words::{list, similar};
 use countersign_model::{ClientId, Environment, Scope};
 use std::fmt;
@@ -145,20 +144,11 @@ text_values! {
     HeaderText: "header name";
 }
 
-impl Value for SecretRef {
-    fn kind() -> String {
-        "`file:PATH`, `env:NAME` or `cred:NAME`".to_owned()
-    }
-    fn read(value: &Spanned<DeValue<'_>>, out: &mut Mistakes) -> Option<Self> {
-        let text = text_of(value, "a reference to a secret", out)?;
-        // What stands here wrongly may be the secret itself: it is not repeated.
-        let refused =
-            |error: NotUnderstood| Mistake::new(value.span(), "this is no reference to a secret", error.0);
-        text.parse().map_err(|error| out.add(refused(error).hide(Hidden::Marked))).ok()
-    }
-}
-
-fn text_of<'a>(value: &'a Spanned<DeValue<'_>>, expected: &str, out: &mut Mistakes) -> Option<&'a str> {
+pub(super) fn text_of<'a>(
+    value: &'a Spanned<DeValue<'_>>,
+    expected: &str,
+    out: &mut Mistakes,
+) -> Option<&'a str> {
     let text = value.get_ref().as_str();
     if text.is_none() {
         out.add(wrong_type(value, &format!("{expected}, written in quotes")));

@@ -7,11 +7,12 @@ use crate::failure::{Exit, Failure};
 use crate::setup::Directory;
 use crate::setup::directory::write_new;
 use crate::setup::operator::storage;
+use crate::setup::root::{authority, write_root};
 use crate::wiring::Installation;
 use countersign_keys::PortableKey;
 use countersign_keys::file::{create_private, read_private};
 use countersign_model::audit::Actor;
-use countersign_model::certificate::{CertificateState, IssuerRole};
+use countersign_model::certificate::CertificateState;
 use countersign_model::client::{
     AuthMethod, Client, ClientState, Credential, CredentialKind, CredentialState,
 };
@@ -125,21 +126,6 @@ pub async fn provision(installation: &Installation, directory: &Directory) -> Re
         other: ensure_certificate(installation, directory, &OTHER).await?,
         shop_secret,
     })
-}
-
-/// `ca.crt`: what callers trust, the root alone.
-///
-/// # Errors
-/// When there is no root, or the file cannot be written.
-pub fn write_root(installation: &Installation, directory: &Directory) -> Result<(), Failure> {
-    let path = directory.file("ca.crt");
-    if path.exists() {
-        return Ok(());
-    }
-    let roots = installation.ca.trusted(IssuerRole::Root).map_err(|refusal| authority(&refusal))?;
-    let certificates: String =
-        roots.iter().map(|root| pem::encode(pem::Label::Certificate, &root.certificate)).collect();
-    write_new(&path, certificates.as_bytes())
 }
 
 async fn ensure_client(
@@ -293,8 +279,4 @@ async fn present(
 
 fn client_id(partner: &Partner) -> Result<ClientId, Failure> {
     partner.id.parse().map_err(|_| Failure::new(Exit::Refused, format!("`{}` is no client_id", partner.id)))
-}
-
-fn authority(refusal: &countersign_ca::Refusal) -> Failure {
-    Failure::new(Exit::Refused, "the certificate authority refuses").why(refusal.to_string())
 }

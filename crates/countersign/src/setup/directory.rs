@@ -10,6 +10,9 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+/// Where `quickstart` and `init` put their files, and commands look for them.
+pub const DEFAULT_DIR: &str = "countersign-data";
+
 /// The file that says what was made.
 const MADE: &str = "made.json";
 /// The database's lock (`storage-sql`): whoever serves from the directory holds it.

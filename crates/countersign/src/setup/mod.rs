@@ -3,6 +3,7 @@
 //! - [`directory`]: its names, modes and lock, and `made.json`, which says what may be removed again.
 //! - [`master_key`]: made at the first start, apart from the data.
 //! - [`ports`]: are they free?
+//! - [`root`]: the certificate that callers trust.
 //! - [`template`]: the commented `countersign.toml`.
 //! - [`operator`]: the first operator and its credential, and a new one when that is lost.
 
@@ -10,6 +11,7 @@ pub mod directory;
 pub mod master_key;
 pub mod operator;
 pub mod ports;
+pub mod root;
 pub mod template;
 
 pub use directory::{Directory, Made};

@@ -3,6 +3,7 @@
 
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Command;
 
 /// What each crate may import of the workspace.
@@ -155,4 +156,52 @@ fn some_libraries_have_one_home() {
             assert!(!uses || homes.contains(&name), "{name} -> {library}");
         }
     }
+}
+
+/// The modules of the binary, from the innermost outwards: src/lib.rs tells what each holds.
+const MODULES: [&str; 10] = [
+    "words",
+    "failure",
+    "audit_words",
+    "config",
+    "system",
+    "logging",
+    "wiring",
+    "setup",
+    "quickstart",
+    "cli",
+];
+
+#[test]
+fn the_modules_of_the_binary_import_from_inner_ones_only() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let place = |module: &str| MODULES.iter().position(|known| *known == module);
+    let mut directories = vec![source.clone()];
+    let mut edges = 0;
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+                continue;
+            }
+            let within = path.strip_prefix(&source).unwrap().with_extension("");
+            let module = within.components().next().unwrap().as_os_str().to_str().unwrap().to_owned();
+            if path.extension().is_none_or(|extension| extension != "rs")
+                || module == "lib"
+                || module == "main"
+            {
+                continue;
+            }
+            let own = place(&module).unwrap_or_else(|| panic!("src/lib.rs has a new module `{module}`"));
+            let text = std::fs::read_to_string(&path).unwrap();
+            for imported in text.split("crate::").skip(1) {
+                let end = imported.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(0);
+                let Some(other) = place(&imported[..end]) else { continue };
+                assert!(other <= own, "{}: `{module}` imports from `{}`", path.display(), MODULES[other]);
+                edges += usize::from(other < own);
+            }
+        }
+    }
+    assert!(edges > 50, "{edges}");
 }

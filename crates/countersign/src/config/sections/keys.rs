@@ -1,9 +1,9 @@
 //! `[keys]`: the custody of private keys.
 
-use crate::config::Surroundings;
 use crate::config::mistake::{Mistake, Mistakes};
 use crate::config::reader::section;
 use crate::config::secret_ref::SecretRef;
+use crate::config::surroundings::Surroundings;
 
 section! {
     /// The custody of private keys: all are sealed under one master key. A change needs a restart.

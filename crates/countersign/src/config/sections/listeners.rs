@@ -2,10 +2,10 @@
 
 use super::admin::Admin;
 use super::unique_names;
-use crate::config::Surroundings;
 use crate::config::mistake::{Mistake, Mistakes};
 use crate::config::reader::{At, Given, Value, section};
 use crate::config::secret_ref::SecretRef;
+use crate::config::surroundings::Surroundings;
 use crate::config::values::{FileRef, HostName, Name, Origin, read_word, words};
 use crate::words::list;
 use countersign_gateway::settings::ClientCertificateRequest;
