@@ -5,7 +5,6 @@
 //! answer cannot be asked for, so each piece of a body carries a handle: h2 advances it when it writes and drops it when
 //! it is through.
 
-use crate::connections::Connection;
 use bytes::{Buf, Bytes};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -49,32 +48,32 @@ impl Answers {
 
 /// One answer on its way: held by its body and by every piece of it that is not written.
 pub(crate) struct Answer {
-    connection: Rc<Connection>,
+    answers: Rc<Answers>,
     slot: usize,
 }
 
 impl Answer {
-    /// An answer that begins now.
-    pub(crate) fn begin(connection: Rc<Connection>) -> Rc<Self> {
-        let slot = connection.answers.begin();
-        Rc::new(Self { connection, slot })
+    /// An answer that begins now, one of the `answers` of its connection.
+    pub(crate) fn begin(answers: Rc<Answers>) -> Rc<Self> {
+        let slot = answers.begin();
+        Rc::new(Self { answers, slot })
     }
 
     /// It is the peer's turn, from now on.
     pub(crate) fn peers_turn(&self) {
-        self.connection.answers.set(self.slot, Some(Instant::now()));
+        self.answers.set(self.slot, Some(Instant::now()));
     }
 
     /// There is nothing to send yet: asked for more, h2 has room for it.
     pub(crate) fn our_turn(&self) {
-        self.connection.answers.set(self.slot, None);
+        self.answers.set(self.slot, None);
     }
 }
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        self.connection.answers.set(self.slot, None);
-        self.connection.answers.free.borrow_mut().push(self.slot);
+        self.answers.set(self.slot, None);
+        self.answers.free.borrow_mut().push(self.slot);
     }
 }
 

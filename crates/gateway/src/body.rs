@@ -1,15 +1,10 @@
-//! Bodies of requests and answers, streamed and never buffered. An enum where a boxed body would cost an allocation.
+//! Bodies of requests, streamed and never buffered.
 
-use crate::answers::{Answer, Piece};
-use crate::forward::UpstreamBody;
-use crate::local::{BoxError, LocalBody};
-use crate::observe::Completion;
 use bytes::Bytes;
 use countersign_model::ReasonCode;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -130,86 +125,6 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
-    }
-}
-
-/// The body of an answer, and the request's completion, which is over when the body is.
-pub(crate) struct ResponseBody {
-    source: Source,
-    completion: Completion,
-    /// On HTTP/2, what tells whether the peer takes it.
-    answer: Option<Rc<Answer>>,
-}
-
-/// Where the body of an answer comes from.
-pub(crate) enum Source {
-    /// From us, at once.
-    Full(Option<Bytes>),
-    /// From an upstream.
-    Upstream(UpstreamBody),
-    /// From a local service.
-    Local(LocalBody),
-}
-
-impl ResponseBody {
-    pub(crate) fn new(source: Source, completion: Completion) -> Self {
-        let mut body = Self { source, completion, answer: None };
-        if body.is_end_stream() {
-            body.completion.answered(); // nothing will ask for a body
-        } else if body.completion.connection().http2 {
-            body.answer = Some(Answer::begin(body.completion.connection().clone()));
-        }
-        body
-    }
-
-    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
-        match &mut self.source {
-            Source::Full(bytes) => Poll::Ready(bytes.take().map(Ok)),
-            Source::Upstream(body) => {
-                body.poll_data(cx).map(|data| data.map(|data| data.map_err(Into::into)))
-            }
-            // Our own endpoints send no trailers.
-            Source::Local(body) => Pin::new(body).poll_frame(cx).map(|frame| match frame {
-                Some(Ok(frame)) => frame.into_data().ok().map(Ok),
-                Some(Err(error)) => Some(Err(error)),
-                None => None,
-            }),
-        }
-    }
-}
-
-impl Body for ResponseBody {
-    type Data = Piece;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Piece>, BoxError>>> {
-        self.completion.answered(); // hyper asks for the body once the head is out
-        let polled = self.poll_data(cx);
-        if let Some(answer) = &self.answer {
-            if polled.is_pending() { answer.our_turn() } else { answer.peers_turn() }
-        }
-        polled.map(|data| {
-            data.map(|data| data.map(|bytes| Frame::data(Piece::new(bytes, self.answer.as_ref()))))
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Full(bytes) => bytes.is_none(),
-            Source::Upstream(body) => body.is_end_stream(),
-            Source::Local(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.source {
-            Source::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Source::Upstream(body) => body.size_hint(),
-            Source::Local(body) => body.size_hint(),
-        }
     }
 }
 

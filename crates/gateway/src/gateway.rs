@@ -1,6 +1,6 @@
 //! Starting and stopping: sockets are bound before anything runs, so that a busy port is an error with its address.
 
-use crate::connections::Cut;
+use crate::connection::Cut;
 use crate::settings::{ListenerSettings, Settings};
 use crate::worker::{Command, Shared, Worker};
 use socket2::{Domain, Protocol, Socket, Type};

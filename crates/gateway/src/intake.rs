@@ -4,7 +4,7 @@
 //! checked the frames, the pseudo-header fields are checked here (RFC 9113 section 8.3).
 
 use crate::body::{RequestBody, Verdict};
-use crate::connections::Connection;
+use crate::connection::Connection;
 use crate::guard::head;
 use crate::settings::{Limits, ListenerSettings};
 use countersign_model::ReasonCode;

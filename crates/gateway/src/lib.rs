@@ -8,7 +8,7 @@
 //! tokens and register of connections. Workers share only what is read without waiting.
 //!
 //! Read in this order: `pipeline` (the way of a request, on one screen), [`settings`], `worker`, `tls` and `handshake`,
-//! [`guard`], `intake`, `admission`, `forward`, `refusal`, [`connections`].
+//! [`guard`], `intake`, `admission`, `forward`, `refusal`, `connection` and `lifetime`.
 
 pub mod gateway;
 mod pipeline;
@@ -29,13 +29,18 @@ mod refusal;
 mod socket;
 mod token_cache;
 
-mod answers;
 pub mod body;
-pub mod connections;
+mod response_body;
+
+mod answers;
+mod connection;
+mod forwarded;
+mod lifetime;
 mod observe;
 mod patience;
+mod register;
 
-pub use connections::Cut;
+pub use connection::Cut;
 pub use gateway::{Gateway, Running, StartError};
 pub use local::{LocalBody, LocalFuture, LocalRequest, LocalService};
 pub use log::log_denial;

@@ -3,7 +3,7 @@
 //! Handles are kept by each worker, so that a request costs no registration and no label is hashed. Nothing a caller
 //! controls becomes a label: routes and reasons are closed sets, and so are methods here.
 
-use crate::connections::{Connection, Ended};
+use crate::connection::{Connection, Ended};
 use countersign_model::ReasonCode;
 use foldhash::fast::RandomState;
 use http::Method;

@@ -1,7 +1,7 @@
 //! How long an HTTP/2 connection is waited for (rule G15): for its first request, between requests, for its peer to take
 //! the answers, and for its peer's part in the end.
 
-use crate::connections::{Connection, Ended};
+use crate::connection::{Connection, Ended};
 use crate::guard::GuardTimes;
 use crate::guard::timer::Timer;
 use std::task::{Context, Poll, ready};

@@ -2,13 +2,14 @@
 //!
 //! accept TLS -> `Peer` -> `Matched` route -> `Caller` -> `Permit` -> `Admission` -> `ValidatedRequest` -> forward -> record
 
-use crate::body::{ResponseBody, Source, Verdict};
-use crate::connections::Connection;
+use crate::body::Verdict;
+use crate::connection::Connection;
 use crate::forward::{self, INTERACTION_ID, ValidatedRequest};
 use crate::intake::{self, Received};
 use crate::local::LocalRequest;
 use crate::observe::Completion;
 use crate::refusal;
+use crate::response_body::{ResponseBody, Source};
 use crate::settings::{Limits, Snapshot};
 use crate::worker::{Listener, Worker};
 use countersign_model::{ReasonCode, Timestamp};

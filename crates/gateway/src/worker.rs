@@ -2,14 +2,16 @@
 //! register of connections (design, decision 2). They share only what is read without waiting.
 
 use crate::admission::RateLimits;
-use crate::connections::{self, Connection, Cut, Http, Register};
+use crate::connection::{Connection, Cut};
 use crate::forward::Pools;
 use crate::guard::Guard;
 use crate::guard::stall::BoundedWrites;
 use crate::handshake::{self, Addresses};
 use crate::interaction_id::InteractionIds;
+use crate::lifetime::{self, Http};
 use crate::observe::{ListenerMetrics, Metrics};
 use crate::pipeline;
+use crate::register::Register;
 use crate::settings::{ListenerSettings, Settings};
 use crate::socket::Socket;
 use crate::tls;
@@ -240,7 +242,7 @@ pub(crate) async fn serve_stream<S>(
             .keep_alive_interval(limits.times.idle / 2)
             .keep_alive_timeout(limits.times.write_progress)
             .serve_connection(TokioIo::new(BoundedWrites::new(stream, limits.times.write_progress)), service);
-        let ended = connections::run(http, &connection, Some(&limits.times)).await;
+        let ended = lifetime::run(http, &connection, Some(&limits.times)).await;
         listener.metrics.http2_ended(&ended);
     } else {
         let guard = Guard::new(stream, limits.sizes, limits.times, connection.exchange.clone());
@@ -254,7 +256,7 @@ pub(crate) async fn serve_stream<S>(
         }
         let http = builder.serve_connection(TokioIo::new(guard), service);
         // What went wrong on the wire was counted or recorded where the guard saw it.
-        let _ = connections::run(http, &connection, None).await;
+        let _ = lifetime::run(http, &connection, None).await;
     }
 }
 

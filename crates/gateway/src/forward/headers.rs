@@ -1,23 +1,19 @@
 //! The header fields on their way: hop-by-hop fields end here (RFC 9110 section 7.6.1), inbound claims of identity are
 //! taken out, and ours are set, in this one place (rule G9).
 
-use crate::connections::Connection;
+use crate::connection::Connection;
+use countersign_policy::Permit;
 use countersign_policy::decision::InternalHeaders;
 use countersign_policy::denial::REFERENCE_HEADER;
 use countersign_policy::identity::{identity_headers, is_identity_header, is_secret_header, same_name};
-use countersign_policy::{Peer, Permit};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use http_body::Body;
-use std::net::IpAddr;
 
 /// The interaction id of the FAPI profiles: echoed, and made where there was none (rule G8).
 pub(crate) const INTERACTION_ID: HeaderName = HeaderName::from_static("x-fapi-interaction-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// What belongs to one connection only, whether or not `Connection` names it, and what framing is made of: the message
 /// that goes on is rebuilt (rule G12). In any spelling that some server takes for it.
@@ -197,45 +193,6 @@ fn join_cookies(headers: &mut HeaderMap) {
     let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
         headers.insert(header::COOKIE, joined);
-    }
-}
-
-/// RFC 7239, and its widespread ancestors, as they are for one connection and host. Inbound ones are gone: whoever is in
-/// front of us proved nothing. Kept with the connection, which mostly has one host.
-pub(crate) struct Forwarded {
-    host: String,
-    fields: [(HeaderName, HeaderValue); 4],
-}
-
-impl Forwarded {
-    pub(crate) fn new(peer: &Peer, tls: bool, host: &str) -> Self {
-        let address = peer.address().ip().to_canonical();
-        let proto = if tls { "https" } else { "http" };
-        let node = match address {
-            IpAddr::V4(address) => address.to_string(),
-            IpAddr::V6(address) => format!("\"[{address}]\""),
-        };
-        // The host was checked to be one: neither quotes nor controls.
-        let value = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
-        Self {
-            host: host.to_owned(),
-            fields: [
-                (header::FORWARDED, value(format!("for={node};proto={proto};host=\"{host}\""))),
-                (X_FORWARDED_FOR, value(address.to_string())),
-                (X_FORWARDED_HOST, value(host.to_owned())),
-                (X_FORWARDED_PROTO, HeaderValue::from_static(proto)),
-            ],
-        }
-    }
-
-    pub(crate) fn is_for(&self, host: &str) -> bool {
-        self.host == host
-    }
-
-    fn set(&self, headers: &mut HeaderMap) {
-        for (name, value) in &self.fields {
-            headers.insert(name.clone(), value.clone());
-        }
     }
 }
 

@@ -8,12 +8,12 @@ mod headers;
 mod pool;
 mod upload;
 
-pub(crate) use headers::{Forwarded, INTERACTION_ID};
+pub(crate) use headers::INTERACTION_ID;
 pub(crate) use pool::Pools;
 
 use crate::admission::Admission;
 use crate::body::RequestBody;
-use crate::connections::Connection;
+use crate::connection::Connection;
 use crate::settings::Snapshot;
 use bytes::Bytes;
 use countersign_model::ReasonCode;

@@ -1,22 +1,19 @@
-//! The register of a worker's open connections, and how one is ended from outside (rule G14; design, decision 20).
+//! One open connection: who is at the other end, what its parts tell each other, and what was ordered of it (rule G14;
+//! design, decision 20).
 //!
 //! A connection whose certificate or client was revoked still gets one thing: the next request on it, within a moment,
 //! is answered with 401. Then its task is dropped, running streams included: hyper's graceful shutdown alone would let a
 //! streaming answer go on for ever (measured).
 
 use crate::answers::Answers;
-use crate::forward::Forwarded;
-use crate::guard::timer::Timer;
-use crate::guard::{Exchange, GuardTimes};
-use crate::patience::Patience;
+use crate::forwarded::Forwarded;
+use crate::guard::Exchange;
 use countersign_model::{ClientId, IssuerId, Serial};
 use countersign_policy::Peer;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -58,7 +55,7 @@ pub(crate) struct Connection {
     /// What guard and service tell each other.
     pub(crate) exchange: Rc<Exchange>,
     /// The answers that the peer has to take, on HTTP/2.
-    pub(crate) answers: Answers,
+    pub(crate) answers: Rc<Answers>,
     clients: RefCell<Vec<ClientId>>,
     forwarded: RefCell<Option<Rc<Forwarded>>>,
     /// Since when resets are counted, and how many there were.
@@ -95,7 +92,7 @@ impl Connection {
             tls,
             over_limit: Cell::new(false),
             exchange: Rc::default(),
-            answers: Answers::default(),
+            answers: Rc::default(),
             clients: RefCell::default(),
             forwarded: RefCell::default(),
             resets: Cell::new(None),
@@ -161,7 +158,8 @@ impl Connection {
         }
     }
 
-    fn cut(&self) {
+    /// Lets it be dropped in a moment, whatever is in flight.
+    pub(crate) fn cut(&self) {
         if self.cut_at.get().is_none() {
             self.cut_at.set(Some(Instant::now() + LAST_WORDS));
             self.wake();
@@ -176,13 +174,51 @@ impl Connection {
         }
     }
 
+    /// Whether it was ordered to finish and nobody has begun to; once.
+    pub(crate) fn begins_to_finish(&self) -> bool {
+        let ordered = self.is_to_finish();
+        if ordered {
+            self.order.set(Order::Finishing);
+        }
+        ordered
+    }
+
+    /// Whether it was ordered to finish and nobody has begun to.
+    pub(crate) fn is_to_finish(&self) -> bool {
+        self.order.get() == Order::Finish
+    }
+
+    /// When it is to be dropped, if it was cut.
+    pub(crate) fn cut_at(&self) -> Option<Instant> {
+        self.cut_at.get()
+    }
+
+    /// Whether the peer took back more requests than it may.
+    pub(crate) fn was_reset_too_often(&self) -> bool {
+        self.reset_too_often.get()
+    }
+
+    /// Whom to wake with an order.
+    pub(crate) fn wake_with(&self, waker: &Waker) {
+        let mut kept = self.waker.borrow_mut();
+        if kept.as_ref().is_none_or(|kept| !kept.will_wake(waker)) {
+            *kept = Some(waker.clone());
+        }
+    }
+
+    /// Its task is at its end.
+    pub(crate) fn end(&self) {
+        self.over.set(true);
+    }
+
     fn wake(&self) {
         if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();
         }
     }
 
-    fn matches(&self, cut: &Cut) -> bool {
+    /// Whether `cut` means it.
+    pub(crate) fn matches(&self, cut: &Cut) -> bool {
         match cut {
             Cut::Certificate { issuer_key_hash, serial } => {
                 self.peer.certificate().is_some_and(|certificate| {
@@ -195,12 +231,6 @@ impl Connection {
             }
         }
     }
-}
-
-/// An HTTP connection of hyper's, whichever version.
-pub(crate) trait Http {
-    fn poll_http(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<hyper::Result<()>>;
-    fn begin_end(self: Pin<&mut Self>);
 }
 
 /// How a connection ended.
@@ -218,117 +248,6 @@ pub(crate) enum Ended {
     EndStalled,
     /// By an error on the wire.
     Failed(hyper::Error),
-}
-
-/// Runs a connection to its end: its own, or the one that was ordered. `times` bounds what HTTP/2 would wait for without
-/// end; HTTP/1.1 has the guard for that.
-pub(crate) async fn run(http: impl Http, connection: &Connection, times: Option<&GuardTimes>) -> Ended {
-    let mut http = std::pin::pin!(http);
-    let mut cut_timer = Timer::default();
-    let mut patience = times.map(Patience::new);
-    let ended = std::future::poll_fn(|cx| {
-        if connection.order.get() == Order::Finish {
-            connection.order.set(Order::Finishing);
-            http.as_mut().begin_end();
-        }
-        if let Some(at) = connection.cut_at.get()
-            && cut_timer.poll_until(at, cx).is_ready()
-        {
-            return Poll::Ready(if connection.reset_too_often.get() { Ended::Resets } else { Ended::Cut });
-        }
-        if let Poll::Ready(result) = http.as_mut().poll_http(cx) {
-            return Poll::Ready(result.map_or_else(Ended::Failed, |()| Ended::InOrder));
-        }
-        if connection.order.get() == Order::Finish {
-            cx.waker().wake_by_ref(); // ordered by the request just answered
-        }
-        {
-            let mut waker = connection.waker.borrow_mut();
-            if waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
-                *waker = Some(cx.waker().clone());
-            }
-        }
-        patience.as_mut().map_or(Poll::Pending, |patience| patience.poll_over(connection, cx))
-    })
-    .await;
-    connection.over.set(true);
-    ended
-}
-
-/// The open connections of one worker.
-#[derive(Default)]
-pub(crate) struct Register {
-    open: RefCell<HashMap<u64, Rc<Connection>>>,
-    next: Cell<u64>,
-    per_client: RefCell<HashMap<ClientId, usize>>,
-    emptied: tokio::sync::Notify,
-}
-
-/// Keeps a connection registered until dropped.
-pub(crate) struct Registered {
-    register: Rc<Register>,
-    id: u64,
-    client: Option<ClientId>,
-}
-
-impl Register {
-    /// Registers a connection. `client` is whose certificate it presented.
-    pub(crate) fn add(
-        self: &Rc<Self>,
-        connection: &Rc<Connection>,
-        client: Option<ClientId>,
-        limit: usize,
-    ) -> Registered {
-        if let Some(client) = &client {
-            connection.note_client(client);
-            let mut counts = self.per_client.borrow_mut();
-            let count = counts.entry(client.clone()).or_default();
-            *count += 1;
-            connection.over_limit.set(*count > limit);
-        }
-        let id = self.next.get();
-        self.next.set(id + 1);
-        self.open.borrow_mut().insert(id, connection.clone());
-        Registered { register: self.clone(), id, client }
-    }
-
-    /// Cuts the connections that `cut` means, and says how many. A walk over all of them: it is done once for each
-    /// revocation, and keeps every request free of more than one register.
-    pub(crate) fn cut(&self, cut: &Cut) -> usize {
-        let open = self.open.borrow();
-        open.values().filter(|connection| connection.matches(cut)).map(|connection| connection.cut()).count()
-    }
-
-    /// Asks every connection to finish.
-    pub(crate) fn finish_all(&self) {
-        self.open.borrow().values().for_each(|connection| connection.finish());
-    }
-
-    /// Waits until no connection is open.
-    pub(crate) async fn empty(&self) {
-        while !self.open.borrow().is_empty() {
-            self.emptied.notified().await;
-        }
-    }
-}
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        let mut open = self.register.open.borrow_mut();
-        open.remove(&self.id);
-        if open.is_empty() {
-            self.register.emptied.notify_one();
-        }
-        if let Some(client) = &self.client {
-            let mut counts = self.register.per_client.borrow_mut();
-            if let Some(count) = counts.get_mut(client) {
-                *count -= 1;
-                if *count == 0 {
-                    counts.remove(client);
-                }
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -350,23 +269,5 @@ mod tests {
             connection.note_client(&client(n));
         }
         assert!(connection.matches(&Cut::Client(client(100))));
-    }
-
-    struct Ended;
-
-    impl Http for Ended {
-        fn poll_http(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<hyper::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-        fn begin_end(self: Pin<&mut Self>) {}
-    }
-
-    #[tokio::test]
-    async fn rule_g15_requests_that_end_with_their_connection_were_not_taken_back() {
-        let connection = Connection::new(Peer::new(([192, 0, 2, 1], 1).into(), None), None, None, true, true);
-        connection.note_reset(1);
-        run(Ended, &connection, None).await;
-        (0..100).for_each(|_| connection.note_reset(1));
-        assert!(!connection.reset_too_often.get());
     }
 }
