@@ -4,7 +4,8 @@
 //! at the ends of its lines only, so that it may be refused later than one that came at once, but never passes.
 #![no_main]
 
-use countersign_gateway::guard::framing::{Framing, FramingLimits, Judgement};
+use countersign_gateway::guard::framing::{Framing, Judgement};
+use countersign_gateway::guard::limits::FramingLimits;
 use countersign_model::ReasonCode;
 
 /// Feeds the reader as the guard does: what is incomplete is held and shown again with what comes next. The number of heads

@@ -9,7 +9,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use countersign_gateway::guard::framing::{Framing, FramingLimits, Judgement};
+use countersign_gateway::guard::framing::{Framing, Judgement};
+use countersign_gateway::guard::limits::FramingLimits;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};

@@ -1,8 +1,9 @@
 //! Starting and stopping: sockets are bound before anything runs, so that a busy port is an error with its address.
 
+use crate::accept::{self, Command};
 use crate::connection::Cut;
 use crate::settings::{ListenerSettings, Settings};
-use crate::worker::{Command, Shared, Worker};
+use crate::worker::{Shared, Worker};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -129,7 +130,7 @@ fn start_worker(
         };
         let _ = begun.send(Ok(())); // the receiver waits for it
         let worker = Rc::new(Worker::new(settings, shared));
-        runtime.block_on(worker.run(sockets, inbox));
+        runtime.block_on(accept::run(worker, sockets, inbox));
         drop(runtime);
         let _ = done.send(()); // nobody may be waiting
     })?;

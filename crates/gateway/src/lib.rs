@@ -7,14 +7,18 @@
 //! Each worker is one thread with a current-thread runtime, and has its own sockets, upstream connections, verified
 //! tokens and register of connections. Workers share only what is read without waiting.
 //!
-//! Read in this order: `pipeline` (the way of a request, on one screen), [`settings`], `worker`, `tls` and `handshake`,
-//! [`guard`], `intake`, `admission`, `forward`, `refusal`, `connection` and `lifetime`.
+//! Read in this order: `pipeline` (the way of a request, on one screen), [`settings`], `worker` and `accept`, `tls` and
+//! `handshake`, [`guard`], `intake`, `admission`, `forward`, `refusal`, `connection` and `lifetime`.
 
-pub mod gateway;
+mod call;
 mod pipeline;
+
+mod accept;
+pub mod gateway;
 pub mod settings;
 mod worker;
 
+mod addresses;
 mod handshake;
 mod tls;
 

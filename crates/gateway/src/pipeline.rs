@@ -3,6 +3,7 @@
 //! accept TLS -> `Peer` -> `Matched` route -> `Caller` -> `Permit` -> `Admission` -> `ValidatedRequest` -> forward -> record
 
 use crate::body::Verdict;
+use crate::call::{Call, Place};
 use crate::connection::Connection;
 use crate::forward::{self, INTERACTION_ID, ValidatedRequest};
 use crate::intake::{self, Received};
@@ -12,16 +13,15 @@ use crate::refusal;
 use crate::response_body::{ResponseBody, Source};
 use crate::settings::{Limits, Snapshot};
 use crate::worker::{Listener, Worker};
-use countersign_model::{ReasonCode, Timestamp};
+use countersign_model::ReasonCode;
 use countersign_policy::decision::{BindingKind, RequestCredentials};
 use countersign_policy::denial::REFERENCE_HEADER;
-use countersign_policy::{Denial, Permit, Policy, Route};
+use countersign_policy::{Denial, Permit, Policy};
 use http::header::CONNECTION;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use std::convert::Infallible;
 use std::rc::Rc;
-use std::sync::Arc;
 
 /// Where tokens are issued: the one decision among the local services that stands on the registry. The admin API is for
 /// repairing a node, and everything else is public.
@@ -56,34 +56,6 @@ pub(crate) async fn serve(
     };
     completion.answering(worker.metrics.route(place.name()), answer.status());
     Ok(answer.map(|source| ResponseBody::new(source, completion)))
-}
-
-/// One call of the service.
-pub(crate) struct Call<'a> {
-    pub(crate) worker: &'a Worker,
-    pub(crate) listener: &'a Listener,
-    pub(crate) connection: &'a Rc<Connection>,
-    pub(crate) ordinal: u64,
-    pub(crate) now: Timestamp,
-}
-
-/// How far a request has come: what a refusal is named after.
-pub(crate) enum Place {
-    Unknown,
-    Local(&'static str),
-    /// With the interaction id of the request, which every answer of a route carries (rule G8).
-    Route(Arc<Route>, HeaderValue),
-}
-
-impl Place {
-    /// The label of metrics: closed, because routes and prefixes are the operator's.
-    pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::Unknown => "none",
-            Self::Local(prefix) => prefix,
-            Self::Route(route, _) => route.name(),
-        }
-    }
 }
 
 impl Call<'_> {

@@ -1,9 +1,9 @@
 //! A refusal: recorded, counted, logged, and rendered by `policy` (design, invariant 5). Whether the connection goes on
 //! after it is decided here too.
 
+use crate::call::{Call, Place};
 use crate::forward::INTERACTION_ID;
 use crate::log::{MAX_PATH, log_denial};
-use crate::pipeline::{Call, Place};
 use crate::response_body::Source;
 use bytes::Bytes;
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, CertificateRef, Facts};

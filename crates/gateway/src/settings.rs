@@ -2,7 +2,7 @@
 //! without dropping a connection (rule T10; design, decision 24).
 
 use crate::guard::GuardTimes;
-use crate::guard::framing::FramingLimits;
+use crate::guard::limits::FramingLimits;
 use crate::local::LocalService;
 use arc_swap::ArcSwap;
 use countersign_audit::Recorder;

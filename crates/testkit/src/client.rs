@@ -1,10 +1,11 @@
 //! A caller: one request on one connection, or many on a kept-alive one, over HTTP/1.1 or HTTP/2.
 
+use crate::answer::Answer;
 use crate::clock::TestClock;
 use crate::raw::Raw;
 use crate::seen;
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response};
+use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -50,17 +51,6 @@ enum Sender {
     Http2(hyper::client::conn::http2::SendRequest<Full<Bytes>>),
 }
 
-/// What came back.
-#[derive(Debug)]
-pub struct Answer {
-    /// The status.
-    pub status: u16,
-    /// The header fields.
-    pub headers: HeaderMap,
-    /// The body.
-    pub body: Vec<u8>,
-}
-
 /// There was no answer: the handshake ended in an alert, or the connection ended.
 #[derive(Debug)]
 pub struct NoAnswer(pub String);
@@ -68,25 +58,6 @@ pub struct NoAnswer(pub String);
 impl<E: std::error::Error> From<E> for NoAnswer {
     fn from(error: E) -> Self {
         Self(format!("{error}: {:?}", error.source()))
-    }
-}
-
-impl Answer {
-    /// The body as JSON.
-    pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|_| panic!("not JSON: {}", String::from_utf8_lossy(&self.body)))
-    }
-
-    /// The reason code of a problem document or OAuth error.
-    pub fn code(&self) -> Option<String> {
-        let body: serde_json::Value = serde_json::from_slice(&self.body).ok()?;
-        Some(body.get("code")?.as_str()?.to_owned())
-    }
-
-    /// A header field as text; empty when it is not there.
-    pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a test server has recorded.
 
-use crate::client::{Answer, Identity};
+use crate::answer::Answer;
+use crate::client::Identity;
 use crate::seen;
 use crate::server::TestServer;
 use http::Method;

@@ -7,6 +7,7 @@
     reason = "a test that cannot set itself up must fail at once"
 )]
 
+pub mod answer;
 pub mod client;
 pub mod clock;
 pub mod evidence;
@@ -20,7 +21,8 @@ pub mod server;
 pub mod token;
 pub mod upstream;
 
-pub use client::{Answer, Client, Identity};
+pub use answer::Answer;
+pub use client::{Client, Identity};
 pub use clock::TestClock;
 pub use ports::Ports;
 pub use raw::Raw;

@@ -1,6 +1,7 @@
 //! Operating a test server: other operators, other configurations, a start that fails.
 
-use crate::client::{Answer, Client};
+use crate::answer::Answer;
+use crate::client::Client;
 use crate::clock::TestClock;
 use crate::rng::SeededRng;
 use crate::server::{NoEnvironment, Stopped, TestServer, configuration};

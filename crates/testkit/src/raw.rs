@@ -1,6 +1,6 @@
 //! A connection on which a test writes the very bytes it wants, and reads answers strictly.
 
-use crate::client::Answer;
+use crate::answer::Answer;
 use crate::seen;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

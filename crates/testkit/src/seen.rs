@@ -4,7 +4,7 @@
 //! in several processes, so each process notes what it saw in a file of its own under the directory that
 //! `COUNTERSIGN_SEEN_CODES` names, and `scripts/check-codes` compares the notes of the whole run with the enum.
 
-use crate::client::Answer;
+use crate::answer::Answer;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};

@@ -1,6 +1,7 @@
 //! The server in process: storage in a directory that goes away, sockets on port 0.
 
-use crate::client::{Answer, Client, Identity};
+use crate::answer::Answer;
+use crate::client::{Client, Identity};
 use crate::clock::TestClock;
 use crate::rng::SeededRng;
 use crate::upstream::EchoUpstream;

@@ -5,7 +5,7 @@ use crate::config::sections::limits::Limits;
 use crate::config::sections::listeners::Serve;
 use crate::config::sections::storage::{Storage, WhenStale};
 use countersign_gateway::guard::GuardTimes;
-use countersign_gateway::guard::framing::FramingLimits;
+use countersign_gateway::guard::limits::FramingLimits;
 use countersign_gateway::settings::{Snapshot, Upstream};
 use countersign_oauth::{MutualTls, ProtectedResource, SettingsError};
 use countersign_policy::RouteTable;

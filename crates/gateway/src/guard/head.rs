@@ -2,7 +2,7 @@
 //!
 //! httparse reads the grammar; the checks that it does not make are here. A head that passes is one that hyper takes.
 
-use super::framing::{FramingLimits, MAX_HEADER_COUNT};
+use super::limits::{FramingLimits, MAX_HEADER_COUNT};
 use countersign_model::ReasonCode;
 use std::mem::MaybeUninit;
 

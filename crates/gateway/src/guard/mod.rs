@@ -10,12 +10,14 @@
 
 pub mod framing;
 pub(crate) mod head;
+pub mod limits;
 pub(crate) mod stall;
 pub(crate) mod timer;
 
 use bytes::{Buf, BytesMut};
 use countersign_model::ReasonCode;
-use framing::{Framing, FramingLimits, Judgement};
+use framing::{Framing, Judgement};
+use limits::FramingLimits;
 use stall::BoundedWrites;
 use std::cell::Cell;
 use std::io;

@@ -2,7 +2,7 @@
 
 use crate::world::{Options, World, get};
 use countersign_gateway::Limits;
-use countersign_gateway::guard::framing::{MAX_CHUNK_OVERHEAD_BYTES, MAX_HEAD_BYTES, MAX_HEADER_COUNT};
+use countersign_gateway::guard::limits::{MAX_CHUNK_OVERHEAD_BYTES, MAX_HEAD_BYTES, MAX_HEADER_COUNT};
 
 #[tokio::test]
 async fn rule_g15_connections_of_one_client_are_capped() {

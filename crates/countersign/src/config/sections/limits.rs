@@ -3,7 +3,7 @@
 use crate::config::mistake::{Mistake, Mistakes};
 use crate::config::reader::section;
 use crate::config::values::{Period, Size};
-use countersign_gateway::guard::framing::{MAX_CHUNK_OVERHEAD_BYTES, MAX_HEAD_BYTES, MAX_HEADER_COUNT};
+use countersign_gateway::guard::limits::{MAX_CHUNK_OVERHEAD_BYTES, MAX_HEAD_BYTES, MAX_HEADER_COUNT};
 use std::num::NonZeroU32;
 use std::ops::Range;
 use std::time::Duration;

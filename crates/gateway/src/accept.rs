@@ -1,0 +1,224 @@
+//! What a worker does: accepts connections on its sockets, speaks HTTP on each until it ends, and obeys.
+
+use crate::connection::{Connection, Cut};
+use crate::guard::Guard;
+use crate::guard::stall::BoundedWrites;
+use crate::handshake;
+use crate::lifetime::{self, Http};
+use crate::pipeline;
+use crate::settings::ListenerSettings;
+use crate::socket::Socket;
+use crate::worker::{Listener, Worker};
+use countersign_policy::Peer;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, spawn_local};
+
+/// What a worker is told.
+pub(crate) enum Command {
+    /// Cut these connections and say how many.
+    Cut(Cut, oneshot::Sender<usize>),
+    /// Stop: no new connections, those in flight to their end or to the deadline.
+    Stop,
+}
+
+/// How often what grew old is dropped.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// Runs until told to stop. Needs a local runtime around it.
+pub(crate) async fn run(
+    worker: Rc<Worker>,
+    listeners: Vec<(TcpListener, ListenerSettings)>,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+) {
+    let accepting: Vec<JoinHandle<()>> = listeners
+        .into_iter()
+        .map(|(socket, settings)| {
+            let listener = Rc::new(Listener::new(settings));
+            spawn_local(accept_all(worker.clone(), listener, socket))
+        })
+        .collect();
+    let mut sweep = tokio::time::interval(SWEEP);
+    loop {
+        tokio::select! {
+            command = commands.recv() => match command {
+                Some(Command::Cut(cut, reply)) => {
+                    let _ = reply.send(worker.register.cut(&cut)); // whoever asked may have gone
+                }
+                Some(Command::Stop) | None => break,
+            },
+            _ = sweep.tick() => {
+                worker.pools.sweep();
+                worker.shared.rate_limits.sweep();
+            }
+        }
+    }
+    accepting.iter().for_each(JoinHandle::abort);
+    worker.stopping.set(true);
+    worker.register.finish_all();
+    let patience = worker.settings.snapshot.load().limits.shutdown;
+    if tokio::time::timeout(patience, worker.register.empty()).await.is_err() {
+        tracing::warn!("connections were dropped at the end of the shutdown time");
+    }
+}
+
+async fn accept_all(worker: Rc<Worker>, listener: Rc<Listener>, socket: TcpListener) {
+    loop {
+        match socket.accept().await {
+            Ok((stream, address)) => {
+                let limit = worker.settings.snapshot.load().limits.connections_per_address;
+                // Rule T11: more than its share costs the peer a closed socket and us no TLS work.
+                let Some(counted) = worker.shared.addresses.admit(address.ip(), limit) else {
+                    listener.metrics.turned_away();
+                    continue;
+                };
+                let (worker, listener) = (worker.clone(), listener.clone());
+                spawn_local(async move {
+                    let _counted = counted;
+                    serve_socket(worker, listener, stream, address).await;
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, or the peer was gone already. A pause, so that the former does not spin.
+                tracing::warn!(%error, listener = &*listener.name, "accept failed");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+}
+
+async fn serve_socket(worker: Rc<Worker>, listener: Rc<Listener>, stream: TcpStream, address: SocketAddr) {
+    let Ok(stream) = Socket::new(stream) else { return }; // gone already
+    if listener.settings.certificate.is_none() {
+        let peer = Peer::new(address, None);
+        let connection = Connection::new(peer, None, None, false, false);
+        return serve_stream(worker, listener, stream, connection).await;
+    }
+    let limits = worker.settings.snapshot.load().limits;
+    let Some(accepted) = handshake::accept(stream, address, &worker, &listener, &limits).await else {
+        return;
+    };
+    let issuer = accepted.peer.certificate().and_then(|certificate| {
+        let anchors = worker.settings.anchors.load();
+        let ours =
+            |issuer: &&countersign_pki::TrustedIssuer| issuer.key_hash == *certificate.issuer_key_hash();
+        anchors.issuers().iter().find(ours).map(|issuer| issuer.id.clone())
+    });
+    let connection = Connection::new(accepted.peer, issuer, accepted.sni, accepted.http2, true);
+    serve_stream(worker, listener, accepted.stream, connection).await;
+}
+
+/// Speaks HTTP on a stream until it ends.
+pub(crate) async fn serve_stream<S>(
+    worker: Rc<Worker>,
+    listener: Rc<Listener>,
+    stream: S,
+    connection: Connection,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let limits = worker.settings.snapshot.load().limits;
+    let connection = Rc::new(connection);
+    let client = connection
+        .peer
+        .certificate()
+        .and_then(|certificate| worker.settings.registry.client_of_certificate(certificate));
+    let _registered = worker.register.add(&connection, client, limits.connections_per_client);
+    if worker.stopping.get() {
+        connection.finish();
+    }
+    let _active = listener.metrics.connection();
+    let service = {
+        let (listener, connection) = (listener.clone(), connection.clone());
+        hyper::service::service_fn(move |request| {
+            pipeline::serve(worker.clone(), listener.clone(), connection.clone(), request)
+        })
+    };
+    if connection.http2 {
+        let http = hyper::server::conn::http2::Builder::new(Local)
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.concurrent_streams)
+            .max_pending_accept_reset_streams(limits.stream_resets)
+            .max_local_error_reset_streams(limits.stream_resets)
+            // Twice ours: the service answers what is over our limit with a document, h2 by itself would not.
+            .max_header_list_size(
+                u32::try_from(limits.sizes.head_bytes.saturating_mul(2)).unwrap_or(u32::MAX),
+            )
+            .keep_alive_interval(limits.times.idle / 2)
+            .keep_alive_timeout(limits.times.write_progress)
+            .serve_connection(TokioIo::new(BoundedWrites::new(stream, limits.times.write_progress)), service);
+        let ended = lifetime::run(http, &connection, Some(&limits.times)).await;
+        listener.metrics.http2_ended(&ended);
+    } else {
+        let guard = Guard::new(stream, limits.sizes, limits.times, connection.exchange.clone());
+        let mut builder = hyper::server::conn::http1::Builder::new();
+        builder
+            .max_buf_size(limits.sizes.head_bytes.saturating_mul(2).max(64 * 1024))
+            .header_read_timeout(None); // the guard's is tighter, and answers
+        // hyper's own limit is 100 fields, for which it allocates nothing; any other costs an allocation a request.
+        if limits.sizes.header_count > 100 {
+            builder.max_headers(limits.sizes.header_count);
+        }
+        let http = builder.serve_connection(TokioIo::new(guard), service);
+        // What went wrong on the wire was counted or recorded where the guard saw it.
+        let _ = lifetime::run(http, &connection, None).await;
+    }
+}
+
+/// Runs hyper's HTTP/2 streams on the worker's own thread.
+#[derive(Clone, Copy)]
+struct Local;
+
+impl<F> hyper::rt::Executor<F> for Local
+where
+    F: Future + 'static,
+{
+    fn execute(&self, future: F) {
+        spawn_local(async move {
+            future.await;
+        });
+    }
+}
+
+impl<I, S, B> Http for hyper::server::conn::http1::Connection<I, S>
+where
+    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    B: http_body::Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    fn poll_http(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        Future::poll(self, cx)
+    }
+
+    fn begin_end(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<I, S, B> Http for hyper::server::conn::http2::Connection<I, S, Local>
+where
+    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S::Future: 'static,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    B: http_body::Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    fn poll_http(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        Future::poll(self, cx)
+    }
+
+    fn begin_end(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
