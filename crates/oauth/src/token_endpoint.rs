@@ -14,7 +14,7 @@ use countersign_policy::client_auth::{self, AuthenticatedClient, Pepper, Present
 use countersign_policy::{Denial, Peer, Registry};
 use countersign_storage::usage::Usage;
 use countersign_storage::views::Views;
-use countersign_token::{AccessTokenClaims, Algorithm, TokenEpoch, assemble};
+use countersign_token::{AccessTokenClaims, Algorithm, Limits, TokenEpoch, assemble};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA};
 use http::request::Parts;
 use http::{HeaderValue, Response};
@@ -180,9 +180,19 @@ impl Checked {
         let signing_input = self.0.signing_input(signer.key_id());
         let signature =
             signer.sign(signing_input.as_bytes()).await.map_err(|error| failed(error.to_string()))?;
+        let access_token = Secret::new(assemble(signing_input, &signature));
+        // Rule G11: the gateway reads none that is longer. The scopes are all of it that can be long; the client is told here
+        // what to change, and not by every API that it calls.
+        let (length, limit) = (access_token.expose().len(), Limits::default().size_bytes);
+        if length > limit {
+            let note = format!(
+                "with these scopes the token has {length} octets, more than the {limit} that are read"
+            );
+            return Err(Denial::new(ReasonCode::ScopeNotAllowed).note(note));
+        }
         let lifetime_s = self.0.expires_at.unix_s() - self.0.issued_at.unix_s();
         Ok(TokenResponse {
-            access_token: Secret::new(assemble(signing_input, &signature)),
+            access_token,
             expires_in_s: u32::try_from(lifetime_s).unwrap_or(0),
             scope: self.0.scopes,
         })

@@ -456,7 +456,7 @@ reasons! {
     }
     ScopeNotAllowed = "scope_not_allowed" 400 {
         title: "A requested scope is not allowed",
-        detail: "The client may not ask for one of the scopes, the scope does not exist, or no scope was named where the client has scopes of several APIs.",
+        detail: "The client may not ask for one of the scopes, the scope does not exist, no scope was named where the client has scopes of several APIs, or they are more than a token of 8 KB holds.",
         action: "Ask only for scopes that are registered for your client, and name them in `scope`.",
         operator: "`countersign client show CLIENT` lists the scopes of the client.",
         incident: false,

@@ -1,9 +1,13 @@
 //! RFC 9068: the tokens that are issued (rules K5, K6).
 
 use crate::support::*;
+use countersign_model::client::AuthMethod;
 use countersign_model::{Environment, ReasonCode};
+use countersign_oauth::{MutualTls, Settings};
+use countersign_policy::route::Api;
 use countersign_storage::Write;
-use countersign_token::{Expectations, TokenEpoch};
+use countersign_token::{Expectations, Limits, TokenEpoch};
+use std::sync::Arc;
 
 #[tokio::test]
 async fn rule_k5_every_claim_is_there_and_good_at_the_gateway() {
@@ -70,4 +74,40 @@ async fn the_epochs_are_those_of_the_moment_of_issue() {
         world.write(Write::SetClientState { client: id("test-shop"), state, at: NOW }).await;
     }
     assert_eq!(world.token(world.shop()).await.epoch(), TokenEpoch { client: 3, credential: 2 });
+}
+
+#[tokio::test]
+async fn rule_g11_a_token_that_the_gateway_would_not_read_is_not_issued() {
+    let world = World::new().await;
+    let scopes: Vec<String> = (0..70).map(|n| format!("{n:0>100}")).collect();
+    let all = scopes.iter().map(|scope| (scope.parse().unwrap(), String::new())).collect();
+    let api = Arc::new(Api { name: "bank".into(), audience: AUDIENCE.into(), scopes: all });
+    let settings = Settings::new(ISSUER.into(), vec![api], vec![], 300, MutualTls::AtIssuer).unwrap();
+    let many = client("many-scopes", Environment::Sandbox, AuthMethod::ClientSecretPost, &scopes.join(" "));
+    world.write(Write::InsertClient(many)).await;
+    world.write(Write::InsertCredential(world.secret_credential("many-scopes", SECRET))).await;
+    let endpoint = world.endpoint().await;
+    endpoint.settings.store(Arc::new(settings));
+    let ask = async |scope: &str| {
+        let form = format!(
+            "grant_type=client_credentials&client_id=many-scopes&client_secret={SECRET}&scope={scope}"
+        );
+        world.send_to(&endpoint, Call::form(&form)).await
+    };
+    let limit = Limits::default().size_bytes;
+    let mut longest = 0;
+    for count in 50..60 {
+        let outcome = ask(&scopes[..count].join("+")).await;
+        match outcome.result {
+            Ok(token) => longest = token.access_token.expose().len(),
+            Err(denial) => {
+                assert_eq!(denial.reason(), ReasonCode::ScopeNotAllowed);
+                assert!(denial.operator_note().unwrap().contains("8192"), "{denial}");
+                assert_eq!(outcome.event.facts.jti, None);
+            }
+        }
+    }
+    assert!((limit - 200..=limit).contains(&longest), "{longest}");
+    // Without `scope` as well: all that the client has.
+    assert_eq!(ask("").await.result.unwrap_err().reason(), ReasonCode::ScopeNotAllowed);
 }

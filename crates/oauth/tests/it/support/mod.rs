@@ -170,8 +170,12 @@ impl World {
 
     /// Sends a request to a fresh endpoint.
     pub(crate) async fn send(&self, call: Call) -> Outcome {
+        self.send_to(&self.endpoint().await, call).await
+    }
+
+    pub(crate) async fn send_to(&self, endpoint: &TokenEndpoint, call: Call) -> Outcome {
         let (parts, ()) = call.request.into_parts();
-        self.endpoint().await.handle(&parts, call.body.as_bytes(), &call.peer, call.now).await
+        endpoint.handle(&parts, call.body.as_bytes(), &call.peer, call.now).await
     }
 
     /// The reason of a refusal.
