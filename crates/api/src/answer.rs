@@ -104,8 +104,7 @@ pub async fn render_public_refusals(
     let Some(Refused(denial)) = refusal(&mut response, ReasonCode::RouteNotFound) else { return response };
     let (reference, action) = (context.reference(), AuditAction::RequestRefused);
     let reference = record(&context, reference, action, &denial, Actor::Anonymous, Some(&asked));
-    let surface = Surface::Gateway { realm: "countersign", resource_metadata: None };
-    answer(&denial, &surface, reference, &context)
+    answer(&denial, &Surface::of_path(asked.uri.path()), reference, &context)
 }
 
 /// A call whose handler panicked: the caller learns that much and the reference.

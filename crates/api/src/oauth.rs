@@ -8,7 +8,6 @@ use axum::response::Response;
 use axum::routing::{any, get};
 use axum::{Extension, Router};
 use countersign_gateway::log_denial;
-use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
 use countersign_model::{ReasonCode, Reference};
 use countersign_oauth::metadata;
 use countersign_oauth::metadata::{JWKS_PATH, TOKEN_PATH};
@@ -32,16 +31,13 @@ async fn token(
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    // Half a form may ask for something else than the whole: nothing is read from a body that breaks off.
-    let body = match read(body).await {
-        Ok(body) => body,
-        Err(error) => {
-            let denial = broken_body(&error);
-            let reference = broken_off(&context, &denial, &parts, &peer);
-            return refuse(&context, &denial, &parts, &peer, reference);
-        }
+    let read = read(body).await;
+    let now = context.clock.now();
+    let outcome = match read {
+        Ok(body) => context.tokens.handle(&parts, &body, &peer, now).await,
+        // Half a form may ask for something else than the whole: nothing is read from a body that breaks off.
+        Err(error) => context.tokens.refused(&parts, &peer, now, broken_body(&error)),
     };
-    let outcome = context.tokens.handle(&parts, &body, &peer, context.clock.now()).await;
     let (reference, result) = match context.recorder.record_before_answer(outcome.event).await {
         Ok(reference) => (reference, outcome.result),
         // Who wants each token recorded before it is out wants none that is not.
@@ -60,25 +56,6 @@ async fn token(
 fn refuse(context: &Context, denial: &Denial, parts: &Parts, peer: &Peer, reference: Reference) -> Response {
     log_denial(denial, Some(peer), Some((&parts.method, &parts.uri)), "/oauth2/", reference);
     render(denial, &Surface::OAuth, reference, &context.issuer).map(Body::from)
-}
-
-fn broken_off(context: &Context, denial: &Denial, parts: &Parts, peer: &Peer) -> Reference {
-    let facts = Facts {
-        detail: denial.operator_note().map(str::to_owned),
-        source: Some(peer.address().ip()),
-        path: Some(parts.uri.path().chars().take(256).collect()),
-        ..Facts::default()
-    };
-    let (action, reason) = (AuditAction::TokenRefused, denial.reason());
-    let now = context.clock.now();
-    context.recorder.record(AuditEvent::refused(
-        context.reference(),
-        now,
-        action,
-        reason,
-        Actor::Anonymous,
-        facts,
-    ))
 }
 
 async fn jwks(State(context): State<Arc<Context>>) -> Response {

@@ -48,12 +48,8 @@ pub(crate) async fn refuse(
             response.headers_mut().insert(INTERACTION_ID, interaction_id.clone());
             response
         }
-        // Clients of these endpoints read OAuth errors (RFC 6749 section 5.2), whoever refuses them.
-        Place::Local("/oauth2/") => render(denial, &Surface::OAuth, reference, &settings.issuer),
-        Place::Local(_) | Place::Unknown => {
-            let surface = Surface::Gateway { realm: "countersign", resource_metadata: None };
-            render(denial, &surface, reference, &settings.issuer)
-        }
+        Place::Local(prefix) => render(denial, &Surface::of_path(prefix), reference, &settings.issuer),
+        Place::Unknown => render(denial, &Surface::of_path(""), reference, &settings.issuer),
     };
     let is_head = request.is_some_and(|(method, _)| method == HttpMethod::HEAD);
     let mut response = without_body_for_head(response, is_head);

@@ -70,6 +70,14 @@ impl TokenEndpoint {
         Outcome { result, event }
     }
 
+    /// Refuses a request whose body could not be read.
+    pub fn refused(&self, parts: &Parts, peer: &Peer, now: Timestamp, denial: Denial) -> Outcome {
+        let result = Err(denial);
+        let trail = Trail::new(parts, peer, &self.views);
+        let event = trail.into_event(&result, Reference::generate(now, self.rng.as_ref()), now);
+        Outcome { result, event }
+    }
+
     async fn issue(
         &self,
         parts: &Parts,
@@ -245,7 +253,7 @@ impl Trail {
         });
         let facts = Facts {
             certificate,
-            source: Some(peer.address().ip()),
+            source: Some(peer.address().ip().to_canonical()),
             method: Some(parts.method.as_str().chars().take(MAX_RECORDED_CHARS).collect()),
             path: Some(parts.uri.path().chars().take(MAX_RECORDED_CHARS).collect()),
             ..Facts::default()

@@ -461,6 +461,12 @@ async fn what_a_public_document_refuses_is_recorded_too() {
     let posted = server.caller(None).send(Method::POST, "/oauth2/jwks", &[], "").await.unwrap();
     assert_eq!((posted.status, posted.code().as_deref()), (405, Some("method_not_allowed")));
     assert_eq!(posted.header("allow"), "GET,HEAD");
+    // Clients of the OAuth endpoints read OAuth errors, whoever refuses them and whether there is such an endpoint or not.
+    let unknown = server.caller(None).get("/oauth2/lunch", &[]).await.unwrap();
+    for answer in [posted, unknown] {
+        assert_eq!(answer.header("content-type"), "application/json");
+        assert_eq!(answer.json()["error"], "invalid_request");
+    }
 }
 
 /// What is refused or changed is in the log, whoever refuses: it is what somebody greps for the reference first.

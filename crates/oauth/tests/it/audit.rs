@@ -3,7 +3,8 @@
 use crate::support::*;
 use countersign_model::Environment;
 use countersign_model::ReasonCode;
-use countersign_model::audit::{Actor, AuditAction};
+use countersign_model::audit::{Actor, AuditAction, AuditEvent};
+use countersign_policy::Denial;
 
 #[tokio::test]
 async fn rule_i4_an_issued_token_is_recorded_whole() {
@@ -55,6 +56,21 @@ async fn rule_i4_a_refusal_is_recorded_with_its_exact_reason() {
 
     let event = world.send(Call::form("")).await.event;
     assert_eq!((event.actor, event.reason), (Actor::Anonymous, Some(ReasonCode::RequestMalformed)));
+}
+
+#[tokio::test]
+async fn rule_i4_a_request_that_broke_off_is_recorded_like_any_other() {
+    let world = World::new().await;
+    let certificate = world.certificate("acme-pay");
+    let denial = Denial::new(ReasonCode::RequestTooSlow);
+    let outcome = world.break_off(Call::form("").over(certificate.clone()), denial.clone()).await;
+    assert_eq!(outcome.result.unwrap_err(), denial);
+    let AuditEvent { action, reason, actor, facts, .. } = outcome.event;
+    assert_eq!((action, reason), (AuditAction::TokenRefused, Some(ReasonCode::RequestTooSlow)));
+    assert_eq!(actor, Actor::Anonymous);
+    assert_eq!((facts.method.as_deref(), facts.path.as_deref()), (Some("POST"), Some("/oauth2/token")));
+    assert_eq!(facts.certificate.unwrap().thumbprint.as_ref(), Some(certificate.thumbprint()));
+    assert_eq!(facts.source.unwrap().to_string(), "192.0.2.7");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! `countersign_token_requests_total{method,result,error}`: closed label sets.
 
 use crate::support::*;
+use countersign_model::ReasonCode;
 use metrics::{Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -51,6 +52,7 @@ fn every_outcome_is_counted_by_method_and_exact_reason() {
             world.token(world.shop()).await;
             world.refused(Call::form("grant_type=client_credentials").basic("nobody", "x")).await;
             world.refused(Call::form("")).await;
+            world.break_off(Call::form(""), ReasonCode::RequestTooSlow.into()).await;
         });
     });
     let counted: Vec<String> =
@@ -61,6 +63,7 @@ fn every_outcome_is_counted_by_method_and_exact_reason() {
             "countersign_token_requests_total{method=client_secret_basic,result=issued,error=none} 2",
             "countersign_token_requests_total{method=client_secret_basic,result=refused,error=client_unknown} 1",
             "countersign_token_requests_total{method=none,result=refused,error=request_malformed} 1",
+            "countersign_token_requests_total{method=none,result=refused,error=request_too_slow} 1",
             "countersign_token_requests_total{method=tls_client_auth,result=issued,error=none} 1",
         ]
     );

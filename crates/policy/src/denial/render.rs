@@ -24,6 +24,18 @@ pub enum Surface<'a> {
     Admin,
 }
 
+impl Surface<'_> {
+    /// Where no route is. Clients of the OAuth endpoints read OAuth errors (RFC 6749 section 5.2), whoever refuses them and
+    /// whether there is such an endpoint or not.
+    pub fn of_path(path: &str) -> Self {
+        if path.starts_with("/oauth2/") {
+            Self::OAuth
+        } else {
+            Self::Gateway { realm: "countersign", resource_metadata: None }
+        }
+    }
+}
+
 /// Makes the response of a refusal. `issuer` is our own address, under which the problem pages are.
 pub fn render(
     denial: &Denial,

@@ -17,9 +17,9 @@ use countersign_oauth::{
     Metadata, MutualTls, Outcome, ProtectedResource, Rotation, Settings, TokenEndpoint, TokenKeyRing,
 };
 use countersign_pki::PeerCertificate;
-use countersign_policy::Peer;
 use countersign_policy::client_auth::{Pepper, ThrottleTable, secret};
 use countersign_policy::route::Api;
+use countersign_policy::{Denial, Peer};
 use countersign_storage::memory::MemoryStore;
 use countersign_storage::stores::Commit;
 use countersign_storage::usage::Usage;
@@ -176,6 +176,12 @@ impl World {
     pub(crate) async fn send_to(&self, endpoint: &TokenEndpoint, call: Call) -> Outcome {
         let (parts, ()) = call.request.into_parts();
         endpoint.handle(&parts, call.body.as_bytes(), &call.peer, call.now).await
+    }
+
+    /// As a request whose body could not be read.
+    pub(crate) async fn break_off(&self, call: Call, denial: Denial) -> Outcome {
+        let (parts, ()) = call.request.into_parts();
+        self.endpoint().await.refused(&parts, &call.peer, call.now, denial)
     }
 
     /// The reason of a refusal.
