@@ -59,7 +59,7 @@ pub(crate) fn receive(
         (RequestBody::bounded_below(incoming, connection.exchange.body_refused()), None)
     };
     let received = Received { parts, body, authority, verdict };
-    listener.trust.load().check(connection.sni.as_deref(), &received.host()?)?;
+    listener.trust.load().check(&received.host()?)?;
     Ok(received)
 }
 

@@ -71,8 +71,8 @@ pub struct ListenerSettings {
     pub routes: bool,
     /// What it serves by itself.
     pub local: LocalPaths,
-    /// Which host names share which TLS settings: a Host of another one than the connection's SNI is
-    /// `host_misdirected` (rule T5). By default all names are one. Swapped by a reload.
+    /// Which host names share these settings: any other Host is `host_misdirected` (rule T5). By default all names do.
+    /// Swapped by a reload.
     pub trust: Arc<ArcSwap<TrustConfigurations>>,
 }
 

@@ -104,9 +104,9 @@ reasons! {
     }
     HostMisdirected = "host_misdirected" 421 {
         title: "This connection does not serve that host",
-        detail: "The host of the request belongs to other TLS settings than the server name that the connection was opened with.",
+        detail: "The host of the request is none that is answered on this connection: other TLS settings apply to it.",
         action: "Open a connection of its own for this host, with its name in TLS (SNI). Do not reuse a connection of another host.",
-        operator: "Compare the host with the server name in the record. A proxy that reuses connections across hosts is the usual cause.",
+        operator: "Compare the host with `hosts` of the listener, by default the names of its certificate. A proxy that reuses connections across hosts, or a caller that uses an address instead of the name, is the usual cause.",
         incident: false,
         standard: "RFC 9110 section 15.5.20; RFC 9113 section 9.1.2",
     }

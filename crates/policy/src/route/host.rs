@@ -3,7 +3,7 @@
 use crate::denial::Denial;
 use countersign_model::ReasonCode;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 /// The name in a Host field or an `:authority`: without port, in lower case, without the dot at the end.
 ///
@@ -48,52 +48,32 @@ fn is_host(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(label)
 }
 
-/// Which names of a listener share which TLS settings: trust anchors, and whether a client certificate is asked for.
-/// A number stands for one set of settings; names that are not listed, and connections without SNI, have the
-/// listener's own.
+/// Which host names share the TLS settings of a listener: trust anchors, and whether a client certificate is asked for.
+/// By default every name does.
 #[derive(Debug, Clone, Default)]
 pub struct TrustConfigurations {
-    listener: u32,
-    names: HashMap<String, u32>,
-    /// Only the listed names are answered.
-    closed: bool,
+    /// `None`: every name.
+    names: Option<HashSet<String>>,
 }
 
 impl TrustConfigurations {
-    /// One configuration for everything on the listener.
-    pub fn one(listener: u32) -> Self {
-        Self { listener, names: HashMap::new(), closed: false }
-    }
-
-    /// One configuration, for these names (lower case) and no others: a Host that is none of them is misdirected,
-    /// whatever the SNI was, so that nobody reaches us under a name of his own (DNS rebinding).
+    /// These names (lower case) and no others: a Host that is none of them is misdirected, so that nobody reaches us under a
+    /// name of his own (DNS rebinding).
     pub fn only(names: impl IntoIterator<Item = String>) -> Self {
-        Self { listener: 0, names: names.into_iter().map(|name| (name, 0)).collect(), closed: true }
+        Self { names: Some(names.into_iter().collect()) }
     }
 
-    /// Gives `name` (lower case) a configuration of its own.
-    pub fn insert(&mut self, name: String, configuration: u32) {
-        self.names.insert(name, configuration);
-    }
-
-    /// Rule T5: whether a request for `host` may come over a connection that was opened for `sni`. On HTTP/2 clients
-    /// coalesce connections by certificate and address, so that this happens with honest clients too.
+    /// Rule T5: whether a request for `host` may come over a connection of this listener, whatever its SNI was: all names of
+    /// a listener share its settings. On HTTP/2 clients coalesce connections by certificate and address, so that a host of
+    /// another listener comes from honest clients too.
     ///
     /// # Errors
     /// `host_misdirected`: 421 (RFC 9110 section 15.5.20).
-    pub fn check(&self, sni: Option<&str>, host: &str) -> Result<(), Denial> {
-        if self.names.is_empty() {
-            return Ok(());
+    pub fn check(&self, host: &str) -> Result<(), Denial> {
+        match &self.names {
+            Some(names) if !names.contains(host) => Err(ReasonCode::HostMisdirected.into()),
+            _ => Ok(()),
         }
-        if self.closed && !self.names.contains_key(host) {
-            return Err(ReasonCode::HostMisdirected.into());
-        }
-        let of_connection = sni.map_or(self.listener, |sni| self.of(sni));
-        if of_connection == self.of(host) { Ok(()) } else { Err(ReasonCode::HostMisdirected.into()) }
-    }
-
-    fn of(&self, name: &str) -> u32 {
-        self.names.get(name).copied().unwrap_or(self.listener)
     }
 }
 
@@ -142,33 +122,13 @@ mod tests {
 
     #[test]
     fn rule_t5_a_host_that_the_listener_does_not_answer_for_is_misdirected() {
-        let listener = TrustConfigurations::only(["api.example".to_owned()]);
-        assert!(listener.check(Some("api.example"), "api.example").is_ok());
-        assert!(listener.check(None, "api.example").is_ok());
-        assert!(listener.check(Some("api.example"), "evil.example").is_err());
-        assert!(listener.check(None, "evil.example").is_err());
-    }
-
-    #[test]
-    fn rule_t5_a_host_of_another_trust_configuration_is_misdirected() {
-        let mut listener = TrustConfigurations::one(0);
-        assert!(listener.check(Some("a.example"), "anything").is_ok());
-        listener.insert("strict.example".into(), 1);
-        listener.insert("strict2.example".into(), 1);
-        for (sni, host, fine) in [
-            (Some("strict.example"), "strict.example", true),
-            (Some("strict.example"), "strict2.example", true),
-            (Some("a.example"), "b.example", true),
-            (None, "a.example", true),
-            (Some("a.example"), "strict.example", false),
-            (Some("strict.example"), "a.example", false),
-            (None, "strict.example", false),
-        ] {
-            let checked = listener.check(sni, host);
-            assert_eq!(checked.is_ok(), fine, "{sni:?} {host}");
-            if let Err(denial) = checked {
-                assert_eq!(denial.status().as_u16(), 421);
-            }
+        let listener = TrustConfigurations::only(["api.example".to_owned(), "[::1]".to_owned()]);
+        assert!(listener.check("api.example").is_ok());
+        assert!(listener.check("[::1]").is_ok());
+        for host in ["evil.example", "api.example.evil.example", "example", ""] {
+            assert_eq!(listener.check(host).unwrap_err().status().as_u16(), 421, "{host}");
+            assert!(TrustConfigurations::default().check(host).is_ok(), "{host}");
         }
+        assert!(TrustConfigurations::only([]).check("api.example").is_err(), "no names are not all names");
     }
 }
