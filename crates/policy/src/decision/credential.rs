@@ -24,6 +24,37 @@ pub struct InternalHeaders {
     client_secret: HeaderName,
 }
 
+/// Fields of requests (RFC 9110, RFC 9111, RFC 9112, RFC 6265, RFC 6454), and those that we set or continue ourselves.
+const RESERVED: [&str; 24] = [
+    "accept",
+    "cache-control",
+    "connection",
+    "cookie",
+    "date",
+    "expect",
+    "from",
+    "host",
+    "keep-alive",
+    "max-forwards",
+    "origin",
+    "pragma",
+    "prefer",
+    "priority",
+    "range",
+    "referer",
+    "te",
+    "traceparent",
+    "tracestate",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "via",
+];
+
+/// Beginnings of such names.
+const RESERVED_PREFIXES: [&str; 6] = ["accept-", "content-", "if-", "proxy-", "sec-", "x-fapi-"];
+
 /// Header names that cannot carry the pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InternalHeadersError {
@@ -44,24 +75,19 @@ impl InternalHeaders {
         if client_id == client_secret {
             return Err(InternalHeadersError::Same);
         }
-        let reserved = |name: &HeaderName| {
-            let own = matches!(
-                name.as_str(),
-                "host"
-                    | "connection"
-                    | "content-length"
-                    | "content-type"
-                    | "transfer-encoding"
-                    | "te"
-                    | "trailer"
-                    | "upgrade"
-            );
-            own || is_identity_header(name.as_str())
-        };
-        if reserved(&client_id) || reserved(&client_secret) {
+        if Self::is_reserved(&client_id) || Self::is_reserved(&client_secret) {
             return Err(InternalHeadersError::Reserved);
         }
         Ok(Self { client_id, client_secret })
+    }
+
+    /// Whether the header has a meaning of its own in HTTP, here or upstream. As the carrier of a secret it would be logged,
+    /// cached or rewritten on the way, and be taken from the upstream, which needs it.
+    pub fn is_reserved(name: &HeaderName) -> bool {
+        let name = name.as_str();
+        RESERVED.contains(&name)
+            || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+            || is_identity_header(name)
     }
 
     /// Carries the client_id.

@@ -328,9 +328,23 @@ fn a_header_name_with_another_meaning_cannot_carry_a_secret() {
     let make = |id, secret| InternalHeaders::new(name(id), name(secret)).err();
     assert_eq!(make("x-id", "x-secret"), None);
     assert_eq!(make("x-id", "x-id"), Some(Same));
-    for reserved in
-        ["authorization", "host", "content-length", "forwarded", "countersign-client-id", "client-cert"]
-    {
+    for reserved in [
+        "authorization",
+        "host",
+        "content-length",
+        "content-type",
+        "cookie",
+        "trailer",
+        "user-agent",
+        "accept",
+        "accept-language",
+        "date",
+        "if-match",
+        "x-fapi-interaction-id",
+        "forwarded",
+        "countersign-client-id",
+        "client-cert",
+    ] {
         assert_eq!(make("x-id", reserved), Some(Reserved), "{reserved}");
         assert_eq!(make(reserved, "x-secret"), Some(Reserved), "{reserved}");
     }

@@ -3,6 +3,7 @@
 use crate::config::mistake::{Mistake, Mistakes};
 use crate::config::reader::section;
 use crate::config::values::HeaderText;
+use countersign_policy::decision::InternalHeaders;
 use http::HeaderName;
 
 section! {
@@ -24,15 +25,11 @@ pub struct Internal {
     pub client_secret_header: HeaderName,
 }
 
-/// Headers with a meaning of their own: as the carrier of a secret they would be logged, cached or rewritten on the way.
-const TAKEN: [&str; 8] =
-    ["authorization", "host", "cookie", "content-length", "transfer-encoding", "connection", "te", "upgrade"];
-
 impl InternalSection {
     pub(crate) fn check(&self, out: &mut Mistakes) -> Option<Internal> {
         let (id, secret) = (self.client_id_header.get()?, self.client_secret_header.get()?);
         for at in [id, secret] {
-            if TAKEN.contains(&at.value.0.as_str()) {
+            if InternalHeaders::is_reserved(&at.value.0) {
                 let message = format!("`{}` cannot carry credentials of our own", at.value.0);
                 out.add(Mistake::new(
                     at.entry.clone(),
