@@ -448,6 +448,9 @@ async fn an_orderly_stop_delivers_the_outbox_and_stores_the_head() {
 #[tokio::test]
 async fn what_a_public_document_refuses_is_recorded_too() {
     let server = TestServer::start().await;
+    let page = server.caller(None).get("/problems/token_missing", &[]).await.unwrap();
+    assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
+    assert_eq!(page.header("content-security-policy"), "default-src 'none'; frame-ancestors 'none'");
     let answers = [
         Client::plain(server.documents).get("/pki/nobody.crt", &[]).await.unwrap(),
         server.caller(None).get("/problems/no_such_code", &[]).await.unwrap(),

@@ -69,7 +69,6 @@ fn error_code(code: ReasonCode) -> &'static str {
         (ReasonCode::ScopeNotAllowed, _) => "invalid_scope",
         (ReasonCode::AudienceNotAllowed, _) => "invalid_target",
         (ReasonCode::GrantTypeUnsupported, _) => "unsupported_grant_type",
-        (ReasonCode::ClientNotAllowed, _) => "unauthorized_client",
         (_, 401) => "invalid_client",
         (_, 429 | 503) => "temporarily_unavailable",
         (_, 500..) => "server_error",
