@@ -143,8 +143,8 @@ fn refusal(response: &mut Response, not_found: ReasonCode) -> Option<Refused> {
 }
 
 /// Why a body could not be read whole: it broke a limit, of the gateway or of the reader, or its sender went away.
-pub(crate) fn broken_body(error: &axum::Error) -> Denial {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+pub(crate) fn broken_body(error: &(dyn std::error::Error + 'static)) -> Denial {
+    let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(RequestBodyError::Refused(reason)) = error.downcast_ref() {
             return Denial::new(*reason);

@@ -2,41 +2,39 @@
 
 use crate::Context;
 use crate::answer::broken_body;
+use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::response::Response;
-use axum::routing::{any, get};
-use axum::{Extension, Router};
+use axum::extract::State;
+use axum::routing::get;
+use bytes::Bytes;
+use countersign_gateway::body::{RequestBody, RequestBodyError};
 use countersign_gateway::log_denial;
 use countersign_model::{ReasonCode, Reference};
 use countersign_oauth::metadata;
-use countersign_oauth::metadata::{JWKS_PATH, TOKEN_PATH};
+use countersign_oauth::metadata::JWKS_PATH;
 use countersign_oauth::request::MAX_BODY_BYTES;
 use countersign_policy::denial::{Surface, render};
 use countersign_policy::{Denial, Peer};
 use http::request::Parts;
+use http::{Request, Response};
 use http_body_util::BodyExt;
 use std::sync::Arc;
 
-/// The router of the OAuth endpoints.
+/// The router of the OAuth endpoints but the token endpoint.
 pub fn router() -> Router<Arc<Context>> {
-    // The endpoint itself refuses other methods, so that the refusal is an OAuth error with a reference, and recorded.
-    Router::new().route(TOKEN_PATH, any(token)).route(JWKS_PATH, get(jwks))
+    Router::new().route(JWKS_PATH, get(jwks))
 }
 
-/// Answers a token request, and records what became of it.
-async fn token(
-    State(context): State<Arc<Context>>,
-    Extension(peer): Extension<Peer>,
-    request: Request,
-) -> Response {
+/// Answers a token request, and records what became of it. Of any method: the endpoint itself refuses what is none, so
+/// that the refusal is an OAuth error with a reference, and recorded.
+pub(crate) async fn token(context: &Context, peer: &Peer, request: Request<RequestBody>) -> Response<Bytes> {
     let (parts, body) = request.into_parts();
     let read = read(body).await;
     let now = context.clock.now();
     let outcome = match read {
-        Ok(body) => context.tokens.handle(&parts, &body, &peer, now).await,
+        Ok(body) => context.tokens.handle(&parts, &body, peer, now).await,
         // Half a form may ask for something else than the whole: nothing is read from a body that breaks off.
-        Err(error) => context.tokens.refused(&parts, &peer, now, broken_body(&error)),
+        Err(error) => context.tokens.refused(&parts, peer, now, broken_body(&error)),
     };
     let (reference, result) = match context.recorder.record_before_answer(outcome.event).await {
         Ok(reference) => (reference, outcome.result),
@@ -47,23 +45,29 @@ async fn token(
         }
     };
     match result {
-        Ok(token) => token.to_response().map(Body::from),
-        Err(denial) => refuse(&context, &denial, &parts, &peer, reference),
+        Ok(token) => token.to_response().map(Bytes::from),
+        Err(denial) => refuse(context, &denial, &parts, peer, reference),
     }
 }
 
 /// The answer of a refusal that is recorded already, and its line in the log.
-fn refuse(context: &Context, denial: &Denial, parts: &Parts, peer: &Peer, reference: Reference) -> Response {
+fn refuse(
+    context: &Context,
+    denial: &Denial,
+    parts: &Parts,
+    peer: &Peer,
+    reference: Reference,
+) -> Response<Bytes> {
     log_denial(denial, Some(peer), Some((&parts.method, &parts.uri)), "/oauth2/", reference);
-    render(denial, &Surface::OAuth, reference, &context.issuer).map(Body::from)
+    render(denial, &Surface::OAuth, reference, &context.issuer).map(Bytes::from)
 }
 
-async fn jwks(State(context): State<Arc<Context>>) -> Response {
+async fn jwks(State(context): State<Arc<Context>>) -> Response<Body> {
     metadata::jwks(&context.token_keys.published()).map(Body::from)
 }
 
 /// The body, up to a little more than the limit, so that the endpoint sees that it was exceeded.
-async fn read(mut body: Body) -> Result<Vec<u8>, axum::Error> {
+async fn read(mut body: RequestBody) -> Result<Vec<u8>, RequestBodyError> {
     let mut read = Vec::new();
     while read.len() <= MAX_BODY_BYTES
         && let Some(frame) = body.frame().await

@@ -8,7 +8,8 @@ use axum::body::Body;
 use axum::middleware::from_fn_with_state;
 use countersign_gateway::local::{LocalFuture, LocalRequest, LocalService};
 use countersign_model::ReasonCode;
-use http_body_util::BodyExt;
+use countersign_oauth::metadata::TOKEN_PATH;
+use http_body_util::{BodyExt, Full};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tower::ServiceExt;
@@ -46,13 +47,22 @@ impl Service {
 impl LocalService for Service {
     fn call(&self, local: LocalRequest) -> LocalFuture {
         let LocalRequest { request, peer, listener, prefix } = local;
+        let context = self.context.clone();
+        let on_admin_listener = *listener == *self.admin_listener;
+        // The one endpoint here that is called by the ten thousand: straight to its handler, not through a router, whose
+        // layers and routes are boxed futures (measured: 1.4 µs of 34 for a token).
+        if !on_admin_listener && request.uri().path() == TOKEN_PATH {
+            return Box::pin(async move {
+                let response = oauth::token(&context, &peer, request).await;
+                response.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync())
+            });
+        }
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(Prefix(prefix));
-        if *listener == *self.admin_listener {
+        if on_admin_listener {
             // Nothing administrative runs on a worker of the data path.
             let answer = self.control.spawn(self.admin.clone().oneshot(request));
-            let context = self.context.clone();
             return Box::pin(async move {
                 match answer.await {
                     Ok(Ok(response)) => response.map(|body| body.map_err(Into::into).boxed_unsync()),
