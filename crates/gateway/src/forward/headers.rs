@@ -37,7 +37,7 @@ const OURS: usize = 14;
 
 /// Makes a client's header fields the upstream's.
 #[expect(clippy::too_many_arguments, reason = "each is a part of the one request, or of where it goes")]
-pub(super) fn for_upstream(
+pub(crate) fn for_upstream(
     headers: &mut HeaderMap,
     method: &Method,
     body: &impl Body,
@@ -100,7 +100,7 @@ pub(super) fn is_framed_once(headers: &HeaderMap) -> bool {
 }
 
 /// Makes an upstream's header fields the client's.
-pub(super) fn for_client(status: StatusCode, headers: &mut HeaderMap, interaction_id: HeaderValue) {
+pub(crate) fn for_client(status: StatusCode, headers: &mut HeaderMap, interaction_id: HeaderValue) {
     remove_named_by_connection(headers);
     // A length is the answer's own, also where there is no body (HEAD, 304); only 204 has none (RFC 9110 section 8.6).
     let has_length = status != StatusCode::NO_CONTENT;
@@ -147,9 +147,8 @@ fn remove_named_by_connection(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::try_from(name.trim()).ok())
+        .flat_map(|value| value.as_bytes().split(|&c| c == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .collect();
     for name in named {
         headers.remove(name);
@@ -205,7 +204,9 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append("connection", "close, X-One".parse().unwrap());
         headers.append("connection", "x-two".parse().unwrap());
-        for name in ["x-one", "x-two", "x-three"] {
+        // An octet that is no text does not hide what stands beside it.
+        headers.append("connection", HeaderValue::from_bytes(b"\xe9, x-four").unwrap());
+        for name in ["x-one", "x-two", "x-three", "x-four"] {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static("v"));
         }
         for_client(StatusCode::OK, &mut headers, HeaderValue::from_static("id"));
