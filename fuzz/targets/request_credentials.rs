@@ -13,7 +13,7 @@ use countersign_policy::decision::{InternalHeaders, RequestCredentials, TokenVer
 use countersign_policy::route::{Api, ClientCertificate, RouteSettings, RouteTable, TokenPolicy};
 use countersign_policy::{ClientEntry, Peer, Policy, Registry, Route};
 use countersign_token::{Limits, TokenError, VerificationKeys, VerifiedToken, verify};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::Method;
 
 struct Nothing;
 
@@ -71,16 +71,7 @@ static NAMES: LazyLock<InternalHeaders> = LazyLock::new(InternalHeaders::default
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let mut lines = data.split(|&octet| octet == b'\n');
     let query = lines.next().and_then(|line| std::str::from_utf8(line).ok());
-    let mut headers = HeaderMap::new();
-    for line in lines.take(32) {
-        let colon = line.iter().position(|&octet| octet == b':').unwrap_or(line.len());
-        let (name, value) = line.split_at(colon);
-        let name = HeaderName::from_bytes(name);
-        let value = HeaderValue::from_bytes(value.strip_prefix(b":").unwrap_or(value).trim_ascii());
-        if let (Ok(name), Ok(value)) = (name, value) {
-            headers.append(name, value);
-        }
-    }
+    let headers = countersign_fuzz::header_fields(lines);
     let policy = Policy {
         issuer: "https://a",
         skew_s: 5,

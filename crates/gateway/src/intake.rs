@@ -69,7 +69,7 @@ fn authority(parts: &Parts) -> Result<&str, Denial> {
     host.ok_or_else(|| Denial::new(ReasonCode::RequestHeaderInvalid).note("no Host"))
 }
 
-fn check_http2(parts: &Parts, limits: &Limits) -> Result<String, Denial> {
+pub(crate) fn check_http2(parts: &Parts, limits: &Limits) -> Result<String, Denial> {
     let malformed = |note: &'static str| Denial::new(ReasonCode::RequestMalformed).note(note);
     if parts.version != Version::HTTP_2 {
         return Err(ReasonCode::HttpVersionUnsupported.into());

@@ -44,6 +44,10 @@ mod observe;
 mod patience;
 mod register;
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use connection::Cut;
 pub use gateway::{Gateway, Running, StartError};
 pub use local::{LocalBody, LocalFuture, LocalRequest, LocalService};

@@ -9,6 +9,8 @@ mod pool;
 mod upload;
 
 pub(crate) use headers::INTERACTION_ID;
+#[cfg(feature = "fuzzing")]
+pub(crate) use headers::{for_client, for_upstream};
 pub(crate) use pool::Pools;
 
 use crate::admission::Admission;

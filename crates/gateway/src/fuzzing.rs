@@ -1,0 +1,38 @@
+//! Doors for the fuzz targets to parsers that are private (feature `fuzzing`): each takes what the pipeline would give.
+
+use crate::connection::Connection;
+use crate::settings::Limits;
+use crate::{forward, intake};
+use bytes::Bytes;
+use countersign_policy::decision::InternalHeaders;
+use countersign_policy::{Denial, Peer, Permit};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http_body_util::Empty;
+
+/// The upstream's header fields, on a connection of `peer` over TLS; the request has no body.
+pub fn for_upstream(
+    headers: &mut HeaderMap,
+    method: &Method,
+    permit: &Permit,
+    peer: Peer,
+    internal: &InternalHeaders,
+) {
+    let connection = Connection::new(peer, None, None, false, true);
+    let (host, id) = (HeaderValue::from_static("upstream:8446"), HeaderValue::from_static("id"));
+    let body = Empty::<Bytes>::new();
+    forward::for_upstream(headers, method, &body, permit, &connection, internal, "localhost", &host, &id);
+}
+
+/// The client's header fields of an answer that has a body.
+pub fn for_client(headers: &mut HeaderMap) {
+    forward::for_client(StatusCode::OK, headers, HeaderValue::from_static("id"));
+}
+
+/// The authority of an HTTP/2 request whose head is in order.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_http2(parts: &Parts, limits: &Limits) -> Result<String, Denial> {
+    intake::check_http2(parts, limits)
+}

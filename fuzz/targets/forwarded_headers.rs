@@ -1,0 +1,193 @@
+//! The header fields of a request and of an answer on their way (rules G9 and G12). First line: the method; then a field on
+//! each.
+//!
+//! Whatever came in: of what says who calls, carries a secret, or belongs to one connection, there is in the end what a
+//! request without any field would have there, and nothing else.
+#![no_main]
+
+use std::sync::{Arc, LazyLock};
+
+use countersign_gateway::fuzzing::{for_client, for_upstream};
+use countersign_model::certificate::RevocationReason;
+use countersign_model::client::{
+    AuthMethod, Client, ClientState, Credential, CredentialKind, CredentialState,
+};
+use countersign_model::{ClientId, CredentialId, Environment, ReasonCode, Rng, Secret, Serial, Timestamp};
+use countersign_pki::PeerCertificate;
+use countersign_policy::client_auth::{Pepper, ThrottleTable, secret};
+use countersign_policy::decision::{InternalHeaders, RequestCredentials, TokenVerifier};
+use countersign_policy::identity::{is_identity_header, is_secret_header};
+use countersign_policy::route::{Api, ClientCertificate, RouteSettings, RouteTable, TokenPolicy};
+use countersign_policy::{ClientEntry, Peer, Permit, Policy, Registry, Route};
+use countersign_token::{TokenError, VerifiedToken};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+const NOW: Timestamp = Timestamp::from_unix_s(1_800_000_000);
+
+/// Of one connection only (RFC 9110 section 7.6.1), or what the framing of the next message is made of.
+const HOP_BY_HOP: [&str; 12] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+struct Sevens;
+
+impl Rng for Sevens {
+    fn fill(&self, bytes: &mut [u8]) {
+        bytes.fill(7);
+    }
+}
+
+/// Knows one client, which calls by the internal method: the shortest way to a permit.
+struct One(Arc<ClientEntry>);
+
+impl Registry for One {
+    fn client(&self, _: &ClientId) -> Option<Arc<ClientEntry>> {
+        Some(self.0.clone())
+    }
+    fn client_of_certificate(&self, _: &PeerCertificate) -> Option<ClientId> {
+        None
+    }
+    fn revocation(&self, _: &[u8; 32], _: &Serial) -> Option<RevocationReason> {
+        None
+    }
+}
+
+impl TokenVerifier for One {
+    fn verify(&self, _: &str) -> Result<Arc<VerifiedToken>, TokenError> {
+        panic!("no token is sent")
+    }
+}
+
+static NAMES: LazyLock<InternalHeaders> = LazyLock::new(InternalHeaders::default);
+static PERMIT: LazyLock<Permit> = LazyLock::new(permit);
+
+fn permit() -> Permit {
+    let id: ClientId = "test-shop".parse().expect("an id");
+    let pepper = Pepper::new(&Secret::new([7; 32]));
+    let client_secret = secret::generate(&Sevens);
+    let client = Client {
+        id: id.clone(),
+        environment: Environment::Sandbox,
+        name: String::new(),
+        contacts: Vec::new(),
+        auth_method: AuthMethod::ClientSecretBasic,
+        scopes: "data:read".parse().expect("scopes"),
+        audiences: Vec::new(),
+        state: ClientState::Active,
+        epoch: 1,
+        created_at: NOW,
+        updated_at: NOW,
+    };
+    let credential = Credential {
+        id: CredentialId::generate(NOW, &Sevens),
+        client: id,
+        name: String::new(),
+        kind: CredentialKind::Secret { hmac: secret::hmac(&pepper, client_secret.expose()) },
+        state: CredentialState::Active,
+        epoch: 1,
+        not_before: Timestamp::from_unix_s(0),
+        expires_at: None,
+        created_at: NOW,
+        last_used_at: None,
+        uses: 0,
+    };
+    let one = One(Arc::new(ClientEntry { client, credentials: vec![credential] }));
+    let scope = "data:read".parse().expect("a scope");
+    let route = Route::new(RouteSettings {
+        name: "test".into(),
+        environment: Environment::Sandbox,
+        api: Arc::new(Api {
+            name: "bank".into(),
+            audience: "https://a/".into(),
+            scopes: [(scope, String::new())].into(),
+        }),
+        host: None,
+        path: "/test/".into(),
+        methods: None,
+        upstream: "u".into(),
+        upstream_path: None,
+        client_certificate: ClientCertificate::Optional,
+        token: TokenPolicy::Bearer,
+        scopes: "data:read".parse().expect("scopes"),
+        clients: None,
+        internal: true,
+        rate_limit: None,
+    });
+    let routes = RouteTable::new(vec![route.expect("a route")]).expect("routes");
+    let mut headers = HeaderMap::new();
+    headers.insert("client_id", HeaderValue::from_static("test-shop"));
+    headers.insert("client_secret", HeaderValue::from_str(client_secret.expose()).expect("a value"));
+    let throttle = ThrottleTable::default();
+    let policy = Policy {
+        issuer: "https://a",
+        skew_s: 5,
+        internal_headers: &NAMES,
+        registry: &one,
+        tokens: &one,
+        pepper: &pepper,
+        throttle: &throttle,
+    };
+    let matched = routes.find("a", &Method::GET, "/test/x").expect("a route");
+    let request = RequestCredentials { headers: &headers, query: None };
+    let permit = policy.decide(matched, &peer(), &request, NOW);
+    permit.unwrap_or_else(|denial| panic!("no permit: {}", ReasonCode::as_str(denial.reason())))
+}
+
+fn peer() -> Peer {
+    Peer::new("192.0.2.1:1".parse().expect("an address"), None)
+}
+
+/// What `Connection` names, however it is written.
+fn named(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all("connection").iter();
+    let options = values.flat_map(|value| value.as_bytes().split(|&octet| octet == b','));
+    options.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
+}
+
+fn assert_same(name: &HeaderName, left: &HeaderMap, right: &HeaderMap) {
+    let values = |headers: &HeaderMap| headers.get_all(name).iter().cloned().collect::<Vec<_>>();
+    assert_eq!(values(left), values(right), "{name}");
+}
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    let mut lines = data.split(|&octet| octet == b'\n');
+    let method = lines.next().and_then(|line| Method::from_bytes(line).ok()).unwrap_or(Method::GET);
+    let inbound = countersign_fuzz::header_fields(lines);
+    let named = named(&inbound);
+
+    let (mut ours, mut outbound) = (HeaderMap::new(), inbound.clone());
+    for headers in [&mut ours, &mut outbound] {
+        for_upstream(headers, &method, &PERMIT, peer(), &NAMES);
+    }
+    let foreign = |name: &HeaderName| {
+        let name = name.as_str();
+        HOP_BY_HOP.contains(&name) || is_identity_header(name) || is_secret_header(name, &NAMES)
+    };
+    for name in outbound.keys().filter(|name| foreign(name)).chain(ours.keys()).chain(&named) {
+        assert_same(name, &outbound, &ours);
+    }
+
+    let (mut ours, mut outbound) = (HeaderMap::new(), inbound);
+    for headers in [&mut ours, &mut outbound] {
+        for_client(headers);
+    }
+    let foreign = |name: &HeaderName| {
+        // The length is the answer's own.
+        let name = name.as_str();
+        (HOP_BY_HOP.contains(&name) && name != "content-length") || name == "countersign-ref"
+    };
+    for name in outbound.keys().filter(|name| foreign(name)).chain(ours.keys()).chain(&named) {
+        assert_same(name, &outbound, &ours);
+    }
+});
