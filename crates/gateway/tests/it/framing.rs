@@ -184,7 +184,7 @@ async fn rule_g15_slow_heads_and_bodies_are_408() {
 #[tokio::test]
 async fn rule_g15_an_idle_connection_is_closed_silently() {
     let mut limits = Limits::default();
-    limits.times.idle = Duration::from_millis(50);
+    limits.times.idle = Duration::from_millis(300);
     let world = World::start_with(Options { limits, ..Options::default() }).await;
     let (mut raw, token) = world.acme().await;
     assert_eq!(raw.call(get("/data/", &token)).await.status, 200);

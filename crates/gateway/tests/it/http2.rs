@@ -140,7 +140,7 @@ async fn rule_g14_revocation_reaches_a_streaming_http2_connection() {
 #[tokio::test]
 async fn rule_g15_an_idle_http2_connection_is_closed() {
     let mut limits = Limits::default();
-    limits.times.idle = Duration::from_millis(50);
+    limits.times.idle = Duration::from_millis(300);
     let world = World::start_with(Options { limits, ..Options::default() }).await;
     let (mut sender, task) = connect(&world, Some(&world.acme)).await;
     let token = world.token("acme-pay", Some(&world.acme));

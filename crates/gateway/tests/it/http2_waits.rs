@@ -27,7 +27,7 @@ async fn rule_g15_a_peer_that_shakes_hands_and_says_nothing_is_dropped() {
 
 #[tokio::test]
 async fn rule_g15_a_peer_that_does_not_answer_the_last_ping_is_dropped() {
-    let world = world(|limits| limits.times.idle = Duration::from_millis(50)).await;
+    let world = world(|limits| limits.times.idle = Duration::from_millis(300)).await;
     let mut peer = Peer::connect(&world, None).await;
     peer.greet(65_535).await;
     peer.get(1).await;
