@@ -334,7 +334,7 @@ scopes = ["data:read"]
             answer.status
         );
         let body = String::from_utf8_lossy(&answer.body).into_owned();
-        assert!(!body.contains("127.0.0.1:") && !body.contains("SSH"), "nothing of the upstream: {body}");
+        assert!(!body.contains("127.0.0.1:") && !body.contains("OpenSSH"), "nothing of the upstream: {body}");
         assert_eq!(world.server.explanation(&answer).await["client"], "acme-pay");
     }
     assert_eq!(world.call("/data/x").await.status, 200, "the others go on");

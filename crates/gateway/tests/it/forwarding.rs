@@ -177,7 +177,7 @@ async fn an_upstream_that_misbehaves_is_named_by_its_fault_and_nothing_else() {
     ] {
         let reply = raw.call(get(path, &token)).await;
         assert_eq!(reply.refusal(), (status, code.to_owned()), "{path}");
-        assert!(!reply.text().contains("127.0.0.1") && !reply.text().contains("SSH"), "{}", reply.text());
+        assert!(!reply.text().contains("127.0.0.1") && !reply.text().contains("OpenSSH"), "{}", reply.text());
     }
     assert_eq!(raw.call(get("/data/", &token)).await.status, 200, "the client's connection goes on");
     assert!(world.audit_log().await.contains("upstream_too_slow"));
