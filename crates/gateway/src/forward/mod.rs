@@ -4,6 +4,7 @@
 //! Tries again only when a kept connection turned out to be closed before the request was written: hyper hands the
 //! request back then, so nothing is ever sent twice.
 
+mod bell;
 mod headers;
 mod pool;
 mod upload;
@@ -28,7 +29,7 @@ use http_body::{Body, SizeHint};
 use hyper::body::Incoming;
 use pool::{Link, Pool};
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -215,14 +216,7 @@ impl UpstreamBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, UpstreamBodyError>>> {
         let Some(link) = &mut self.link else { return Poll::Ready(None) };
-        let polled = match Pin::new(&mut self.incoming).poll_frame(cx) {
-            Poll::Pending => {
-                link.drive(cx);
-                Pin::new(&mut self.incoming).poll_frame(cx)
-            }
-            ready => ready,
-        };
-        match polled {
+        match link.poll_frame(&mut self.incoming, cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.since = None;
                 match frame.into_data() {

@@ -4,11 +4,16 @@
 //! time goes; a task costs two wake-ups for each request). Whether the upstream has closed an unused one shows when it is
 //! used again: the first look is at what came in, and a request that was not written by then is given back.
 
+use super::bell::Bell;
 use super::upload::Upload;
 use crate::guard::timer::Timer;
 use crate::settings::Upstream;
 use crate::socket::Socket;
+use bytes::Bytes;
 use foldhash::fast::RandomState;
+use futures_util::task::noop_waker_ref;
+use http_body::{Body, Frame};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use std::cell::RefCell;
@@ -16,7 +21,7 @@ use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Context;
+use std::task::{Context, Poll, Waker};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
@@ -43,6 +48,8 @@ pub(super) struct Link {
     /// Dropped when it has ended: a request that it still held is given back then.
     connection: Option<Connection<TokioIo<Socket>, Upload>>,
     pub(super) timer: Timer,
+    bell: Arc<Bell>,
+    waker: Waker,
 }
 
 impl Pools {
@@ -107,7 +114,9 @@ impl Pool {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(ConnectError::Http)?;
-        Ok(Box::new(Link { sender, connection: Some(connection), timer: Timer::default() }))
+        let bell = Arc::<Bell>::default();
+        let waker = Waker::from(bell.clone());
+        Ok(Box::new(Link { sender, connection: Some(connection), timer: Timer::default(), bell, waker }))
     }
 }
 
@@ -125,16 +134,40 @@ pub(super) enum ConnectError {
 impl Link {
     /// Moves the connection on. Errors come out at the request or the body, so here they only end it.
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Some(connection) = &mut self.connection
-            && Pin::new(connection).poll(cx).is_ready()
-        {
-            self.connection = None;
+        self.bell.calls(cx.waker());
+        self.poll_connection();
+    }
+
+    /// The next piece of the answer that this connection brings.
+    pub(super) fn poll_frame(
+        &mut self,
+        answer: &mut Incoming,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        // Only `drive` brings a piece, so there is nobody who would have to wake us for it.
+        let take =
+            |answer: &mut Incoming| Pin::new(answer).poll_frame(&mut Context::from_waker(noop_waker_ref()));
+        match self.bell.muffled(|| take(answer)) {
+            Poll::Pending => {
+                self.drive(cx);
+                self.bell.muffled(|| take(answer))
+            }
+            ready => ready,
         }
     }
 
-    /// Whether another request may go over it. Polls without a waker: nobody waits for an unused connection.
+    /// Whether another request may go over it. Nobody waits for an unused connection.
     fn is_usable(&mut self) -> bool {
-        self.drive(&mut Context::from_waker(futures_util::task::noop_waker_ref()));
+        self.bell.calls_nobody();
+        self.poll_connection();
         self.connection.is_some() && self.sender.is_ready()
+    }
+
+    fn poll_connection(&mut self) {
+        if let Some(connection) = &mut self.connection
+            && Pin::new(connection).poll(&mut Context::from_waker(&self.waker)).is_ready()
+        {
+            self.connection = None;
+        }
     }
 }
