@@ -9,7 +9,7 @@ use crate::answers::Answers;
 use crate::forwarded::Forwarded;
 use crate::guard::Exchange;
 use countersign_model::{ClientId, IssuerId, Serial};
-use countersign_policy::Peer;
+use countersign_policy::{Denial, Peer};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -114,12 +114,15 @@ impl Connection {
         is_new
     }
 
-    /// What upstreams are told of this connection.
-    pub(crate) fn forwarded(&self, host: &str) -> Rc<Forwarded> {
+    /// The host that a request on this connection asks for, and what upstreams are told of it.
+    ///
+    /// # Errors
+    /// `request_malformed` when it is none.
+    pub(crate) fn forwarded(&self, authority: &str) -> Result<Rc<Forwarded>, Denial> {
         let mut kept = self.forwarded.borrow_mut();
         match kept.as_ref() {
-            Some(forwarded) if forwarded.is_for(host) => forwarded.clone(),
-            _ => kept.insert(Rc::new(Forwarded::new(&self.peer, self.tls, host))).clone(),
+            Some(forwarded) if forwarded.is_for(authority) => Ok(forwarded.clone()),
+            _ => Ok(kept.insert(Rc::new(Forwarded::new(&self.peer, self.tls, authority)?)).clone()),
         }
     }
 
@@ -269,5 +272,17 @@ mod tests {
             connection.note_client(&client(n));
         }
         assert!(connection.matches(&Cut::Client(client(100))));
+    }
+
+    #[test]
+    fn rule_t5_each_request_is_judged_by_the_host_that_it_names() {
+        let peer = Peer::new(([192, 0, 2, 1], 1).into(), None);
+        let connection = Connection::new(peer, None, None, true, true);
+        let host = |authority| connection.forwarded(authority).map(|asked| asked.host().to_owned());
+        assert_eq!(host("API.example:8443").unwrap(), "api.example");
+        assert_eq!(host("API.example:8443").unwrap(), "api.example");
+        assert_eq!(host("other.example").unwrap(), "other.example");
+        assert!(host("user@api.example").is_err());
+        assert_eq!(host("api.example").unwrap(), "api.example");
     }
 }

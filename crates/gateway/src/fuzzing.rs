@@ -1,6 +1,6 @@
 //! Doors for the fuzz targets to parsers that are private (feature `fuzzing`): each takes what the pipeline would give.
 
-use crate::connection::Connection;
+use crate::forwarded::Forwarded;
 use crate::settings::Limits;
 use crate::{forward, intake};
 use bytes::Bytes;
@@ -18,10 +18,10 @@ pub fn for_upstream(
     peer: Peer,
     internal: &InternalHeaders,
 ) {
-    let connection = Connection::new(peer, None, None, false, true);
+    let Ok(forwarded) = Forwarded::new(&peer, true, "localhost") else { return };
     let (host, id) = (HeaderValue::from_static("upstream:8446"), HeaderValue::from_static("id"));
     let body = Empty::<Bytes>::new();
-    forward::for_upstream(headers, method, &body, permit, &connection, internal, "localhost", &host, &id);
+    forward::for_upstream(headers, method, &body, permit, &peer, internal, &forwarded, &host, &id);
 }
 
 /// The client's header fields of an answer that has a body.
@@ -33,6 +33,6 @@ pub fn for_client(headers: &mut HeaderMap) {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn check_http2(parts: &Parts, limits: &Limits) -> Result<String, Denial> {
+pub fn check_http2<'a>(parts: &'a Parts, limits: &Limits) -> Result<&'a str, Denial> {
     intake::check_http2(parts, limits)
 }

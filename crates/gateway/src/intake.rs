@@ -5,31 +5,25 @@
 
 use crate::body::{RequestBody, Verdict};
 use crate::connection::Connection;
+use crate::forwarded::Forwarded;
 use crate::guard::head;
 use crate::settings::{Limits, ListenerSettings};
 use countersign_model::ReasonCode;
 use countersign_policy::Denial;
-use countersign_policy::route::host_name;
 use http::header::{CONTENT_LENGTH, HOST};
 use http::request::Parts;
 use http::{Method, Request, Version};
 use hyper::body::Incoming;
+use std::rc::Rc;
 
 /// A request whose head is in order.
 pub(crate) struct Received {
     pub(crate) parts: Parts,
     pub(crate) body: RequestBody,
-    /// Host and port as the client wrote them.
-    pub(crate) authority: String,
+    /// What it asks for.
+    pub(crate) forwarded: Rc<Forwarded>,
     /// Where the reason is found when the body breaks a limit on HTTP/2.
     pub(crate) verdict: Option<Verdict>,
-}
-
-impl Received {
-    /// The host without port, in lower case.
-    pub(crate) fn host(&self) -> Result<std::borrow::Cow<'_, str>, Denial> {
-        host_name(&self.authority)
-    }
 }
 
 /// Takes a request in.
@@ -48,8 +42,8 @@ pub(crate) fn receive(
         return Err(reason.into());
     }
     let (parts, incoming) = request.into_parts();
-    let authority =
-        if connection.http2 { check_http2(&parts, limits)? } else { authority(&parts)?.to_owned() };
+    let authority = if connection.http2 { check_http2(&parts, limits)? } else { authority(&parts)? };
+    let forwarded = connection.forwarded(authority)?;
     let (body, verdict) = if connection.http2 && !hyper::body::Body::is_end_stream(&incoming) {
         let times = &limits.times;
         let (body, verdict) =
@@ -58,9 +52,8 @@ pub(crate) fn receive(
     } else {
         (RequestBody::bounded_below(incoming, connection.exchange.body_refused()), None)
     };
-    let received = Received { parts, body, authority, verdict };
-    listener.trust.load().check(&received.host()?)?;
-    Ok(received)
+    listener.trust.load().check(forwarded.host())?;
+    Ok(Received { parts, body, forwarded, verdict })
 }
 
 /// The Host field; the guard has seen that there is one and that an absolute form says the same.
@@ -69,7 +62,7 @@ fn authority(parts: &Parts) -> Result<&str, Denial> {
     host.ok_or_else(|| Denial::new(ReasonCode::RequestHeaderInvalid).note("no Host"))
 }
 
-pub(crate) fn check_http2(parts: &Parts, limits: &Limits) -> Result<String, Denial> {
+pub(crate) fn check_http2<'a>(parts: &'a Parts, limits: &Limits) -> Result<&'a str, Denial> {
     let malformed = |note: &'static str| Denial::new(ReasonCode::RequestMalformed).note(note);
     if parts.version != Version::HTTP_2 {
         return Err(ReasonCode::HttpVersionUnsupported.into());
@@ -108,7 +101,7 @@ pub(crate) fn check_http2(parts: &Parts, limits: &Limits) -> Result<String, Deni
     }
     .and_then(|authority| {
         if head::is_host(authority.as_bytes()) {
-            Ok(authority.to_owned())
+            Ok(authority)
         } else {
             Err(ReasonCode::RequestHeaderInvalid)
         }

@@ -92,7 +92,7 @@ impl Call<'_> {
         }
         let policy = self.policy(snapshot);
         let parts = &received.parts;
-        let matched = snapshot.routes.find(&received.host()?, &parts.method, parts.uri.path())?;
+        let matched = snapshot.routes.find(received.forwarded.host(), &parts.method, parts.uri.path())?;
         let interaction_id = self.interaction_id(&parts.headers);
         *place = Place::Route(matched.route().clone(), interaction_id.clone());
         self.refuse_when_stale(&snapshot.limits)?;
@@ -102,8 +102,8 @@ impl Call<'_> {
         let admission = worker.shared.rate_limits.admit(&permit, completion.began())?;
         worker.metrics.route(place.name()).allowed();
         self.note_use(&permit);
-        let Received { parts, body, authority, verdict } = received;
-        let request = ValidatedRequest::new(parts, body, authority);
+        let Received { parts, body, forwarded, verdict } = received;
+        let request = ValidatedRequest::new(parts, body, forwarded);
         forward::forward(permit, admission, request, interaction_id, connection, snapshot, &worker.pools)
             .await
             .map(|response| response.map(Source::Upstream))

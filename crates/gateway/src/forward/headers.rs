@@ -1,11 +1,11 @@
 //! The header fields on their way: hop-by-hop fields end here (RFC 9110 section 7.6.1), inbound claims of identity are
 //! taken out, and ours are set, in this one place (rule G9).
 
-use crate::connection::Connection;
-use countersign_policy::Permit;
+use crate::forwarded::Forwarded;
 use countersign_policy::decision::InternalHeaders;
 use countersign_policy::denial::REFERENCE_HEADER;
 use countersign_policy::identity::{identity_headers, is_identity_header, is_secret_header, same_name};
+use countersign_policy::{Peer, Permit};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use http_body::Body;
@@ -42,9 +42,9 @@ pub(crate) fn for_upstream(
     method: &Method,
     body: &impl Body,
     permit: &Permit,
-    connection: &Connection,
+    peer: &Peer,
     internal: &InternalHeaders,
-    host: &str,
+    forwarded: &Forwarded,
     upstream: &HeaderValue,
     interaction_id: &HeaderValue,
 ) {
@@ -57,10 +57,10 @@ pub(crate) fn for_upstream(
     set_framing(headers, method, body);
     headers.insert(header::HOST, upstream.clone());
     headers.insert(INTERACTION_ID, interaction_id.clone());
-    for (name, value) in identity_headers(permit, &connection.peer) {
+    for (name, value) in identity_headers(permit, peer) {
         headers.insert(name, value);
     }
-    connection.forwarded(host).set(headers);
+    forwarded.set(headers);
 }
 
 /// Says how long the body is where hyper would not (RFC 9112 section 6.3). It drops the body of a GET or HEAD whose length

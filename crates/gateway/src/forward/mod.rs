@@ -17,6 +17,7 @@ pub(crate) use pool::Pools;
 use crate::admission::Admission;
 use crate::body::RequestBody;
 use crate::connection::Connection;
+use crate::forwarded::Forwarded;
 use crate::settings::Snapshot;
 use bytes::Bytes;
 use countersign_model::ReasonCode;
@@ -41,13 +42,13 @@ use upload::{Progress, Upload, UploadFailure};
 pub(crate) struct ValidatedRequest {
     parts: Parts,
     body: RequestBody,
-    host: String,
+    forwarded: Rc<Forwarded>,
 }
 
 impl ValidatedRequest {
     /// Takes a request whose head and body are bounded.
-    pub(crate) fn new(parts: Parts, body: RequestBody, host: String) -> Self {
-        Self { parts, body, host }
+    pub(crate) fn new(parts: Parts, body: RequestBody, forwarded: Rc<Forwarded>) -> Self {
+        Self { parts, body, forwarded }
     }
 }
 
@@ -68,7 +69,7 @@ pub(crate) async fn forward(
     let upstream = snapshot.upstreams.get(route.upstream()).ok_or_else(|| {
         Denial::new(ReasonCode::InternalError).note("the route's upstream is not configured")
     })?;
-    let ValidatedRequest { mut parts, body, host } = request;
+    let ValidatedRequest { mut parts, body, forwarded } = request;
     let target = route
         .upstream_target(parts.uri.path(), parts.uri.query())
         .and_then(|target| PathAndQuery::try_from(target).ok())
@@ -82,9 +83,9 @@ pub(crate) async fn forward(
         &parts.method,
         &body,
         &permit,
-        connection,
+        &connection.peer,
         internal,
-        &host,
+        &forwarded,
         authority,
         &interaction_id,
     );

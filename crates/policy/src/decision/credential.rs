@@ -133,16 +133,15 @@ impl<'a> Credential<'a> {
         if authorizations.next().is_some() {
             return Err(ReasonCode::TokenRepeated.into());
         }
-        let id = headers.get(&names.client_id);
-        let secret = headers.get(&names.client_secret);
+        let [mut ids, mut secrets] =
+            [&names.client_id, &names.client_secret].map(|name| headers.get_all(name).iter());
+        let (id, secret) = (ids.next(), secrets.next());
         let has_internal = id.is_some() || secret.is_some();
         if has_internal && authorization.is_some() {
             return Err(repeated("Authorization and the headers of the internal method"));
         }
-        for name in [&names.client_id, &names.client_secret] {
-            if headers.get_all(name).iter().nth(1).is_some() {
-                return Err(repeated("a header of the internal method is repeated"));
-            }
+        if ids.next().is_some() || secrets.next().is_some() {
+            return Err(repeated("a header of the internal method is repeated"));
         }
         let basic = authorization.and_then(|value| basic_credentials(value.as_bytes()));
         if (has_internal || basic.is_some()) && !internal_is_on {
