@@ -74,7 +74,8 @@ const INSERT_PENDING: &str = "INSERT INTO certificates (serial, issuer, state, p
      VALUES ($1, $2, 'pending', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
 const MARK_ISSUED: &str = "UPDATE certificates SET state = 'issued', der = $3, thumbprint = $4 \
      WHERE serial = $1 AND issuer = $2 AND state = 'pending' \
-     AND (client IS NULL OR client IN (SELECT id FROM clients WHERE state = 'active'))";
+     AND (client IS NULL OR EXISTS \
+     (SELECT 1 FROM clients WHERE clients.id = certificates.client AND clients.state = 'active'))";
 const MARK_ABANDONED: &str = "UPDATE certificates SET state = 'abandoned', ended_at = $3 \
      WHERE serial = $1 AND issuer = $2 AND state = 'pending'";
 const REVOKE: &str = "UPDATE certificates SET state = 'revoked', ended_at = $3, revocation_reason = $4 \
