@@ -4,8 +4,8 @@
 //! sync to disk for all of them, and an answer to each after it. When a group fails, whatever the reason, it is rolled
 //! back and each of its transactions is committed by itself: the one that is to blame answers its error, the others go
 //! on. Only where not even the database transaction begins, because a foreign program holds the lock, all are told so at
-//! once: each by itself would wait for the same lock anew. Nobody is ever worse off than without groups, a full disk or a broken statement cannot leave half a group, and
-//! no transaction pays for a savepoint.
+//! once: each by itself would wait for the same lock anew. Nobody is ever worse off than without groups, a full disk or a
+//! broken statement cannot leave half a group, and no transaction pays for a savepoint.
 
 use crate::apply::apply;
 use crate::audit::insert_event;
