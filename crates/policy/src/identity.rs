@@ -78,9 +78,7 @@ const PREFIXES: [&str; 6] =
 /// CGI and its heirs cannot tell apart.
 pub fn is_identity_header(name: &str) -> bool {
     NAMES.iter().chain(&OVERRIDES).any(|known| same_name(name, known))
-        || PREFIXES
-            .iter()
-            .any(|prefix| name.get(..prefix.len()).is_some_and(|start| same_name(start, prefix)))
+        || PREFIXES.iter().any(|prefix| begins_with(name, prefix))
 }
 
 /// Whether an inbound header carries a credential of the internal method: taken out as well.
@@ -92,6 +90,11 @@ pub fn is_secret_header(name: &str, internal: &InternalHeaders) -> bool {
 pub fn same_name(left: &str, right: &str) -> bool {
     let plain = |c: u8| if c == b'_' { b'-' } else { c.to_ascii_lowercase() };
     left.len() == right.len() && left.bytes().map(plain).eq(right.bytes().map(plain))
+}
+
+/// Whether a header name begins so, to some server.
+pub(crate) fn begins_with(name: &str, prefix: &str) -> bool {
+    name.get(..prefix.len()).is_some_and(|start| same_name(start, prefix))
 }
 
 #[cfg(test)]

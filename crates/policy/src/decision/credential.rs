@@ -2,7 +2,7 @@
 
 use crate::client_auth::{Method, Presented, basic_credentials};
 use crate::denial::Denial;
-use crate::identity::is_identity_header;
+use crate::identity::{begins_with, is_identity_header, same_name};
 use countersign_model::ReasonCode;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -72,7 +72,7 @@ impl InternalHeaders {
     /// # Errors
     /// When the names are the same, or mean something else.
     pub fn new(client_id: HeaderName, client_secret: HeaderName) -> Result<Self, InternalHeadersError> {
-        if client_id == client_secret {
+        if same_name(client_id.as_str(), client_secret.as_str()) {
             return Err(InternalHeadersError::Same);
         }
         if Self::is_reserved(&client_id) || Self::is_reserved(&client_secret) {
@@ -82,11 +82,12 @@ impl InternalHeaders {
     }
 
     /// Whether the header has a meaning of its own in HTTP, here or upstream. As the carrier of a secret it would be logged,
-    /// cached or rewritten on the way, and be taken from the upstream, which needs it.
+    /// cached or rewritten on the way, and be taken from the upstream, which needs it. In any spelling: forwarding takes out
+    /// every name that some server takes for it.
     pub fn is_reserved(name: &HeaderName) -> bool {
         let name = name.as_str();
-        RESERVED.contains(&name)
-            || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        RESERVED.iter().any(|known| same_name(name, known))
+            || RESERVED_PREFIXES.iter().any(|prefix| begins_with(name, prefix))
             || is_identity_header(name)
     }
 

@@ -4,6 +4,7 @@ use crate::config::mistake::{Mistake, Mistakes};
 use crate::config::reader::section;
 use crate::config::values::HeaderText;
 use countersign_policy::decision::InternalHeaders;
+use countersign_policy::identity::same_name;
 use http::HeaderName;
 
 section! {
@@ -38,7 +39,7 @@ impl InternalSection {
                 ));
             }
         }
-        if id.value == secret.value {
+        if same_name(id.value.0.as_str(), secret.value.0.as_str()) {
             let message = "client_id and client_secret have the same header";
             out.add(Mistake::new(secret.entry.clone(), message, "each needs a header of its own"));
         }
