@@ -27,7 +27,7 @@ use toml::de::DeTable;
 pub use configuration::Configuration;
 pub use mistake::{Colour, Hidden, Located, Mistake, render};
 pub use surroundings::Surroundings;
-pub(crate) use values::HostName;
+pub(crate) use values::{HostName, LOCAL_NAMES};
 pub use values::{Name, NotUnderstood, Origin};
 
 /// Why there is no configuration.
@@ -153,7 +153,7 @@ impl Document {
             listeners: (listeners.len() == all(self.listeners.value()).len()).then_some(listeners.as_slice()),
         };
         let routes = sections::routes::check(all(self.routes.value()), &known, out);
-        let oauth = self.oauth.value().and_then(|section| section.check(out));
+        let oauth = self.oauth.value().and_then(|section| section.check(known.listeners, out));
         let internal = self.internal.value().and_then(|section| section.check(out));
         let limits = self.limits.value().and_then(|section| section.check(out));
         let audit = self.audit.value().and_then(|section| section.check(&around.base));

@@ -176,6 +176,13 @@ fn mistakes_in_the_other_sections() {
         ),
         ("a limit of less than the schema", "[storage]", "[storage]\nmax_size = \"4000B\""),
         ("unknown section", "[storage]", "[stroage]"),
+        (
+            "mtls_url without mutual TLS",
+            "serve = [\"routes\", \"oauth2\"]",
+            "serve = [\"routes\"]\n[[listeners]]\nname = \"tokens\"\naddress = \"127.0.0.1:8447\"\n\
+             certificate = { ca = [\"localhost\"] }\nserve = [\"oauth2\"]\n\
+             [oauth]\nmtls_url = \"https://localhost:8447\""
+        ),
         ("section as a value", "[admin]\nlisten = \"127.0.0.1:8444\"", "[admin.listen]\nport = 8444"),
         ("key twice", "[keys]", "url = \"sqlite:other.db\"\n[keys]"),
         ("no TOML", "[keys]", "[keys"),

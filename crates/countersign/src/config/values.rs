@@ -12,6 +12,9 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
+/// What this machine calls itself.
+pub(crate) const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
 impl Value for String {
     fn kind() -> String {
         "text".to_owned()

@@ -1,6 +1,6 @@
 //! The `countersign.toml` of a new directory: commented, and complete enough to be read as a first lesson.
 
-use crate::config::Origin;
+use crate::config::{LOCAL_NAMES, Origin};
 use std::path::Path;
 
 /// The ports of an installation: gateway, admin API, public CA documents, demo API.
@@ -41,9 +41,6 @@ pub struct Public {
     /// Where CRLs and CA certificates are.
     pub documents_url: Option<Origin>,
 }
-
-/// What this machine calls itself.
-const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 const HEAD: &str = include_str!("head.toml");
 const DEMO: &str = include_str!("demo.toml");

@@ -8,7 +8,7 @@ use super::timers::{Upkeep, write_uses};
 use super::tls::{CertificateError, Loaded, Present};
 use super::{Installation, metrics};
 use crate::config::sections::listeners::{Listener, Serve};
-use crate::config::{Configuration, reload};
+use crate::config::{Configuration, LOCAL_NAMES, reload};
 use crate::words::error_chain;
 use arc_swap::ArcSwap;
 use countersign_api::{Context, Service};
@@ -404,8 +404,8 @@ fn trust(listener: &Listener) -> TrustConfigurations {
 /// This machine's own names only. Metrics and health need no credential: a page in a browser on this machine, whose name
 /// resolves to a loopback address (DNS rebinding), would read them.
 fn admin_trust(listen: IpAddr) -> TrustConfigurations {
-    let own = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
-    TrustConfigurations::only(own.iter().chain([&listen.to_string()]).map(|host| as_in_host_field(host)))
+    let listen = listen.to_string();
+    TrustConfigurations::only(LOCAL_NAMES.into_iter().chain([listen.as_str()]).map(as_in_host_field))
 }
 
 /// In a Host field an IPv6 address stands between brackets (RFC 3986 section 3.2.2), in a certificate it does not.

@@ -2,6 +2,7 @@
 
 use crate::config::mistake::{Mistake, Mistakes};
 use crate::config::reader::{Given, section};
+use crate::config::sections::listeners::{Listener, Serve};
 use crate::config::values::{Origin, Period};
 use std::time::Duration;
 
@@ -28,7 +29,8 @@ const SHORTEST: Duration = Duration::from_secs(30);
 const LONGEST: Duration = Duration::from_secs(3600);
 
 impl OauthSection {
-    pub(crate) fn check(&self, out: &mut Mistakes) -> Option<Oauth> {
+    /// `listeners` are those of the file, where none of them is wrong.
+    pub(crate) fn check(&self, listeners: Option<&[Listener]>, out: &mut Mistakes) -> Option<Oauth> {
         let lifetime = self.token_lifetime.get()?;
         if !(SHORTEST..=LONGEST).contains(&lifetime.value.0) {
             let reason = "a token lives from 30s to 1h: retired keys are kept for as long as the longest";
@@ -39,7 +41,19 @@ impl OauthSection {
                 out.add(Mistake::new(url.entry.clone(), "`mtls_url` is not https", "mutual TLS needs TLS"));
                 return None;
             }
-            Given::Is(url) => Some(url.value.as_str().to_owned()),
+            Given::Is(url) => {
+                let asks = |listener: &Listener| listener.asks_for_certificate(Serve::Oauth2);
+                if listeners.is_some_and(|listeners| !listeners.iter().any(asks)) {
+                    let reason = "no listener that serves `oauth2` asks for a certificate";
+                    let help = "set `client_certificate` on the listener that this URL leads to";
+                    out.add(
+                        Mistake::new(url.entry.clone(), "`mtls_url` leads to no mutual TLS", reason)
+                            .help(help),
+                    );
+                    return None;
+                }
+                Some(url.value.as_str().to_owned())
+            }
             Given::Absent => None,
             Given::Broken => return None,
         };
