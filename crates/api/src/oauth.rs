@@ -27,7 +27,12 @@ pub fn router() -> Router<Arc<Context>> {
 
 /// Answers a token request, and records what became of it. Of any method: the endpoint itself refuses what is none, so
 /// that the refusal is an OAuth error with a reference, and recorded.
-pub(crate) async fn token(context: &Context, peer: &Peer, request: Request<RequestBody>) -> Response<Bytes> {
+pub(crate) async fn token(
+    context: &Context,
+    peer: &Peer,
+    prefix: &str,
+    request: Request<RequestBody>,
+) -> Response<Bytes> {
     let (parts, body) = request.into_parts();
     let read = read(body).await;
     let now = context.clock.now();
@@ -46,7 +51,7 @@ pub(crate) async fn token(context: &Context, peer: &Peer, request: Request<Reque
     };
     match result {
         Ok(token) => token.to_response().map(Bytes::from),
-        Err(denial) => refuse(context, &denial, &parts, peer, reference),
+        Err(denial) => refuse(context, &denial, &parts, peer, prefix, reference),
     }
 }
 
@@ -56,9 +61,10 @@ fn refuse(
     denial: &Denial,
     parts: &Parts,
     peer: &Peer,
+    prefix: &str,
     reference: Reference,
 ) -> Response<Bytes> {
-    log_denial(denial, Some(peer), Some((&parts.method, &parts.uri)), "/oauth2/", reference);
+    log_denial(denial, Some(peer), Some((&parts.method, &parts.uri)), prefix, reference);
     render(denial, &Surface::OAuth, reference, &context.issuer).map(Bytes::from)
 }
 

@@ -84,9 +84,12 @@ impl Recorder {
         if !self.0.before_answer {
             return Ok(reference);
         }
-        let why = "the event came faster than it could be taken, and is only counted".to_owned();
-        let on_disk = if taken { self.flush().await } else { Err(AuditError::NotConfirmed { why }) };
-        on_disk.map(|_| reference).map_err(|source| Unrecorded { reference, source })
+        if !taken {
+            let why = "the event came faster than it could be taken, and is only counted".to_owned();
+            return Err(Unrecorded { reference, source: AuditError::NotConfirmed { why } });
+        }
+        self.flush().await.map_err(|source| Unrecorded { reference, source })?;
+        Ok(reference)
     }
 
     /// Appends events and returns when they are on disk, with the head after them: for issuance, revocation and

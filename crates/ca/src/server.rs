@@ -23,8 +23,6 @@ pub struct ServerCertificate {
     pub key: KeyRecord,
     /// Last moment of validity.
     pub not_after: Timestamp,
-    /// From when on a new one is made in its place.
-    pub renewal_at: Timestamp,
 }
 
 impl CertificateAuthority {
@@ -37,14 +35,12 @@ impl CertificateAuthority {
     pub async fn server_certificate(&self, names: &[String]) -> Result<ServerCertificate, Refusal> {
         let wanted = names.iter().map(|name| alternative_name(name)).collect::<Vec<_>>();
         let now = self.clock.now();
-        let present = self.present(&wanted, now).await?;
-        if let Some(present) = &present
-            && present.renewal_at > now
-        {
-            return Ok(present.clone());
-        }
+        let present = match self.present(&wanted, now).await? {
+            Some((present, renewal_at)) if renewal_at > now => return Ok(present),
+            present => present,
+        };
         match (self.issue_server(wanted, now).await, present) {
-            (Err(error), Some(present)) => {
+            (Err(error), Some((present, _))) => {
                 let (names, not_after) = (names.join(", "), present.not_after);
                 tracing::warn!(names, %not_after, %error, "the server certificate is due and not renewed: the old one serves");
                 Ok(present)
@@ -78,20 +74,16 @@ impl CertificateAuthority {
         if let Err(error) = self.forget_server_keys(now).await {
             tracing::warn!(%error, "keys of listeners that are not used any more are kept until the next renewal");
         }
-        Ok(ServerCertificate {
-            chain: self.chain(issued.der)?,
-            key,
-            not_after: issued.not_after,
-            renewal_at: renewal_at(issued.not_before, issued.not_after),
-        })
+        Ok(ServerCertificate { chain: self.chain(issued.der)?, key, not_after: issued.not_after })
     }
 
-    /// The newest certificate with exactly these names that is valid and whose key is in custody.
+    /// The newest certificate with exactly these names that is valid and whose key is in custody, and from when on a new
+    /// one is made in its place.
     async fn present(
         &self,
         names: &[SubjectAltName],
         now: Timestamp,
-    ) -> Result<Option<ServerCertificate>, Refusal> {
+    ) -> Result<Option<(ServerCertificate, Timestamp)>, Refusal> {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let keys = self.store.keys(KeyPurpose::TlsServer).await?;
         for certificate in self.server_certificates(now).await? {
@@ -101,12 +93,9 @@ impl CertificateAuthority {
             }
             let key = keys.iter().find(|key| hash_of(key) == Some(certificate.key_hash));
             if let (Some(key), Some(der)) = (key, certificate.der) {
-                return Ok(Some(ServerCertificate {
-                    chain: self.chain(der)?,
-                    key: key.clone(),
-                    not_after: certificate.not_after,
-                    renewal_at: renewal_at(certificate.not_before, certificate.not_after),
-                }));
+                let not_after = certificate.not_after;
+                let present = ServerCertificate { chain: self.chain(der)?, key: key.clone(), not_after };
+                return Ok(Some((present, renewal_at(certificate.not_before, not_after))));
             }
         }
         Ok(None)

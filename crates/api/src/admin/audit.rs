@@ -2,6 +2,7 @@
 
 use super::input::{Query, malformed, parse_or_not_found};
 use super::shapes::{AuditList, AuditQuery, AuditRecordView, AuditVerification};
+use super::{cut, one_more_than};
 use crate::Context;
 use crate::answer::Refused;
 use axum::Json as Answer;
@@ -34,12 +35,10 @@ pub(super) async fn list(
     };
     let limit = query.limit.unwrap_or(AuditQuery::DEFAULT_LIMIT).min(AuditQuery::MAX_LIMIT);
     let filter = Filter { action, client: query.client };
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    // One more than is shown tells whether there are more.
-    let reading = move |directory: &FilePath| countersign_audit::list(directory, &filter, limit + 1);
+    let asked = usize::try_from(one_more_than(limit)).unwrap_or(usize::MAX);
+    let reading = move |directory: &FilePath| countersign_audit::list(directory, &filter, asked);
     let mut records = read(&context, reading).await?;
-    let more = records.len() > limit;
-    records.truncate(limit);
+    let more = cut(&mut records, limit);
     Ok(Answer(answer(records, more)))
 }
 

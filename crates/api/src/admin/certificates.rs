@@ -5,6 +5,7 @@ use super::shapes::{
     CertificateIssued, CertificateList, CertificateQuery, CertificateStateName, CertificateView, DelayedCrl,
     NewCertificate, Problem, PublishedCrl, Revoke, Revoked,
 };
+use super::{MOST, cut, one_more_than};
 use crate::Context;
 use crate::answer::{Call, Refused};
 use axum::extract::{Path, State};
@@ -21,9 +22,6 @@ use countersign_storage::stores::CertificateFilter;
 use http::StatusCode;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// The most rows of one answer.
-const MOST: u32 = 1000;
 
 /// Signs a client certificate from a CSR. Names and dates come from the registered client and the profile.
 #[utoipa::path(
@@ -78,12 +76,9 @@ pub(super) async fn list(
         expired_before: asked(CertificateStateName::Expired).then_some(now),
         ..CertificateFilter::default()
     };
-    // One more than is shown tells whether there are more.
-    let mut found =
-        context.store.certificates(&filter, MOST + 1).await.map_err(|error| Refused::storage(&error))?;
-    let most = usize::try_from(MOST).unwrap_or(usize::MAX);
-    let more = found.len() > most;
-    found.truncate(most);
+    let found = context.store.certificates(&filter, one_more_than(MOST)).await;
+    let mut found = found.map_err(|error| Refused::storage(&error))?;
+    let more = cut(&mut found, MOST);
     let certificates = found.into_iter().map(|record| view(record, now, false)).collect();
     Ok(Answer(CertificateList { certificates, more }))
 }

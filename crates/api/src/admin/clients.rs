@@ -6,6 +6,7 @@ use super::shapes::{
     ClientAdded, ClientList, ClientQuery, ClientView, CredentialKindName, CredentialView, NewClient,
     OneTimeSecret, Revoke, Revoked, RotateSecret, SecretRotated,
 };
+use super::{MOST, cut, one_more_than};
 use crate::Context;
 use crate::answer::{Call, Refused};
 use axum::extract::{Path, State};
@@ -18,9 +19,6 @@ use countersign_policy::Denial;
 use http::StatusCode;
 use std::sync::Arc;
 
-/// The most clients of one answer.
-const MOST: u32 = 1000;
-
 /// Lists clients by `client_id`, 1000 at most.
 #[utoipa::path(
     get, path = "/clients", operation_id = "list_clients", params(ClientQuery),
@@ -30,12 +28,9 @@ pub(super) async fn list(
     State(context): State<Arc<Context>>,
     Query(query): Query<ClientQuery>,
 ) -> Result<Answer<ClientList>, Refused> {
-    // One more than is shown tells whether there are more.
-    let found = context.store.clients_after(query.after.as_ref(), MOST + 1).await;
+    let found = context.store.clients_after(query.after.as_ref(), one_more_than(MOST)).await;
     let mut found = found.map_err(|error| Refused::storage(&error))?;
-    let most = usize::try_from(MOST).unwrap_or(usize::MAX);
-    let more = found.len() > most;
-    found.truncate(most);
+    let more = cut(&mut found, MOST);
     let clients = found.into_iter().map(|(client, credentials)| view(client, credentials)).collect();
     Ok(Answer(ClientList { clients, more }))
 }

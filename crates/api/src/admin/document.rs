@@ -11,12 +11,14 @@ use utoipa::openapi::{
 };
 
 /// Refusals of any operation, with what they say.
-const OF_ALL: [(&str, &str); 5] = [
+const OF_ALL: [(&str, &str); 6] = [
     ("400", "The request cannot be read."),
     ("401", "There is no valid operator token."),
     ("403", "The operator's role is not enough."),
     ("500", "A mistake of ours."),
     ("503", "Storage is not available, or what was changed is not enforced yet."),
+    // What the listener refuses, before an operation is looked for.
+    ("default", "Any other refusal, such as one of the listener's limits."),
 ];
 /// And of operations that name an object in their path, or send one.
 const OF_OBJECTS: [(&str, &str); 2] = [
@@ -25,8 +27,6 @@ const OF_OBJECTS: [(&str, &str); 2] = [
 ];
 /// And of operations that send a body.
 const OF_BODIES: [(&str, &str); 1] = [("413", "The body is too large.")];
-/// What the listener refuses, before an operation is looked for.
-const ANY_OTHER: (&str, &str) = ("default", "Any other refusal, such as one of the listener's limits.");
 
 /// What a handler cannot say of itself.
 pub(super) fn describe() -> OpenApi {
@@ -37,7 +37,7 @@ pub(super) fn describe() -> OpenApi {
             "Every operation needs an operator's bearer token. Refusals are problem documents (RFC 9457).",
         ));
     let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
-    let refusals = OF_ALL.iter().chain(&OF_OBJECTS).chain(&OF_BODIES).chain([&ANY_OTHER]);
+    let refusals = OF_ALL.iter().chain(&OF_OBJECTS).chain(&OF_BODIES);
     let components = refusals.fold(
         ComponentsBuilder::new().security_scheme("operator", bearer).schema("Problem", Problem::schema()),
         |components, (status, description)| {
@@ -62,7 +62,6 @@ pub(super) fn add_refusals(document: &mut OpenApi) {
         for (operation, sends) in operations {
             let Some(operation) = operation else { continue };
             add(operation, &OF_ALL);
-            add(operation, &[ANY_OTHER]);
             if names_an_object || sends {
                 add(operation, &OF_OBJECTS);
             }

@@ -68,6 +68,22 @@ pub fn router(context: &Arc<Context>) -> (Router, OpenApi) {
     (router, document)
 }
 
+/// How many objects a listing shows.
+const MOST: u32 = 1000;
+
+/// So many are asked for, so that [`cut`] sees whether there are more.
+fn one_more_than(most: u32) -> u32 {
+    most.saturating_add(1)
+}
+
+/// Cuts a listing to what it shows. Whether there are more.
+fn cut<T>(found: &mut Vec<T>, most: u32) -> bool {
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let more = found.len() > most;
+    found.truncate(most);
+    more
+}
+
 async fn no_such_path() -> Refused {
     Denial::new(ReasonCode::ObjectNotFound).note("no such path").into()
 }

@@ -126,8 +126,9 @@ fn check(caller: &Caller) -> Result<(), Denial> {
     }
     let scopes = scopes(caller);
     // Rule K6: what the token endpoint would not grant, the internal method does not open.
-    let may_address = client.may_address(&route.api().audience) && !scopes.is_empty();
-    if matches!(caller.proof, Proof::Internal { .. }) && !may_address {
+    if matches!(caller.proof, Proof::Internal { .. })
+        && (scopes.is_empty() || !client.may_address(&route.api().audience))
+    {
         return Err(
             Denial::new(ReasonCode::ClientNotAllowed).note("the client is not registered for this API")
         );
