@@ -40,9 +40,10 @@ impl TestServer {
         let path = format!("/admin/v1/audit/{}", refusal.header("countersign-ref"));
         let answer = self.administer(Method::GET, &path, &Value::Null).await;
         assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
-        let records = answer.json()["records"].as_array().cloned().unwrap_or_default();
+        let records = answer.json()["records"].as_array().cloned().unwrap();
         // What was committed before the call failed stands under the same reference, before or behind the refusal.
-        let record = records.into_iter().find(|record| record["reason"].is_string()).unwrap_or_default();
+        let record = records.into_iter().find(|record| record["reason"].is_string());
+        let record = record.unwrap_or_else(|| panic!("no refusal under {path}"));
         seen::in_record(&record);
         record
     }

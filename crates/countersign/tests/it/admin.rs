@@ -585,16 +585,13 @@ async fn more_clients_than_an_answer_holds_are_read_answer_by_answer() {
     store.commit(transaction).await.unwrap();
     let mut path = "/admin/v1/clients".to_owned();
     let mut read = Vec::new();
-    loop {
+    for (shown, more) in [(1000, true), (1, false)] {
         let list = server.administer(Method::GET, &path, &Value::Null).await.json();
+        assert_eq!((list["clients"].as_array().unwrap().len(), &list["more"]), (shown, &json!(more)));
         for client in list["clients"].as_array().unwrap() {
             read.push(client["client_id"].as_str().unwrap().to_owned());
         }
-        if list["more"] == false {
-            break;
-        }
         path = format!("/admin/v1/clients?after={}", read.last().unwrap());
     }
-    read.dedup();
     assert_eq!((read.len(), read[0].as_str(), read[1000].as_str()), (1001, "acme-pay", "client-0999"));
 }

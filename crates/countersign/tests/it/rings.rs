@@ -196,6 +196,11 @@ fn the_modules_of_the_binary_import_from_inner_ones_only() {
             let own = place(&module).unwrap_or_else(|| panic!("src/lib.rs has a new module `{module}`"));
             let text = std::fs::read_to_string(&path).unwrap();
             for imported in text.split("crate::").skip(1) {
+                assert!(
+                    !imported.starts_with('{'),
+                    "{}: each module needs a path of its own",
+                    path.display()
+                );
                 let end = imported.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(0);
                 let Some(other) = place(&imported[..end]) else { continue };
                 assert!(other <= own, "{}: `{module}` imports from `{}`", path.display(), MODULES[other]);
