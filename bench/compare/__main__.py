@@ -10,7 +10,9 @@ import pathlib
 import shutil
 import sys
 
+import against
 import countersign
+import lines
 import nginx
 import pki
 import report
@@ -25,6 +27,9 @@ def main():
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     results = report.Results(repeats=options.repeats, seconds=options.seconds)
+    if options.against:
+        print(against.run(ROOT, work, options, results, command_line()))
+        return
     with contextlib.ExitStack() as running:
         upstream = running.enter_context(Upstream(ROOT, work, core=last_core()))
         material = pki.server_material(work / "pki")
@@ -57,9 +62,8 @@ def compare(options, results, product, peer, client, material):
         # Every other round begins with the other server, so that neither always meets the warmer machine.
         for name, server in servers if round_number % 2 == 0 else reversed(servers):
             load = Load(ROOT, client, material, server, core=last_core(), seconds=options.seconds)
-            results.add("kept-alive", name, load.run(server.url(), headers=headers, connections=16))
-            results.add("new connection", name,
-                        load.run(server.url(), headers=headers, connections=8, mode="new-connection"))
+            results.add("kept-alive", name, lines.kept_alive(load, server, headers))
+            results.add("new connection", name, lines.new_connection(load, server, headers))
             if server is peer and product:
                 results.add("kept-alive, no token", name, load.run(server.url(), connections=16))
 
@@ -69,17 +73,8 @@ def alone(options, results, product, client, material):
     load = Load(ROOT, client, material, product, core=last_core(), seconds=options.seconds)
     for _ in range(options.repeats):
         results.signatures_us.append(es256_signature_us(ROOT))
-        results.add("token, certificate", "countersign",
-                    load.run(product.token_endpoint, form=product.certificate_form(), connections=16))
-        results.add("token, secret", "countersign",
-                    load.run(product.token_endpoint, form="grant_type=client_credentials",
-                             headers=product.basic_header(), connections=16, identity=False))
-        results.add("new connection, X25519MLKEM768", "countersign",
-                    load.run(product.url(), headers=product.headers(), connections=8, mode="new-connection",
-                             group="x25519mlkem768"))
-        url, headers, body = product.issuing()
-        results.add("certificate", "countersign",
-                    load.run(url, headers=headers, json_body=body, connections=32, identity=False, expect=201))
+        for line, measure in lines.ALONE.items():
+            results.add(line, "countersign", measure(load, product))
     product.flood(load, results, refusals=10_000 if options.quick else 100_000)
 
 
@@ -89,7 +84,7 @@ def scale(options, results, small, large, material):
     for round_number in range(options.repeats):
         for name, server in servers if round_number % 2 == 0 else reversed(servers):
             load = Load(ROOT, server.client, material, server, core=last_core(), seconds=options.seconds)
-            results.add("scale", name, load.run(server.url(), headers=server.headers(), connections=16))
+            results.add("scale", name, lines.kept_alive(load, server, server.headers()))
 
 
 def arguments():
@@ -99,11 +94,15 @@ def arguments():
     parser.add_argument("--repeats", type=int, help="rounds (7, or 2 with --quick)")
     parser.add_argument("--seconds", type=int, help="length of each measurement (4, or 1 with --quick)")
     parser.add_argument("--only", choices=["nginx"], help="the peer alone; needs no product")
+    parser.add_argument("--against", type=pathlib.Path, metavar="BINARY",
+                        help="an older countersign instead of nginx: every line of ours, old and new in turns")
     options = parser.parse_args()
     options.repeats = options.repeats or (2 if options.quick else 7)
     options.seconds = options.seconds or (1 if options.quick else 4)
     if not 1 <= options.repeats <= 100 or not 1 <= options.seconds <= 60:
         parser.error("1 to 100 rounds of 1 to 60 seconds")
+    if options.against and not options.against.is_file():
+        parser.error(f"{options.against} is not a file")
     return options
 
 

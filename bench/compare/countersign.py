@@ -22,9 +22,11 @@ LARGE = "100,000 clients, 1,000,000 certificates, 100,000 revocations"
 
 
 class Server(Process):
-    def __init__(self, root, directory, material, upstream, results, large=False):
-        self.binary = root / "target" / "release" / "countersign"
+    def __init__(self, root, directory, material, upstream, results, large=False, binary=None, name=None):
+        """`binary` is another one than the present build; `name` tells whose figures it gives."""
+        self.binary = binary or root / "target" / "release" / "countersign"
         self.directory, self.material = directory, material
+        directory.parent.mkdir(parents=True, exist_ok=True)
         self.log_file = directory.parent / "countersign.log"
         self.made = quickstart(self.binary, directory, self.log_file)
         production = self.made["production"]
@@ -33,7 +35,7 @@ class Server(Process):
         self.token_endpoint = self.made["token_endpoint"]
         if large:
             populate(root, directory / "countersign.db")
-        of = f", {LARGE}" if large else ""
+        of = (f", {LARGE}" if large else "") + (f", {name}" if name else "")
         config = directory / "bench.toml"
         config.write_text(configuration((directory / "countersign.toml").read_text(), material, upstream.address))
         started = time.monotonic()

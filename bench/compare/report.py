@@ -19,6 +19,7 @@ ALONE = [
     ("new connection, X25519MLKEM768", "new mTLS connection and one request, hybrid key exchange"),
     ("certificate", "certificate issued from a CSR, stored durably; 32 kept-alive connections to the admin API"),
 ]
+NAMES = {line: what for line, what, _ in COMPARED} | dict(ALONE)
 
 
 class Results:
