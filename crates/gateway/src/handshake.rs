@@ -2,7 +2,7 @@
 //! before any of it, and a record of what failed and why.
 
 use crate::settings::Limits;
-use crate::socket::Socket;
+use crate::socket::{HandshakeTooLarge, Socket};
 use crate::tls::{self, Observed};
 use crate::worker::{Listener, Worker};
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, CertificateRef, Facts};
@@ -24,17 +24,19 @@ pub(crate) struct Accepted {
 
 /// Does the handshake; `None` when it failed, which is then counted and recorded.
 pub(crate) async fn accept(
-    stream: Socket,
+    mut stream: Socket,
     address: SocketAddr,
     worker: &Worker,
     listener: &Listener,
     limits: &Limits,
 ) -> Option<Accepted> {
     let acceptor = listener.acceptor(worker)?;
+    stream.handshake_begins();
     let (result, observed) = tls::observe(timeout(limits.handshake, acceptor.accept(stream))).await;
     let failure = match result {
-        Ok(Ok(stream)) => {
-            let (_, tls) = stream.get_ref();
+        Ok(Ok(mut stream)) => {
+            let (socket, tls) = stream.get_mut();
+            socket.handshake_done();
             let version = match tls.protocol_version() {
                 Some(rustls::ProtocolVersion::TLSv1_3) => "1.3",
                 _ => "1.2",
@@ -64,6 +66,7 @@ struct Failure {
 impl Failure {
     fn of(error: &io::Error, observed: &Observed) -> Self {
         let tls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+        let too_large = error.get_ref().is_some_and(|error| error.is::<HandshakeTooLarge>());
         let (result, reason) = match (&observed.refused, tls) {
             (Some((reason, _)), _) => ("client_certificate_refused", *reason),
             (None, Some(rustls::Error::NoCertificatesPresented)) => {
@@ -74,9 +77,15 @@ impl Failure {
                 ("incompatible", ReasonCode::RequestMalformed)
             }
             (None, Some(_)) => ("failed", ReasonCode::RequestMalformed),
+            (None, None) if too_large => ("too_large", ReasonCode::RequestMalformed),
             (None, None) => ("closed", ReasonCode::RequestMalformed),
         };
-        Self { result, reason, detail: tls.map_or_else(|| error.kind().to_string(), ToString::to_string) }
+        let detail = match tls {
+            Some(tls) => tls.to_string(),
+            None if too_large => error.to_string(),
+            None => error.kind().to_string(),
+        };
+        Self { result, reason, detail }
     }
 
     fn report(self, address: SocketAddr, observed: Observed, worker: &Worker, listener: &Listener) {

@@ -158,15 +158,16 @@ fn requested_names(request: &X509CertificationRequest<'_>) -> Result<Vec<String>
                     return Err(CsrError::AsksForCa);
                 }
                 ParsedExtension::SubjectAlternativeName(san) => {
+                    // Rule T13: counted before they are copied.
+                    if names.len() + san.general_names.len() > MAX_NAMES {
+                        return Err(CsrError::Malformed("more than 100 names"));
+                    }
                     names.extend(san.general_names.iter().map(name_text));
                 }
                 ParsedExtension::ParseError { .. } => return Err(CsrError::Malformed("a broken extension")),
                 _ => {}
             }
         }
-    }
-    if names.len() > MAX_NAMES {
-        return Err(CsrError::Malformed("more than 100 names"));
     }
     Ok(names)
 }

@@ -14,7 +14,7 @@ use webpki::aws_lc_rs as algorithms;
 pub struct SignatureInvalid;
 
 /// What we verify in certificates, requests and CRLs: SHA-2 with the kinds of keys of rule P4, and nothing else.
-pub(crate) static ACCEPTED: &[&dyn SignatureVerificationAlgorithm] = &[
+pub(crate) const ACCEPTED: [&dyn SignatureVerificationAlgorithm; 13] = [
     algorithms::ECDSA_P256_SHA256,
     algorithms::ECDSA_P256_SHA384,
     algorithms::ECDSA_P256_SHA512,

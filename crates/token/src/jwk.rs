@@ -220,6 +220,11 @@ impl Material {
     }
 }
 
+/// Most bytes of a JWK Set (rule T13).
+const MAX_SET_BYTES: usize = 128 * 1024;
+/// Most keys of a JWK Set (rule T13): each is parsed, and a weak one is looked for in each.
+const MAX_SET_KEYS: usize = 50;
+
 /// A JWK Set (RFC 7517 section 5).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct JwkSet {
@@ -232,15 +237,22 @@ impl JwkSet {
         Self { keys }
     }
 
-    /// Reads a set. Keys of a kind that we do not use are passed over, as RFC 7517 section 5 asks.
+    /// Reads a set of at most 50 keys and 128 KiB. Keys of a kind that we do not use are passed over, as RFC 7517 section 5
+    /// asks; they count.
     ///
     /// # Errors
-    /// When the set is not strict JSON, or one of its keys is private, symmetric, malformed or weak.
+    /// When the set is larger than that or not strict JSON, or one of its keys is private, symmetric, malformed or weak.
     pub fn from_json(text: &[u8]) -> Result<Self, KeyError> {
+        if text.len() > MAX_SET_BYTES {
+            return Err(KeyError::Malformed("a set of more than 128 KiB"));
+        }
         let set = json::object(text).ok_or(KeyError::Malformed("not strict JSON"))?;
         let Some(Value::Array(members)) = set.get("keys") else {
             return Err(KeyError::Malformed("keys"));
         };
+        if members.len() > MAX_SET_KEYS {
+            return Err(KeyError::Malformed("a set of more than 50 keys"));
+        }
         let mut keys = Vec::with_capacity(members.len());
         for member in members {
             let Value::Object(object) = member else { return Err(KeyError::Malformed("keys")) };

@@ -41,7 +41,7 @@ async fn rule_g14_a_serial_number_is_revoked_under_its_own_issuer_only() {
     world.anchors.store(Arc::new(anchors));
     let twin = second.client(&uri("acme-pay"), Flaw::None);
     let serial_of = |identity: &crate::pki::Identity| {
-        *validate_client(&identity.chain[0], &[], &world.anchors.load(), NOW).unwrap().serial()
+        *validate_client(&identity.chain[0], &world.anchors.load(), NOW).unwrap().serial()
     };
     assert_eq!(serial_of(&twin), serial_of(&world.acme));
     let token_of_twin = world.token("acme-pay", Some(&twin));

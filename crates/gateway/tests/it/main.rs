@@ -16,6 +16,7 @@ mod connections;
 mod decisions;
 mod forwarding;
 mod framing;
+mod handshake_cost;
 mod http2;
 mod http2_waits;
 mod limits;

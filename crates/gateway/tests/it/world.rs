@@ -428,7 +428,7 @@ impl World {
 
     /// Revokes a certificate; what is returned cuts its connections.
     pub(crate) fn revoke(&self, identity: &Identity) -> Cut {
-        let certificate = validate_client(&identity.chain[0], &[], &self.anchors.load(), NOW).unwrap();
+        let certificate = validate_client(&identity.chain[0], &self.anchors.load(), NOW).unwrap();
         let (issuer_key_hash, serial) = (*certificate.issuer_key_hash(), *certificate.serial());
         let mut revoked = self.registry.revoked.lock().unwrap();
         revoked.insert((issuer_key_hash, serial), RevocationReason::KeyCompromise);

@@ -7,30 +7,39 @@
 //! The product asks [`validate_client`] alone, and whether a certificate is revoked it asks its own views, not a list.
 //! [`validate_path`], with CRLs and a bound on intermediates, is for tests: those cases, and what our CA and its lists are
 //! judged by.
+//!
+//! What a validation costs is bounded whatever the peer sends (rule T13): a client's certificate is validated alone, a
+//! path of several certificates is chosen by names before webpki sees it (`candidates.rs`), signatures are counted
+//! (`work.rs`), and a certificate is read in full only after its signature was found good.
 
+mod candidates;
 mod error;
 pub(crate) mod rules;
 mod webpki_error;
+mod work;
+#[cfg(test)]
+mod work_tests;
 
 use crate::anchor::{TrustAnchors, TrustedIssuer};
 use crate::key::sha256;
 use crate::peer::PeerCertificate;
-use crate::signature::ACCEPTED;
 use countersign_model::Timestamp;
+use rustls_pki_types::SignatureVerificationAlgorithm;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::time::Duration;
 use webpki::{
     BorrowedCertRevocationList, CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage,
     RevocationOptionsBuilder, VerifiedPath,
 };
+use work::Work;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
 pub use error::ChainError;
 
-/// More is no certificate: the largest in the wild have a few hundred names.
-const MAX_CERTIFICATE_BYTES: usize = 64 * 1024;
+/// Largest certificate. One with an RSA key of 8192 bits and a hundred names of 100 octets has 13 KiB.
+pub(crate) const MAX_CERTIFICATE_BYTES: usize = 16 * 1024;
 
 /// What the certificate has to be for.
 #[derive(Debug, Clone, Copy)]
@@ -67,21 +76,25 @@ pub struct VerifiedChain<'a> {
 
 /// Validates the certificate that a client proved in its handshake.
 ///
+/// The anchors are the CAs that issue to clients, so no other certificate can be part of the path: what a client sends
+/// beside its own, its issuer's certificate as many do, is not asked for here.
+///
 /// # Errors
 /// See [`ChainError`].
 pub fn validate_client(
     end_entity: &[u8],
-    intermediates: &[&[u8]],
     anchors: &TrustAnchors,
     now: Timestamp,
 ) -> Result<PeerCertificate, ChainError> {
-    let certificate = parse(end_entity)?;
-    let options = PathOptions { purpose: Purpose::Client, now, max_intermediates: None, crls: &[] };
-    let chain = validate(end_entity, &certificate, intermediates, anchors, &options)?;
+    let options = PathOptions { purpose: Purpose::Client, now, max_intermediates: Some(0), crls: &[] };
+    let (chain, certificate) =
+        validate(end_entity, &[], anchors, &options, &Work::new(anchors.issuers().len()))?;
     PeerCertificate::from_verified(end_entity, &certificate, chain.issuer_key_hash)
 }
 
 /// Validates a path for any purpose.
+///
+/// Of `intermediates` at most four distinct ones are considered, those on the name path from the end entity.
 ///
 /// # Errors
 /// See [`ChainError`].
@@ -91,19 +104,24 @@ pub fn validate_path<'a>(
     anchors: &'a TrustAnchors,
     options: &PathOptions<'_>,
 ) -> Result<VerifiedChain<'a>, ChainError> {
-    validate(end_entity, &parse(end_entity)?, intermediates, anchors, options)
+    let work = Work::new(anchors.issuers().len());
+    validate(end_entity, intermediates, anchors, options, &work).map(|(chain, _)| chain)
 }
 
-fn validate<'a>(
-    end_entity: &[u8],
-    certificate: &X509Certificate<'_>,
+/// The validated path, and the end entity as it was read.
+fn validate<'a, 'e>(
+    end_entity_der: &'e [u8],
     intermediates: &[&[u8]],
     anchors: &'a TrustAnchors,
     options: &PathOptions<'_>,
-) -> Result<VerifiedChain<'a>, ChainError> {
-    let end_entity = CertificateDer::from(end_entity);
+    work: &Work,
+) -> Result<(VerifiedChain<'a>, X509Certificate<'e>), ChainError> {
+    check_size(end_entity_der)?;
+    let intermediates = candidates::on_name_path(end_entity_der, intermediates);
+    [end_entity_der].iter().chain(&intermediates).for_each(|der| work.reads(der)); // by webpki
     let intermediates: Vec<CertificateDer<'_>> =
-        intermediates.iter().map(|der| CertificateDer::from(*der)).collect();
+        intermediates.into_iter().map(CertificateDer::from).collect();
+    let end_entity = CertificateDer::from(end_entity_der);
     let end_entity = EndEntityCert::try_from(&end_entity)?;
     let now = u64::try_from(options.now.unix_s()).map_err(|_| ChainError::NotYetValid)?;
     let usage = match options.purpose {
@@ -119,14 +137,25 @@ fn validate<'a>(
 
     // webpki goes on with another path when the callback refuses one; what it refused last says more than webpki can.
     let refusal: RefCell<Option<ChainError>> = RefCell::new(None);
+    let certificate = OnceCell::new();
     let check_path = |path: &VerifiedPath<'_>| {
-        check_path(path, certificate, anchors, options).map_err(|error| {
+        let read = || match certificate.get() {
+            Some(certificate) => Ok(certificate),
+            None => {
+                work.reads(end_entity_der);
+                let parsed = parse(end_entity_der)?;
+                Ok(certificate.get_or_init(|| parsed))
+            }
+        };
+        check_path(path, read, anchors, options, work).map_err(|error| {
             *refusal.borrow_mut() = Some(error);
             webpki::Error::UnknownIssuer
         })
     };
+    let algorithms = work.algorithms();
+    let algorithms = algorithms.each_ref().map(|algorithm| algorithm as &dyn SignatureVerificationAlgorithm);
     let path = end_entity.verify_for_usage(
-        ACCEPTED,
+        &algorithms,
         anchors.webpki(),
         &intermediates,
         UnixTime::since_unix_epoch(Duration::from_secs(now)),
@@ -143,19 +172,22 @@ fn validate<'a>(
     }
     let anchor = anchors.issuer_of(path.anchor()).ok_or(ChainError::UnknownIssuer)?;
     let issuer = path.intermediate_certificates().next();
-    Ok(VerifiedChain {
+    let chain = VerifiedChain {
         anchor,
         intermediates: path.intermediate_certificates().count(),
         issuer_key_hash: issuer.map_or(anchor.key_hash, |issuer| sha256(&issuer.subject_public_key_info())),
-    })
+    };
+    let certificate = certificate.into_inner().ok_or(ChainError::UnknownIssuer)?;
+    Ok((chain, certificate))
 }
 
-/// What webpki leaves open, for every certificate of a path that it found good.
-fn check_path(
+/// What webpki leaves open, for every certificate of a path that it found good: only now is one worth reading in full.
+fn check_path<'e>(
     path: &VerifiedPath<'_>,
-    end_entity: &X509Certificate<'_>,
+    end_entity: impl FnOnce() -> Result<&'e X509Certificate<'e>, ChainError>,
     anchors: &TrustAnchors,
     options: &PathOptions<'_>,
+    work: &Work,
 ) -> Result<(), ChainError> {
     let anchor = anchors.issuer_of(path.anchor()).ok_or(ChainError::UnknownIssuer)?;
     anchor.facts.check_at(options.now)?;
@@ -164,13 +196,14 @@ fn check_path(
     }
     let mut counted = 0;
     for intermediate in path.intermediate_certificates() {
+        work.reads(&intermediate.der());
         rules::check_intermediate(&parse(&intermediate.der())?)?;
         counted += usize::from(intermediate.subject() != intermediate.issuer());
     }
     if options.max_intermediates.is_some_and(|most| counted > most) {
         return Err(ChainError::PathTooLong);
     }
-    rules::check_end_entity(end_entity, options.purpose)
+    rules::check_end_entity(end_entity()?, options.purpose)
 }
 
 /// webpki reads the CRL; that CRLNumber is there and not critical (RFC 5280 section 5.2.3) it leaves to us.
@@ -180,10 +213,15 @@ fn read_crl(der: &[u8]) -> Result<CertRevocationList<'_>, ChainError> {
     Ok(CertRevocationList::from(list))
 }
 
-pub(crate) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, ChainError> {
+fn check_size(der: &[u8]) -> Result<(), ChainError> {
     if der.len() > MAX_CERTIFICATE_BYTES {
-        return Err(ChainError::Malformed("a certificate of more than 64 KiB"));
+        return Err(ChainError::Malformed("a certificate of more than 16 KiB"));
     }
+    Ok(())
+}
+
+pub(crate) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, ChainError> {
+    check_size(der)?;
     match X509Certificate::from_der(der) {
         Ok(([], certificate)) => Ok(certificate),
         _ => Err(ChainError::Malformed("not an X.509 certificate")),

@@ -11,6 +11,11 @@ use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 use x509_parser::x509::X509Version;
 
+/// Most alternative names of an end entity. Public authorities stop at 100 to 250.
+const MAX_ALTERNATIVE_NAMES: usize = 250;
+/// Most common names of a server, each of which is looked for among the alternative names.
+const MAX_COMMON_NAMES: usize = 4;
+
 /// What is remembered of an anchor: the certificate was checked when it was taken.
 #[derive(Debug, Clone)]
 pub(crate) struct AnchorFacts {
@@ -106,6 +111,10 @@ pub(crate) fn check_end_entity(
         // RFC 5280 section 4.1.2.6: with an empty subject they are all there is.
         return Err(ChainError::Unfit("an empty subject without critical alternative names"));
     }
+    // Each of them is compared, copied or looked up later.
+    if extensions.alternative_names.is_some_and(|names| names.len() > MAX_ALTERNATIVE_NAMES) {
+        return Err(ChainError::Unfit("more than 250 alternative names"));
+    }
     match (purpose, extensions.alternative_names) {
         (Purpose::Client, _) => Ok(()),
         // RFC 9525 section 6.3: a server's name is looked for among the alternative names only.
@@ -116,7 +125,10 @@ pub(crate) fn check_end_entity(
 
 /// Rule P3 and CA/Browser Forum BR 7.1.4.3: a common name repeats one of the alternative names, character by character.
 fn check_common_name(certificate: &X509Certificate<'_>, names: &[GeneralName<'_>]) -> Result<(), ChainError> {
-    for common_name in certificate.subject().iter_common_name() {
+    for (number, common_name) in certificate.subject().iter_common_name().enumerate() {
+        if number >= MAX_COMMON_NAMES {
+            return Err(ChainError::Unfit("more than 4 common names"));
+        }
         let common_name = common_name.as_str().map_err(|_| ChainError::Unfit("common name"))?;
         let repeated = names.iter().any(|name| match name {
             GeneralName::DNSName(name) => *name == common_name,

@@ -47,7 +47,7 @@ fn read(bytes: &[u8]) {
     let _ = distribution_point_url(bytes);
     let _ = pem::decode_all(Label::Certificate, bytes);
     let _ = signature::ecdsa_p256_from_der(bytes);
-    let _ = validate_client(bytes, &[bytes], anchors, NOW);
+    let _ = validate_client(bytes, anchors, NOW);
     let name = ServerName::try_from("localhost").unwrap();
     for purpose in [Purpose::Client, Purpose::Server(&name)] {
         let options = PathOptions { purpose, now: NOW, max_intermediates: Some(1), crls: &[bytes] };

@@ -59,7 +59,7 @@ impl Emitted {
 /// An entry with each reason, and one for `revoked`.
 fn entries(clients: &Authority, revoked: &[u8]) -> Vec<CrlEntry> {
     let issuer = TrustedIssuer::new("clients".parse().unwrap(), clients.certificate.clone()).unwrap();
-    let peer = validate_client(revoked, &[], &TrustAnchors::new(vec![issuer]), NOW).unwrap();
+    let peer = validate_client(revoked, &TrustAnchors::new(vec![issuer]), NOW).unwrap();
     let entry = |serial, reason| CrlEntry { serial, revoked_at: NOW.plus_days(-1), reason };
     let others = RevocationReason::ALL.map(|reason| entry(new_serial(), reason));
     others.into_iter().chain([entry(*peer.serial(), RevocationReason::KeyCompromise)]).collect()

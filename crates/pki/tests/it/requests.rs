@@ -7,6 +7,7 @@ use countersign_pki::key::{KeyError, KeyKind};
 use countersign_pki::pem::{self, Label};
 use countersign_pki::signature::{SignatureInvalid, ecdsa_p256_to_der};
 use countersign_pki::{Csr, CsrError, SubjectAltName, assemble_csr, client_uri, csr_info_to_sign};
+use rcgen::{CertificateParams, KeyPair, SanType};
 
 fn fixture(name: &str) -> Vec<u8> {
     let path = format!("{}/tests/it/fixtures/{name}.csr", env!("CARGO_MANIFEST_DIR"));
@@ -205,4 +206,18 @@ fn what_is_no_request_is_malformed() {
         assert_eq!(refusal(&malformed).1, ReasonCode::CsrMalformed);
     }
     assert_eq!(refusal(&vec![0x30; MAX_BYTES + 1]), (CsrError::TooLarge, ReasonCode::CsrMalformed));
+}
+
+/// Rule T13: what a request costs does not depend on how much it asks for.
+#[test]
+fn rule_t13_a_request_for_very_many_names_is_malformed() {
+    let request = |count: usize| {
+        let mut params = CertificateParams::default();
+        let name = |number: usize| SanType::DnsName(format!("n{number}.example").try_into().unwrap());
+        params.subject_alt_names = (0..count).map(name).collect();
+        params.serialize_request(&KeyPair::generate().unwrap()).unwrap().der().to_vec()
+    };
+    assert_eq!(Csr::parse(&request(100)).unwrap().requested_names().len(), 100);
+    assert_eq!(Csr::parse(&request(101)).unwrap_err(), CsrError::Malformed("more than 100 names"));
+    assert_eq!(Csr::parse(&request(3000)).unwrap_err(), CsrError::Malformed("more than 100 names"));
 }

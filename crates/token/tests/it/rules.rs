@@ -362,3 +362,19 @@ fn private_and_symmetric_keys_are_refused_with_their_whole_set() {
         assert_eq!(JwkSet::from_json(set.as_bytes()), Err(KeyError::Private));
     }
 }
+
+/// Every key is parsed, and looked at for known weaknesses: an RSA key of 8192 bits costs a tenth of a millisecond.
+#[test]
+fn rule_t13_a_key_set_is_bounded() {
+    let set = |count: usize, padding: usize| {
+        let keys = vec![TestKey::new().jwk.to_json(); count];
+        JwkSet::from_json(json!({"keys": keys, "padding": "x".repeat(padding)}).to_string().as_bytes())
+    };
+    assert_eq!(set(50, 0).map(|set| set.keys().len()), Ok(50));
+    assert_eq!(set(51, 0), Err(KeyError::Malformed("a set of more than 50 keys")));
+    assert_eq!(set(1, 128 * 1024), Err(KeyError::Malformed("a set of more than 128 KiB")));
+    // Those of a kind that is passed over count as well.
+    let foreign = vec![json!({"kty": "other"}); 51];
+    let set = JwkSet::from_json(json!({"keys": foreign}).to_string().as_bytes());
+    assert_eq!(set, Err(KeyError::Malformed("a set of more than 50 keys")));
+}

@@ -25,7 +25,7 @@ section! {
         address: SocketAddr = Required;
         /// The server's certificate. Without one the listener speaks plain HTTP, and then may serve `pki` only.
         certificate: CertificateSection = Optional;
-        /// Whether TLS asks for a client certificate; what is needed is decided by each route. Default: `off`.
+        /// Whether TLS asks for a client certificate; what is needed is decided by each route. What a client sends beside its own certificate is ignored. Default: `off`.
         client_certificate: ClientCertificateRequest = Optional;
         /// What is served: `routes` with their metadata and problem pages, `oauth2` (the authorization server), `pki` (CRLs and CA certificates).
         serve: Vec<At<Serve>> = Required;

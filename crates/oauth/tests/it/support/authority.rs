@@ -60,7 +60,7 @@ impl Authority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
         let certificate = params.signed_by(&KeyPair::generate().unwrap(), &self.issuer).unwrap();
-        Arc::new(validate_client(certificate.der(), &[], &self.anchors, NOW).unwrap())
+        Arc::new(validate_client(certificate.der(), &self.anchors, NOW).unwrap())
     }
 
     /// The writes that put a certificate into the ledger and revoke it.
