@@ -206,9 +206,9 @@ fn record(
     };
     let now = context.clock.now();
     let event = AuditEvent::refused(reference, now, action, denial.reason(), actor, facts);
-    let reference = context.recorder.record(event.told(denial.public()));
+    let recorded = context.recorder.record(event.told(denial.public()));
     let peer = asked.and_then(|asked| asked.peer.as_ref());
     let request = asked.map(|asked| (&asked.method, &asked.uri));
-    log_denial(denial, peer, request, asked.map_or("/", |asked| asked.prefix), reference);
-    reference
+    log_denial(denial, peer, request, asked.map_or("/", |asked| asked.prefix), recorded);
+    recorded.reference
 }

@@ -7,9 +7,10 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::routing::get;
 use bytes::Bytes;
+use countersign_audit::Recorded;
 use countersign_gateway::body::{RequestBody, RequestBodyError};
 use countersign_gateway::log_denial;
-use countersign_model::{ReasonCode, Reference};
+use countersign_model::ReasonCode;
 use countersign_oauth::metadata;
 use countersign_oauth::metadata::JWKS_PATH;
 use countersign_oauth::request::MAX_BODY_BYTES;
@@ -41,17 +42,17 @@ pub(crate) async fn token(
         // Half a form may ask for something else than the whole: nothing is read from a body that breaks off.
         Err(error) => context.tokens.refused(&parts, peer, now, broken_body(&error)),
     };
-    let (reference, result) = match context.recorder.record_before_answer(outcome.event).await {
-        Ok(reference) => (reference, outcome.result),
+    let (recorded, result) = match context.recorder.record_before_answer(outcome.event).await {
+        Ok(recorded) => (recorded, outcome.result),
         // Who wants each token recorded before it is out wants none that is not.
         Err(unrecorded) => {
             tracing::error!(%unrecorded, "a token request is not recorded");
-            (unrecorded.reference, Err(Denial::new(ReasonCode::StorageUnavailable)))
+            (unrecorded.recorded, Err(Denial::new(ReasonCode::StorageUnavailable)))
         }
     };
     match result {
         Ok(token) => token.to_response().map(Bytes::from),
-        Err(denial) => refuse(context, &denial, &parts, peer, prefix, reference),
+        Err(denial) => refuse(context, &denial, &parts, peer, prefix, recorded),
     }
 }
 
@@ -62,10 +63,10 @@ fn refuse(
     parts: &Parts,
     peer: &Peer,
     prefix: &str,
-    reference: Reference,
+    recorded: Recorded,
 ) -> Response<Bytes> {
-    log_denial(denial, Some(peer), Some((&parts.method, &parts.uri)), prefix, reference);
-    render(denial, &Surface::OAuth, reference, &context.issuer).map(Bytes::from)
+    log_denial(denial, Some(peer), Some((&parts.method, &parts.uri)), prefix, recorded);
+    render(denial, &Surface::OAuth, recorded.reference, &context.issuer).map(Bytes::from)
 }
 
 async fn jwks(State(context): State<Arc<Context>>) -> Response<Body> {

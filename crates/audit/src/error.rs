@@ -1,7 +1,7 @@
 //! Why events are not in the log.
 
 use crate::heads::HeadStoreError;
-use countersign_model::Reference;
+use crate::recorder::Recorded;
 use std::io;
 use std::path::PathBuf;
 
@@ -49,10 +49,10 @@ pub enum AuditError {
 
 /// An event that was asked to be on disk before the answer and is not.
 #[derive(Debug, thiserror::Error)]
-#[error("the record {reference} is not on disk")]
+#[error("the record {} is not on disk", recorded.reference)]
 pub struct Unrecorded {
-    /// Its reference: it may be recorded yet.
-    pub reference: Reference,
+    /// What is told all the same: it may be recorded yet.
+    pub recorded: Recorded,
     /// Why.
     pub source: AuditError,
 }

@@ -14,7 +14,7 @@
 //!
 //! Read in this order, in which each knows only those before it: [`record`] (a line), [`fold`] and the queue, what the
 //! threads share, the head's store, errors, the files (the segment that is written to, the end at start, [`log`]), the
-//! writer, [`recorder`], then the readers.
+//! writer and the line that it writes for a series, [`recorder`], then the readers.
 
 pub mod record;
 
@@ -32,6 +32,7 @@ mod recent;
 mod segment;
 mod tail;
 
+mod line;
 pub mod recorder;
 mod writer;
 
@@ -50,6 +51,6 @@ pub use heads::{HeadStore, HeadStoreError};
 pub use list::{Filter, list};
 pub use log::{AuditLog, LogSettings};
 pub use record::{Entry, Folded, Head, LossCause, Lost, Record, RecordHash};
-pub use recorder::Recorder;
+pub use recorder::{Recorded, Recorder};
 pub use shared::{RecorderSettings, Stats};
 pub use verify::{Finding, Problem, Report, verify};

@@ -18,6 +18,16 @@ use tokio::task::JoinHandle;
 #[derive(Clone)]
 pub struct Recorder(Arc<Handle>);
 
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recorded {
+    /// Finds it: its own reference, or that of the series that it was counted in. Tell the caller this one.
+    pub reference: Reference,
+    /// It was counted in a series. The operational log has no line for it either (rule G20): when the series ends, one
+    /// line says how many there were.
+    pub folded: bool,
+}
+
 /// Closes the queue when the last clone is dropped. The writer holds [`Shared`] only.
 struct Handle {
     shared: Arc<Shared>,
@@ -50,27 +60,26 @@ impl Recorder {
         Ok(Self(Arc::new(Handle { shared, heads, saving, before_answer: settings.before_answer })))
     }
 
-    /// Records `event` and gives the reference under which it is found: its own, or, when it is a refusal that was
-    /// folded, that of its series. Tell the caller this one.
+    /// Records `event`. Tell the caller the reference that this gives.
     ///
     /// Never waits: the event is on disk within 100 ms. What the queue cannot take is counted, and the count recorded.
-    pub fn record(&self, event: AuditEvent) -> Reference {
+    pub fn record(&self, event: AuditEvent) -> Recorded {
         self.take(event).0
     }
 
-    /// The reference to tell, and whether the event is counted or on its way to the log.
-    fn take(&self, event: AuditEvent) -> (Reference, bool) {
+    /// What became of it, and whether the event is counted or on its way to the log.
+    fn take(&self, event: AuditEvent) -> (Recorded, bool) {
         let shared = &self.0.shared;
         if let Verdict::Folded(reference) = shared.folds.verdict(&event) {
             shared.folded.fetch_add(1, Ordering::Relaxed);
-            return (reference, true);
+            return (Recorded { reference, folded: true }, true);
         }
-        let reference = event.reference;
+        let recorded = Recorded { reference: event.reference, folded: false };
         let taken = shared.queue.push(event);
         if !taken {
             shared.lost.fetch_add(1, Ordering::Relaxed);
         }
-        (reference, taken)
+        (recorded, taken)
     }
 
     /// As [`Recorder::record`]; where [`RecorderSettings::before_answer`] says so it returns when the record is on disk.
@@ -79,17 +88,17 @@ impl Recorder {
     /// # Errors
     /// Only with `before_answer`: the queue or the disk did not take it. Whether the caller is then refused is the
     /// caller's choice.
-    pub async fn record_before_answer(&self, event: AuditEvent) -> Result<Reference, Unrecorded> {
-        let (reference, taken) = self.take(event);
+    pub async fn record_before_answer(&self, event: AuditEvent) -> Result<Recorded, Unrecorded> {
+        let (recorded, taken) = self.take(event);
         if !self.0.before_answer {
-            return Ok(reference);
+            return Ok(recorded);
         }
         if !taken {
             let why = "the event came faster than it could be taken, and is only counted".to_owned();
-            return Err(Unrecorded { reference, source: AuditError::NotConfirmed { why } });
+            return Err(Unrecorded { recorded, source: AuditError::NotConfirmed { why } });
         }
-        self.flush().await.map_err(|source| Unrecorded { reference, source })?;
-        Ok(reference)
+        self.flush().await.map_err(|source| Unrecorded { recorded, source })?;
+        Ok(recorded)
     }
 
     /// Appends events and returns when they are on disk, with the head after them: for issuance, revocation and
@@ -216,7 +225,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_recorded_is_found_under_the_reference_that_the_caller_was_told() {
         let fixture = start(RecorderSettings::default());
-        let told = fixture.recorder.record(refused(T0, SOURCE, Some("acme-pay")));
+        let told = fixture.recorder.record(refused(T0, SOURCE, Some("acme-pay"))).reference;
         fixture.recorder.flush().await.unwrap();
         let records = find(fixture.directory.path(), told).unwrap();
         assert_eq!(records.len(), 1);
@@ -229,7 +238,7 @@ mod tests {
         let fixture = start(RecorderSettings::default());
         let mut told = std::collections::HashSet::new();
         for _ in 0..100_000 {
-            told.insert(fixture.recorder.record(refused(T0, SOURCE, None)));
+            told.insert(fixture.recorder.record(refused(T0, SOURCE, None)).reference);
         }
         // Within the series the reference that callers were told is in the log already.
         fixture.recorder.flush().await.unwrap();
@@ -382,12 +391,12 @@ mod tests {
     #[tokio::test]
     async fn before_answer_waits_for_the_disk_and_tells_when_it_failed() {
         let fixture = start(RecorderSettings { before_answer: true, ..RecorderSettings::default() });
-        let reference = fixture.recorder.record_before_answer(issued(T0)).await.unwrap();
+        let Recorded { reference, .. } = fixture.recorder.record_before_answer(issued(T0)).await.unwrap();
         assert_eq!(find(fixture.directory.path(), reference).unwrap().len(), 1);
         fixture.disk.set(|faults| faults.space = Some(0));
         let event = issued(T0);
         let error = fixture.recorder.record_before_answer(event.clone()).await.unwrap_err();
-        assert_eq!(error.reference, event.reference);
+        assert_eq!(error.recorded.reference, event.reference);
 
         let by_default = start(RecorderSettings::default());
         by_default.disk.set(|faults| faults.space = Some(0));
@@ -413,7 +422,7 @@ mod tests {
         let answer = tokio::join!(fixture.recorder.record_before_answer(event), async {
             leave.send(()).unwrap();
         });
-        assert_eq!(answer.0.unwrap_err().reference, reference);
+        assert_eq!(answer.0.unwrap_err().recorded.reference, reference);
         first.await.unwrap().unwrap();
         fixture.recorder.flush().await.unwrap();
         assert!(find(fixture.directory.path(), reference).unwrap().is_empty());

@@ -1,5 +1,6 @@
 //! The writer's thread: takes what has gathered, writes and syncs it at once, and says what it could not write.
 
+use crate::line;
 use crate::log::AuditLog;
 use crate::queue::{Batch, Confirmation, Losses, Message};
 use crate::record::{Entry, Head, LossCause};
@@ -82,7 +83,9 @@ impl Writer {
             tracing::error!("audit events came faster than they could be taken; their number is recorded");
         }
         self.lost.merge(batch.lost);
-        self.pending.extend(self.shared.folds.due(now, batch.last));
+        let counted = self.shared.folds.due(now, batch.last);
+        counted.iter().for_each(line::of_series);
+        self.pending.extend(counted);
 
         let confirmation = self.write(now);
         self.offer_head(!waiting.is_empty() || batch.last);

@@ -1,13 +1,18 @@
 //! The operational log, on standard error: one line for people on a terminal, JSON lines with OpenTelemetry field names
-//! otherwise. Audit is its own stream (`audit`); what is lost here is lost.
+//! otherwise. Audit is its own stream (`audit`); what is lost here is lost. Lines that a caller can cause at will are
+//! folded (rule G20): denials with the audit log, all others in [`fold`].
+
+mod fold;
 
 use crate::config::sections::log::{Log, LogFormat, LogLevel};
 use crate::system::SystemClock;
 use countersign_model::Clock;
+use fold::Fold;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::IsTerminal;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
@@ -23,12 +28,28 @@ use tracing_subscriber::{Registry, reload};
 #[derive(Debug, Clone)]
 pub struct LogHandle {
     level: reload::Handle<LevelFilter, Registry>,
-    _writes_the_rest: Arc<WorkerGuard>,
+    _writes_the_rest: Arc<Rest>,
+}
+
+/// What is still to be written at the end: counts first, then the lines that wait.
+#[derive(Debug)]
+struct Rest {
+    fold: Fold,
+    _lines: WorkerGuard,
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        self.fold.tell(SystemClock.now(), true);
+    }
 }
 
 /// How many lines wait for whoever reads standard error; more are lost. A terminal that is stopped, or a pipe that
 /// nobody empties, must not stop the data path (design, decision 18: nothing there waits).
 const QUEUED_LINES: usize = 10_000;
+
+/// How often it is looked whether counts of folded lines are due.
+const TELL_COUNTS: Duration = Duration::from_secs(1);
 
 impl LogHandle {
     /// Sets the level, as a reload of the configuration does.
@@ -51,7 +72,8 @@ pub fn init(log: &Log) -> LogHandle {
         .lossy(true)
         .finish(std::io::stderr());
     let to_stderr = tracing_subscriber::fmt::layer().with_writer(writer);
-    let registry = tracing_subscriber::registry().with(filter);
+    let fold = Fold::new(Arc::new(SystemClock));
+    let registry = tracing_subscriber::registry().with(filter).with(fold.clone());
     // The only failure is that there is a log already.
     let _ = if human {
         registry.with(to_stderr.event_format(Human)).try_init()
@@ -60,7 +82,22 @@ pub fn init(log: &Log) -> LogHandle {
             .with(to_stderr.json().flatten_event(true).with_current_span(false).with_span_list(false))
             .try_init()
     };
-    LogHandle { level: handle, _writes_the_rest: Arc::new(writes_the_rest) }
+    let rest = Arc::new(Rest { fold, _lines: writes_the_rest });
+    tell_counts(Arc::downgrade(&rest));
+    LogHandle { level: handle, _writes_the_rest: rest }
+}
+
+/// Tells of folded lines now and then, as long as there is a log. A thread, because the log is older than the runtime.
+fn tell_counts(log: Weak<Rest>) {
+    let tell = move || {
+        loop {
+            std::thread::sleep(TELL_COUNTS);
+            let Some(log) = log.upgrade() else { return };
+            log.fold.tell(SystemClock.now(), false);
+        }
+    };
+    // Without the thread the counts are told at the end.
+    let _ = std::thread::Builder::new().name("log-counts".to_owned()).spawn(tell);
 }
 
 fn filter_of(level: LogLevel) -> LevelFilter {
@@ -97,10 +134,21 @@ fn line(level: Level, fields: Fields) -> String {
 
 fn denial(mut fields: Fields) -> String {
     let mut take = |name: &str| fields.named.remove(name).unwrap_or_default();
-    let request = format!("{} {}", take("http.request.method"), take("url.path"));
+    let count = take("countersign.folded.count");
+    let request = if count.is_empty() {
+        format!("{} {}", take("http.request.method"), take("url.path"))
+    } else {
+        let time = |at: String| at.get(11..19).unwrap_or_default().to_owned();
+        let (first, last) = (time(take("countersign.folded.first")), time(take("countersign.folded.last")));
+        format!("{count} more from {first} to {last}")
+    };
     let outcome = format!("{} {}", take("http.response.status_code"), take("countersign.reason"));
     let mut who = Vec::new();
-    for (label, field) in [("client", "countersign.client.id"), ("cert", "countersign.certificate")] {
+    for (label, field) in [
+        ("client", "countersign.client.id"),
+        ("cert", "countersign.certificate"),
+        ("network", "client.network"),
+    ] {
         let value = take(field);
         if !value.is_empty() {
             who.push(format!("{label}={value}"));
@@ -172,6 +220,26 @@ mod tests {
         assert_eq!(
             line(Level::INFO, fields),
             "DENY  GET /data/accounts  401 token_certificate_mismatch  client=acme-pay cert=77d0…18aa  ref=01JZ8Q0M3T4V6X8Z0A2C4E6G8J"
+        );
+    }
+
+    #[test]
+    fn rule_g20_a_folded_line_says_how_many_and_over_which_time() {
+        let fields = fields(
+            "DENY",
+            &[
+                ("http.response.status_code", "401"),
+                ("countersign.reason", "token_missing"),
+                ("client.network", "192.0.2.0/24"),
+                ("countersign.folded.count", "60730"),
+                ("countersign.folded.first", "2026-11-22T08:00:01.123Z"),
+                ("countersign.folded.last", "2026-11-22T08:00:06Z"),
+                ("countersign.ref", "01JZ8Q0M3T4V6X8Z0A2C4E6G8J"),
+            ],
+        );
+        assert_eq!(
+            line(Level::INFO, fields),
+            "DENY  60730 more from 08:00:01 to 08:00:06  401 token_missing  network=192.0.2.0/24  ref=01JZ8Q0M3T4V6X8Z0A2C4E6G8J"
         );
     }
 

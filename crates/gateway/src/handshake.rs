@@ -109,9 +109,27 @@ impl Failure {
         let settings = &worker.settings;
         let now = settings.clock.now();
         let reference = Reference::generate(now, settings.rng.as_ref());
+        let facts = Facts {
+            source: Some(address.ip()),
+            listener: Some(name.to_string()),
+            sni: observed.sni.clone(),
+            certificate: certificate.map(|thumbprint| CertificateRef {
+                issuer: None,
+                serial: None,
+                thumbprint: Some(thumbprint),
+            }),
+            detail: Some(self.detail.clone()),
+            ..Facts::default()
+        };
+        let action = AuditAction::HandshakeRefused;
+        let event = AuditEvent::refused(reference, now, action, self.reason, Actor::Anonymous, facts);
+        let recorded = settings.recorder.record(event);
+        if recorded.folded {
+            return; // rule G20: one line for the whole series, when it ends
+        }
         tracing::info!(
             "countersign.reason" = self.reason.as_str(),
-            "countersign.ref" = %reference,
+            "countersign.ref" = %recorded.reference,
             "countersign.listener" = &*listener.name,
             "client.address" = %address.ip(),
             "tls.client.server_name" = observed.sni.as_deref(),
@@ -119,26 +137,5 @@ impl Failure {
             detail = self.detail,
             "TLS handshake refused"
         );
-        let facts = Facts {
-            source: Some(address.ip()),
-            listener: Some(name.to_string()),
-            sni: observed.sni,
-            certificate: certificate.map(|thumbprint| CertificateRef {
-                issuer: None,
-                serial: None,
-                thumbprint: Some(thumbprint),
-            }),
-            detail: Some(self.detail),
-            ..Facts::default()
-        };
-        let action = AuditAction::HandshakeRefused;
-        settings.recorder.record(AuditEvent::refused(
-            reference,
-            now,
-            action,
-            self.reason,
-            Actor::Anonymous,
-            facts,
-        ));
     }
 }

@@ -1,15 +1,16 @@
 //! The one line of a denial in the operational log (experience.md section 5): the same whoever refuses, the data path or a
-//! local service, so that `grep REF` finds each of them.
+//! local service, so that `grep REF` finds each of them. Refusals that the audit log folds have no line of their own
+//! (rule G20): when their series ends, the audit log's writer says in one line how many there were.
 
 use crate::observe::method_label;
-use countersign_model::Reference;
+use countersign_audit::Recorded;
 use countersign_policy::{Denial, Peer};
 use http::{Method, Uri};
 
 /// How much of a path is recorded.
 pub(crate) const MAX_PATH: usize = 256;
 
-/// Writes the line. `request` is absent where nothing of it was understood; `place` is the route or the reserved prefix.
+/// Writes the line of a refusal that was recorded. `request` is absent where nothing of it was understood; `place` is the route or the reserved prefix.
 ///
 /// What the caller controls is escaped (rule G11): the method is one of a few words, the path has printable ASCII only
 /// and is escaped all the same. The query is left out: it may carry anything.
@@ -18,8 +19,11 @@ pub fn log_denial(
     peer: Option<&Peer>,
     request: Option<(&Method, &Uri)>,
     place: &str,
-    reference: Reference,
+    recorded: Recorded,
 ) {
+    if recorded.folded {
+        return;
+    }
     let certificate = peer.and_then(Peer::certificate);
     let path: String = request.map_or("", |(_, uri)| uri.path()).chars().take(MAX_PATH).collect();
     tracing::info!(
@@ -33,7 +37,7 @@ pub fn log_denial(
         "countersign.client.id" = denial.known_client().map(tracing::field::display),
         "countersign.reason" = denial.reason().as_str(),
         "countersign.detail" = denial.operator_note(),
-        "countersign.ref" = %reference,
+        "countersign.ref" = %recorded.reference,
         "DENY"
     );
 }

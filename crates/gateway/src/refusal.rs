@@ -26,19 +26,20 @@ pub(crate) async fn refuse(
     // Of a refused head nothing was read: what the service sees is the guard's substitute.
     let request = (!call.connection.exchange.is_substituted(call.ordinal)).then_some((method, uri));
     let event = event(call, denial, place, request);
-    let reference = match settings.recorder.record_before_answer(event).await {
-        Ok(reference) => reference,
+    let recorded = match settings.recorder.record_before_answer(event).await {
+        Ok(recorded) => recorded,
         Err(unrecorded) => {
             tracing::error!(%unrecorded, "a refusal is not recorded");
-            unrecorded.reference
+            unrecorded.recorded
         }
     };
+    let reference = recorded.reference;
     let metrics = call.worker.metrics.route(place.name());
     metrics.denied(denial.reason());
     if denial.known_method() == Some(Method::Internal) {
         metrics.internal("deny");
     }
-    log_denial(denial, Some(&call.connection.peer), request, place.name(), reference);
+    log_denial(denial, Some(&call.connection.peer), request, place.name(), recorded);
     let response = match place {
         Place::Route(route, interaction_id) => {
             let issuer = settings.issuer.trim_end_matches('/');

@@ -10,6 +10,7 @@ mod command_line;
 mod decision_matrix;
 mod docs;
 mod enforcement;
+mod floods;
 mod kill;
 mod main_path;
 mod operation;

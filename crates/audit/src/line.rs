@@ -1,0 +1,25 @@
+//! The line of the operational log that tells of a folded series: it stands for the lines that the refusals of the series
+//! did not get, and carries the fields of those lines (rule G20).
+
+use crate::record::Entry;
+use countersign_model::audit::AuditAction;
+
+/// Writes it.
+pub(crate) fn of_series(entry: &Entry) {
+    let (event, Some(folded)) = (&entry.event, &entry.folded) else { return };
+    let message = match event.action {
+        AuditAction::HandshakeRefused => "TLS handshake refused",
+        _ => "DENY",
+    };
+    tracing::info!(
+        "http.response.status_code" = event.reason.map(|reason| reason.reason().status),
+        "countersign.reason" = event.reason.map(|reason| reason.as_str()),
+        "countersign.client.id" = event.facts.client.as_ref().map(tracing::field::display),
+        "client.network" = folded.network,
+        "countersign.folded.count" = folded.count,
+        "countersign.folded.first" = %folded.first,
+        "countersign.folded.last" = %folded.last,
+        "countersign.ref" = %event.reference,
+        "{message}"
+    );
+}
