@@ -4,6 +4,7 @@ use crate::Context;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing::get};
+use countersign_model::Timestamp;
 use countersign_policy::Registry;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
@@ -23,6 +24,13 @@ struct Readiness {
     feed_age_ms: u128,
     /// Whether the audit log can be written.
     audit_log: bool,
+    /// Since when it cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audit_log_failing_since: Option<Timestamp>,
+    /// How many events are not in it and never will be. Counted in the log itself, when it can be written again.
+    audit_events_lost: u64,
+    /// What is refused now because of what is wrong, one sentence for each.
+    refused: Vec<&'static str>,
     /// Whether every CRL that we serve is still valid.
     crls: bool,
     /// Whether there is a key that signs tokens.
@@ -31,6 +39,9 @@ struct Readiness {
     ledger: bool,
 }
 
+const AUDIT_LOG_FAILS: &str = "token requests are answered with 503 storage_unavailable: the audit log cannot be written, \
+    and no token is issued without a record; calls of APIs go on";
+
 async fn livez() -> &'static str {
     "ok\n"
 }
@@ -38,7 +49,8 @@ async fn livez() -> &'static str {
 async fn readyz(State(context): State<Arc<Context>>) -> Response {
     let now = context.clock.now();
     let age = context.views.age(now);
-    let audit_log = context.recorder.is_healthy();
+    let audit_log_failing_since = context.recorder.failing_since();
+    let audit_log = audit_log_failing_since.is_none();
     // Rule G16: a node that has not heard of the change feed for longer does not know what was revoked.
     let heard = age <= context.max_staleness;
     let crls = context.ca.crls_are_current();
@@ -46,10 +58,25 @@ async fn readyz(State(context): State<Arc<Context>>) -> Response {
     let ledger = context.ca.is_recovered().await;
     let ready = heard && audit_log && crls && token_key && ledger;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let feed_age_ms = age.as_millis();
-    (status, Json(Readiness { ready, feed_age_ms, audit_log, crls, token_key, ledger })).into_response()
+    let readiness = Readiness {
+        ready,
+        feed_age_ms: age.as_millis(),
+        audit_log,
+        audit_log_failing_since,
+        audit_events_lost: context.recorder.stats().lost,
+        refused: (!audit_log).then_some(AUDIT_LOG_FAILS).into_iter().collect(),
+        crls,
+        token_key,
+        ledger,
+    };
+    (status, Json(readiness)).into_response()
 }
 
 async fn metrics(State(context): State<Arc<Context>>) -> Response {
+    // At the moment of the question: what is lost is nothing to hear of a minute later.
+    let recorded = context.recorder.stats();
+    metrics::counter!("countersign_audit_written_total").absolute(recorded.written);
+    metrics::counter!("countersign_audit_folded_total").absolute(recorded.folded);
+    metrics::counter!("countersign_audit_lost_total").absolute(recorded.lost);
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], context.metrics.render()).into_response()
 }

@@ -38,7 +38,10 @@ pub(crate) async fn token(
     let read = read(body).await;
     let now = context.clock.now();
     let outcome = match read {
-        Ok(body) => context.tokens.handle(&parts, &body, peer, now).await,
+        Ok(body) => match no_record_can_be_kept(context) {
+            Some(denial) => context.tokens.refused(&parts, peer, now, denial),
+            None => context.tokens.handle(&parts, &body, peer, now).await,
+        },
         // Half a form may ask for something else than the whole: nothing is read from a body that breaks off.
         Err(error) => context.tokens.refused(&parts, peer, now, broken_body(&error)),
     };
@@ -54,6 +57,13 @@ pub(crate) async fn token(
         Ok(token) => token.to_response().map(Bytes::from),
         Err(denial) => refuse(context, &denial, &parts, peer, prefix, recorded),
     }
+}
+
+/// Why no token is issued now, whoever asks: rule I4 wants a record of each, and there would be none.
+fn no_record_can_be_kept(context: &Context) -> Option<Denial> {
+    let since = context.recorder.failing_since()?;
+    let note = format!("the audit log has not been written since {since}");
+    Some(Denial::new(ReasonCode::StorageUnavailable).note(note))
 }
 
 /// The answer of a refusal that is recorded already, and its line in the log.

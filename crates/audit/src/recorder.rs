@@ -8,7 +8,7 @@ use crate::record::Head;
 use crate::shared::{RecorderSettings, Shared, Stats};
 use crate::writer::Writer;
 use countersign_model::audit::AuditEvent;
-use countersign_model::{Clock, Reference, Rng};
+use countersign_model::{Clock, Reference, Rng, Timestamp};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{oneshot, watch};
@@ -125,7 +125,12 @@ impl Recorder {
 
     /// Whether records reach the disk. A node whose recorder is not healthy is not ready (design, decision 18).
     pub fn is_healthy(&self) -> bool {
-        self.0.shared.healthy.load(Ordering::Relaxed)
+        self.failing_since().is_none()
+    }
+
+    /// Since when records do not reach the disk; `None` while they do.
+    pub fn failing_since(&self) -> Option<Timestamp> {
+        self.0.shared.failing_since()
     }
 
     /// Counts, for metrics.
@@ -231,6 +236,21 @@ mod tests {
         assert_eq!(records.len(), 1);
         assert_eq!(records[0].event.facts.source, Some(SOURCE));
         assert!(fixture.recorder.is_healthy());
+    }
+
+    #[tokio::test]
+    async fn since_when_nothing_is_written_is_the_first_failure_of_all() {
+        let fixture = start(RecorderSettings::default());
+        fixture.disk.set(|faults| faults.space = Some(0));
+        for _ in 0..3 {
+            fixture.recorder.record(issued(T0));
+            fixture.recorder.flush().await.unwrap_err();
+            assert_eq!(fixture.recorder.failing_since(), Some(T0));
+            fixture.clock.advance_s(60);
+        }
+        fixture.disk.set(|faults| faults.space = None);
+        fixture.recorder.flush().await.unwrap();
+        assert_eq!(fixture.recorder.failing_since(), None);
     }
 
     #[tokio::test]

@@ -3,7 +3,8 @@
 use crate::fold::{FoldSettings, FoldTable};
 use crate::queue::Queue;
 use crate::record::Head;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use countersign_model::Timestamp;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How the recorder works.
@@ -52,11 +53,14 @@ pub struct Stats {
     pub head_saved: u64,
 }
 
+const HEALTHY: i64 = i64::MIN;
+
 /// What recorder and writer both hold.
 pub(crate) struct Shared {
     pub(crate) queue: Queue,
     pub(crate) folds: FoldTable,
-    pub(crate) healthy: AtomicBool,
+    /// Since when records do not reach the disk, in milliseconds; [`HEALTHY`] while they do.
+    failing_since_ms: AtomicI64,
     pub(crate) written: AtomicU64,
     pub(crate) folded: AtomicU64,
     pub(crate) lost: AtomicU64,
@@ -70,13 +74,30 @@ impl Shared {
         Self {
             queue: Queue::new(settings.queue.max(1)),
             folds: FoldTable::new(settings.fold),
-            healthy: AtomicBool::new(true),
+            failing_since_ms: AtomicI64::new(HEALTHY),
             written: AtomicU64::new(0),
             folded: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             sequence: AtomicU64::new(head.sequence),
             head_saved: AtomicU64::new(0),
         }
+    }
+
+    /// Since when records do not reach the disk; `None` while they do.
+    pub(crate) fn failing_since(&self) -> Option<Timestamp> {
+        let since_ms = self.failing_since_ms.load(Ordering::Relaxed);
+        (since_ms != HEALTHY).then(|| Timestamp::from_unix_ms(since_ms))
+    }
+
+    /// Says that records do not reach the disk; whether that is new. The first moment stays.
+    pub(crate) fn fails(&self, now: Timestamp) -> bool {
+        let (new, order) = (now.unix_ms(), Ordering::Relaxed);
+        self.failing_since_ms.compare_exchange(HEALTHY, new, order, order).is_ok()
+    }
+
+    /// Says that records reach the disk; whether that is new.
+    pub(crate) fn works(&self) -> bool {
+        self.failing_since_ms.swap(HEALTHY, Ordering::Relaxed) != HEALTHY
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -46,7 +46,7 @@ impl Writer {
     }
 
     pub(crate) fn run(mut self) {
-        let gone_at_the_end = Gone(Arc::clone(&self.shared));
+        let gone_at_the_end = Gone(Arc::clone(&self.shared), Arc::clone(&self.clock));
         self.offer_head(true);
         loop {
             let batch = self.shared.queue.take(self.settings.gather, IDLE);
@@ -105,16 +105,15 @@ impl Writer {
         let head = self.log.head();
         self.shared.written.fetch_add(head.sequence - before, Ordering::Relaxed);
         self.shared.sequence.store(head.sequence, Ordering::Relaxed);
-        let was_healthy = self.shared.healthy.swap(result.is_ok(), Ordering::Relaxed);
         match result {
             Ok(()) => {
-                if !was_healthy {
+                if self.shared.works() {
                     tracing::info!(sequence = head.sequence, "the audit log is written again");
                 }
                 Ok(head)
             }
             Err(error) => {
-                if was_healthy {
+                if self.shared.fails(now) {
                     tracing::error!(error = &error as &dyn Error, "the audit log is not written");
                 }
                 self.keep_what_may_be_kept();
@@ -154,11 +153,11 @@ fn answer(waiting: Vec<oneshot::Sender<Confirmation>>, confirmation: &Confirmati
 }
 
 /// However the thread ends, also by a panic: without it nothing is recorded, and nobody waits for it.
-struct Gone(Arc<Shared>);
+struct Gone(Arc<Shared>, Arc<dyn Clock>);
 
 impl Drop for Gone {
     fn drop(&mut self) {
-        self.0.healthy.store(false, Ordering::Relaxed);
+        self.0.fails(self.1.now());
         self.0.lost.fetch_add(self.0.queue.abandon(), Ordering::Relaxed);
     }
 }

@@ -4,7 +4,7 @@ use super::tls::Present;
 use countersign_api::Context;
 use countersign_model::IssuerId;
 use countersign_model::certificate::IssuerRole;
-use metrics::{counter, gauge};
+use metrics::gauge;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -49,12 +49,9 @@ fn drain_samples(exporter: PrometheusHandle) {
     let _ = std::thread::Builder::new().name("metrics".to_owned()).spawn(drain);
 }
 
-/// Tells until when our certificates and lists are good, and what became of what was to be recorded.
+/// Tells until when our certificates and lists are good. What became of what was to be recorded is told when it is asked
+/// for (`api::health`).
 pub(super) fn publish(context: &Context, certificates: &[(String, Arc<Present>)]) {
-    let recorded = context.recorder.stats();
-    counter!("countersign_audit_written_total").absolute(recorded.written);
-    counter!("countersign_audit_folded_total").absolute(recorded.folded);
-    counter!("countersign_audit_lost_total").absolute(recorded.lost);
     for role in [IssuerRole::Root, IssuerRole::Clients, IssuerRole::Servers] {
         for issuer in context.ca.trusted(role).unwrap_or_default() {
             let not_after = countersign_pki::not_after(&issuer.certificate).map(|end| end.unix_s());

@@ -3,9 +3,10 @@
 use countersign::config::secret_ref::SecretRef;
 use countersign::config::sections::listeners::CertificateSource;
 use countersign::wiring::{OpenError, ReloadError};
-use countersign_model::Clock;
+use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
+use countersign_model::{Clock, ReasonCode, Reference};
 use countersign_storage::StorageError;
-use countersign_testkit::server::STORAGE_END;
+use countersign_testkit::server::{BEGIN, STORAGE_END};
 use countersign_testkit::{Client, Identity, TestServer};
 use http::Method;
 use serde_json::{Value, json};
@@ -433,11 +434,38 @@ async fn a_node_whose_audit_log_cannot_be_written_is_not_ready_and_loses_no_reco
     let readiness =
         tokio::time::timeout(SOON, unhealthy).await.expect("a node that records nothing is not ready");
     assert_eq!((&readiness["ready"], &readiness["audit_log"]), (&json!(false), &json!(false)));
+    let since = readiness["audit_log_failing_since"].as_str().expect("since when");
+    assert!(since.starts_with(&BEGIN.to_string()[..10]), "{since}");
+    assert!(readiness["refused"][0].as_str().unwrap().contains("token requests"), "{readiness}");
+    let refused = server.ask_token(None, "grant_type=client_credentials").await;
+    assert_eq!((refused.status, refused.code().as_deref()), (503, Some("storage_unavailable")));
+    assert!(!refused.header("retry-after").is_empty());
     std::fs::rename(&away, &directory).unwrap();
     refuse().await;
     until_ready_is(&server, 200).await;
     let answer = server.administer(Method::GET, "/admin/v1/audit/verification", &Value::Null).await.json();
     assert_eq!((&answer["intact"], &answer["findings"]), (&json!(true), &json!([])));
+}
+
+/// What is lost is told when it is asked for, not when upkeep comes by.
+#[tokio::test]
+async fn rule_g20_metrics_tell_of_the_audit_log_as_it_is_now() {
+    let server = TestServer::start().await;
+    let context = server.server.context();
+    let refused = || {
+        let reference = Reference::generate(BEGIN, context.rng.as_ref());
+        let (action, reason) = (AuditAction::RequestRefused, ReasonCode::TokenMissing);
+        AuditEvent::refused(reference, BEGIN, action, reason, Actor::Anonymous, Facts::default())
+    };
+    // More than any other test of this process folds: they share the exporter.
+    const FLOOD: u64 = 50_000;
+    for _ in 0..FLOOD {
+        context.recorder.record(refused());
+    }
+    let text = String::from_utf8(server.health("/metrics").await.body).unwrap();
+    let folded = text.lines().find_map(|line| line.strip_prefix("countersign_audit_folded_total "));
+    let folded: u64 = folded.expect("it is there").parse().unwrap();
+    assert!(folded > FLOOD - 1000, "{folded}");
 }
 
 /// At 3 a.m. "cannot be read" is half of what is needed: which file, and why.
