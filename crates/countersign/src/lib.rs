@@ -5,6 +5,7 @@
 //! - `words`: what people read, made of names, texts and errors; [`failure`]: how a command ends.
 //! - [`config`]: `countersign.toml`; a file for each section.
 //! - [`system`]: the one place that reads the clock and the environment; [`logging`]: the operational log.
+//! - [`process`]: what the operating system gives, and how the process ends.
 //! - [`wiring`]: the parts put together into one process.
 //! - [`setup`]: a directory with everything in it; [`quickstart`]: the demo in one.
 //! - [`cli`]: what people type; a file for each subcommand.
@@ -14,6 +15,7 @@ pub mod cli;
 pub mod config;
 pub mod failure;
 pub mod logging;
+pub mod process;
 pub mod quickstart;
 pub mod setup;
 pub mod system;

@@ -1,10 +1,12 @@
 //! What a worker does: accepts connections on its sockets, speaks HTTP on each until it ends, and obeys.
 
 use crate::connection::{Connection, Cut};
+use crate::door::{self, Entered, Pause};
 use crate::guard::Guard;
 use crate::guard::stall::BoundedWrites;
 use crate::handshake;
 use crate::lifetime::{self, Http};
+use crate::parts::Part;
 use crate::pipeline;
 use crate::settings::ListenerSettings;
 use crate::socket::Socket;
@@ -42,8 +44,9 @@ pub(crate) async fn run(
     let accepting: Vec<JoinHandle<()>> = listeners
         .into_iter()
         .map(|(socket, settings)| {
+            let part = worker.settings.parts.begins(format!("the listener {}", settings.name));
             let listener = Rc::new(Listener::new(settings));
-            spawn_local(accept_all(worker.clone(), listener, socket))
+            spawn_local(accept_all(worker.clone(), listener, socket, part))
         })
         .collect();
     let mut sweep = tokio::time::interval(SWEEP);
@@ -57,7 +60,7 @@ pub(crate) async fn run(
             },
             _ = sweep.tick() => {
                 worker.pools.sweep();
-                worker.shared.rate_limits.sweep();
+                worker.shared.sweep();
             }
         }
     }
@@ -70,36 +73,40 @@ pub(crate) async fn run(
     }
 }
 
-async fn accept_all(worker: Rc<Worker>, listener: Rc<Listener>, socket: TcpListener) {
+async fn accept_all(worker: Rc<Worker>, listener: Rc<Listener>, socket: TcpListener, _part: Part) {
+    let mut pause = Pause::default();
     loop {
         match socket.accept().await {
             Ok((stream, address)) => {
-                let limit = worker.settings.snapshot.load().limits.connections_per_address;
-                // Rule T11: more than its share costs the peer a closed socket and us no TLS work.
-                let Some(counted) = worker.shared.addresses.admit(address.ip(), limit) else {
-                    listener.metrics.turned_away();
-                    continue;
-                };
-                let (worker, listener) = (worker.clone(), listener.clone());
-                spawn_local(async move {
-                    let _counted = counted;
-                    serve_socket(worker, listener, stream, address).await;
-                });
+                pause.over();
+                let Some(entered) = door::enter(&worker, &listener, address).await else { continue };
+                let (strangers, id) = (entered.stranger.strangers().clone(), entered.stranger.id());
+                let task =
+                    spawn_local(serve_socket(worker.clone(), listener.clone(), stream, address, entered));
+                strangers.serves(id, task.abort_handle());
             }
             Err(error) => {
-                // Out of descriptors, or the peer was gone already. A pause, so that the former does not spin.
-                tracing::warn!(%error, listener = &*listener.name, "accept failed");
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                door::accept_failed(&worker, &listener, &error);
+                if let Some(pause) = pause.after(&error) {
+                    tokio::time::sleep(pause).await;
+                }
             }
         }
     }
 }
 
-async fn serve_socket(worker: Rc<Worker>, listener: Rc<Listener>, stream: TcpStream, address: SocketAddr) {
+async fn serve_socket(
+    worker: Rc<Worker>,
+    listener: Rc<Listener>,
+    stream: TcpStream,
+    address: SocketAddr,
+    entered: Entered,
+) {
+    let Entered { stranger, _held } = entered;
     let Ok(stream) = Socket::new(stream) else { return }; // gone already
     if listener.settings.certificate.is_none() {
         let peer = Peer::new(address, None);
-        let connection = Connection::new(peer, None, None, false, false);
+        let connection = Connection::new(peer, None, None, false, false).of_stranger(stranger);
         return serve_stream(worker, listener, stream, connection).await;
     }
     let limits = worker.settings.snapshot.load().limits;
@@ -113,6 +120,7 @@ async fn serve_socket(worker: Rc<Worker>, listener: Rc<Listener>, stream: TcpStr
         anchors.issuers().iter().find(ours).map(|issuer| issuer.id.clone())
     });
     let connection = Connection::new(accepted.peer, issuer, accepted.sni, accepted.http2, true);
+    let connection = connection.of_stranger(stranger);
     serve_stream(worker, listener, accepted.stream, connection).await;
 }
 
@@ -130,7 +138,8 @@ pub(crate) async fn serve_stream<S>(
     let client = connection
         .peer
         .certificate()
-        .and_then(|certificate| worker.settings.registry.client_of_certificate(certificate));
+        .and_then(|certificate| worker.settings.registry.client_of_certificate(certificate))
+        .map(|client| (worker.shared.loads.client(&client), client));
     let _registered = worker.register.add(&connection, client, limits.connections_per_client);
     if worker.stopping.get() {
         connection.finish();

@@ -1,5 +1,6 @@
 //! Rate limits: for each client on each route one number, exchanged atomically by all workers (rule G8).
 
+use crate::load::ClientTurn;
 use countersign_model::{ClientId, ReasonCode};
 use countersign_policy::rate_limit::{Limit, Verdict};
 use countersign_policy::{Denial, Permit};
@@ -10,9 +11,17 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::time::Instant;
 
-/// A request that the rate limit lets through. Forwarding takes one.
+/// A request that may go on: the client has not too many in flight, and the rate limit lets it through. Forwarding takes
+/// one, and keeps it until the answer is sent.
 #[derive(Debug)]
-pub(crate) struct Admission(());
+pub(crate) struct Admission(ClientTurn);
+
+impl Admission {
+    /// The client's turn.
+    pub(crate) fn turn(&self) -> &ClientTurn {
+        &self.0
+    }
+}
 
 /// The counters of all clients.
 #[derive(Debug, Default)]
@@ -38,23 +47,18 @@ impl RateLimits {
     ///
     /// # Errors
     /// `rate_limited`, with the time to wait.
-    pub(crate) fn admit(&self, permit: &Permit, now: Instant) -> Result<Admission, Denial> {
+    pub(crate) fn admit(&self, permit: &Permit, turn: ClientTurn, now: Instant) -> Result<Admission, Denial> {
         let route = permit.route();
         match route.rate_limit() {
-            None => Ok(Admission(())),
+            None => Ok(Admission(turn)),
             Some(limit) => self
                 .count(limit, permit.client_id(), route.name(), now)
+                .map(|()| Admission(turn))
                 .map_err(|denial| permit.refused(denial)),
         }
     }
 
-    fn count(
-        &self,
-        limit: &Limit,
-        client: &ClientId,
-        route: &str,
-        now: Instant,
-    ) -> Result<Admission, Denial> {
+    fn count(&self, limit: &Limit, client: &ClientId, route: &str, now: Instant) -> Result<(), Denial> {
         let now_ns = self.nanoseconds(now);
         let key = Key { client: client.clone(), route: self.names.hash_one(route) };
         let verdict = match self.arrivals.get(&key) {
@@ -62,7 +66,7 @@ impl RateLimits {
             None => exchange(limit, &self.arrivals.entry(key).or_default().downgrade(), now_ns),
         };
         match verdict {
-            Verdict::Accepted { .. } => Ok(Admission(())),
+            Verdict::Accepted { .. } => Ok(()),
             Verdict::Refused { .. } => {
                 Err(Denial::new(ReasonCode::RateLimited).retry_after_s(verdict.retry_after_s()))
             }

@@ -8,6 +8,8 @@
 use crate::answers::Answers;
 use crate::forwarded::Forwarded;
 use crate::guard::Exchange;
+use crate::load::{ClientLoad, LocalLoad};
+use crate::strangers::Stranger;
 use countersign_model::{ClientId, IssuerId, Serial};
 use countersign_policy::{Denial, Peer};
 use std::cell::{Cell, RefCell};
@@ -56,7 +58,9 @@ pub(crate) struct Connection {
     pub(crate) exchange: Rc<Exchange>,
     /// The answers that the peer has to take, on HTTP/2.
     pub(crate) answers: Rc<Answers>,
-    clients: RefCell<Vec<ClientId>>,
+    callers: RefCell<Vec<Caller>>,
+    /// Until it is known whose it is.
+    stranger: Cell<Option<Stranger>>,
     forwarded: RefCell<Option<Rc<Forwarded>>>,
     /// Since when resets are counted, and how many there were.
     resets: Cell<Option<(Instant, u32)>>,
@@ -66,6 +70,12 @@ pub(crate) struct Connection {
     order: Cell<Order>,
     cut_at: Cell<Option<Instant>>,
     waker: RefCell<Option<Waker>>,
+}
+
+/// Who has called, and where its requests are counted.
+struct Caller {
+    client: ClientId,
+    load: Rc<LocalLoad>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +103,8 @@ impl Connection {
             over_limit: Cell::new(false),
             exchange: Rc::default(),
             answers: Rc::default(),
-            clients: RefCell::default(),
+            callers: RefCell::default(),
+            stranger: Cell::new(None),
             forwarded: RefCell::default(),
             resets: Cell::new(None),
             reset_too_often: Cell::new(false),
@@ -104,12 +115,30 @@ impl Connection {
         }
     }
 
+    /// A connection that may have to make room for others, for as long as nobody knows whose it is (rule G20).
+    pub(crate) fn of_stranger(self, stranger: Stranger) -> Self {
+        if self.peer.certificate().is_none() {
+            stranger.speaks(&self.exchange);
+            self.stranger.set(Some(stranger));
+        }
+        self
+    }
+
+    /// The counters of a client: those that were noted with it, or what `find` gives.
+    pub(crate) fn load_of(&self, client: &ClientId, find: impl FnOnce() -> Arc<ClientLoad>) -> Rc<LocalLoad> {
+        let callers = self.callers.borrow();
+        let noted = callers.iter().find(|caller| caller.client == *client);
+        noted.map_or_else(|| Rc::new(LocalLoad(find())), |caller| caller.load.clone())
+    }
+
     /// Notes who calls, so that cutting the client finds this connection. Whether that is news.
-    pub(crate) fn note_client(&self, client: &ClientId) -> bool {
-        let mut clients = self.clients.borrow_mut();
-        let is_new = clients.len() < MAX_CLIENTS_NOTED && !clients.contains(client);
+    pub(crate) fn note_client(&self, client: &ClientId, load: &Rc<LocalLoad>) -> bool {
+        let mut callers = self.callers.borrow_mut();
+        let is_new =
+            callers.len() < MAX_CLIENTS_NOTED && callers.iter().all(|caller| caller.client != *client);
         if is_new {
-            clients.push(client.clone());
+            callers.push(Caller { client: client.clone(), load: load.clone() });
+            drop(self.stranger.take());
         }
         is_new
     }
@@ -229,8 +258,8 @@ impl Connection {
                 })
             }
             Cut::Client(client) => {
-                let clients = self.clients.borrow();
-                clients.len() >= MAX_CLIENTS_NOTED || clients.contains(client)
+                let callers = self.callers.borrow();
+                callers.len() >= MAX_CLIENTS_NOTED || callers.iter().any(|caller| caller.client == *client)
             }
         }
     }
@@ -261,15 +290,16 @@ mod tests {
     fn rule_g14_a_connection_of_more_clients_than_are_noted_is_cut_with_each_of_them() {
         let peer = Peer::new(([192, 0, 2, 1], 1).into(), None);
         let connection = Connection::new(peer, None, None, true, true);
+        let load = Rc::default();
         let client = |n: usize| -> ClientId { format!("client-{n}").parse().unwrap() };
         for n in 0..MAX_CLIENTS_NOTED - 1 {
-            assert!(connection.note_client(&client(n)));
+            assert!(connection.note_client(&client(n), &load));
         }
-        assert!(!connection.note_client(&client(0)));
+        assert!(!connection.note_client(&client(0), &load));
         assert!(connection.matches(&Cut::Client(client(0))));
         assert!(!connection.matches(&Cut::Client(client(100))));
         for n in [99, 100] {
-            connection.note_client(&client(n));
+            connection.note_client(&client(n), &load);
         }
         assert!(connection.matches(&Cut::Client(client(100))));
     }

@@ -2,6 +2,8 @@
 
 use crate::accept::{self, Command};
 use crate::connection::Cut;
+use crate::observe;
+use crate::parts::Parts;
 use crate::settings::{ListenerSettings, Settings};
 use crate::worker::{Shared, Worker};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -18,6 +20,7 @@ pub struct Gateway;
 
 /// A running data path. Dropping it stops it without waiting.
 pub struct Running {
+    parts: Parts,
     workers: Vec<RunningWorker>,
     addresses: Vec<(String, SocketAddr)>,
 }
@@ -71,14 +74,16 @@ impl Gateway {
                 of_worker.push((socket, listener.clone()));
             }
         }
-        let shared = Arc::new(Shared::default());
+        observe::descriptors("connections", settings.descriptors.callers);
+        observe::descriptors("upstreams", settings.descriptors.upstreams);
+        let shared = Arc::new(Shared::new(settings.resolver.clone()));
         let workers = sockets
             .into_iter()
             .enumerate()
             .map(|(number, sockets)| start_worker(number, settings.clone(), shared.clone(), sockets))
             .collect::<Result<_, _>>()
             .map_err(StartError::Worker)?;
-        Ok(Running { workers, addresses })
+        Ok(Running { parts: settings.parts.clone(), workers, addresses })
     }
 }
 
@@ -128,6 +133,7 @@ fn start_worker(
             Ok(made) => made,
             Err(error) => return drop(begun.send(Err(error))),
         };
+        let _part = settings.parts.begins(format!("worker {number}, with its connections"));
         let _ = begun.send(Ok(())); // the receiver waits for it
         let worker = Rc::new(Worker::new(settings, shared));
         runtime.block_on(accept::run(worker, sockets, inbox));
@@ -179,6 +185,7 @@ impl Running {
 
     /// Stops: no new connections, requests in flight to their end, within the time the limits give.
     pub async fn shutdown(mut self) {
+        self.parts.stop();
         for worker in &self.workers {
             let _ = worker.commands.send(Command::Stop); // one that has ended needs no telling
         }

@@ -19,7 +19,10 @@ pub mod settings;
 mod worker;
 
 mod addresses;
+pub mod descriptors;
+mod door;
 mod handshake;
+mod strangers;
 mod tls;
 
 mod admission;
@@ -27,9 +30,12 @@ mod forward;
 pub mod guard;
 mod intake;
 mod interaction_id;
+mod load;
 pub mod local;
 mod log;
 mod refusal;
+pub mod resolve;
+mod seldom;
 mod socket;
 mod token_cache;
 
@@ -41,6 +47,7 @@ mod connection;
 mod forwarded;
 mod lifetime;
 mod observe;
+pub mod parts;
 mod patience;
 mod register;
 
@@ -49,6 +56,7 @@ mod register;
 pub mod fuzzing;
 
 pub use connection::Cut;
+pub use descriptors::Descriptors;
 pub use gateway::{Gateway, Running, StartError};
 pub use local::{LocalBody, LocalFuture, LocalRequest, LocalService};
 pub use log::log_denial;

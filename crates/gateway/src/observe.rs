@@ -163,6 +163,9 @@ pub(crate) struct ListenerMetrics {
     handshakes_13: Counter,
     handshakes_12: Counter,
     turned_away: Counter,
+    full: Counter,
+    made_room: Counter,
+    accept_failed: Counter,
 }
 
 /// Counts an open connection until dropped.
@@ -180,6 +183,9 @@ impl ListenerMetrics {
             handshakes_13: handshakes("1.3", "ok"),
             handshakes_12: handshakes("1.2", "ok"),
             turned_away: handshakes("none", "too_many_connections"),
+            full: handshakes("none", "full"),
+            made_room: counter!("countersign_connections_evicted_total", "listener" => listener.to_owned()),
+            accept_failed: counter!("countersign_accept_failures_total", "listener" => listener.to_owned()),
         }
     }
 
@@ -190,6 +196,21 @@ impl ListenerMetrics {
     /// A connection was closed before TLS, because its address has too many.
     pub(crate) fn turned_away(&self) {
         self.turned_away.increment(1);
+    }
+
+    /// A connection was closed before TLS, because all that there may be are open.
+    pub(crate) fn full(&self) {
+        self.full.increment(1);
+    }
+
+    /// A stranger's connection was ended for a new one.
+    pub(crate) fn made_room(&self) {
+        self.made_room.increment(1);
+    }
+
+    /// The system gave no connection.
+    pub(crate) fn accept_failed(&self) {
+        self.accept_failed.increment(1);
     }
 
     /// Counts an HTTP/2 connection that did not end in order (design, decision 21): below the service nobody else sees it.
@@ -209,6 +230,27 @@ impl ListenerMetrics {
         self.active.increment(1.0);
         ActiveConnection(self.active.clone())
     }
+}
+
+/// How many connections there are whose descriptors are counted: `connections` of callers, of `operators`, to `upstreams`.
+pub(crate) fn connections(kind: &'static str, open: usize) {
+    gauge!("countersign_descriptors_taken", "share" => kind).set(as_f64(open));
+}
+
+/// How many descriptors there may be of each kind.
+pub(crate) fn descriptors(kind: &'static str, limit: usize) {
+    gauge!("countersign_descriptors_limit", "share" => kind).set(as_f64(limit));
+}
+
+/// How many requests an upstream has in flight.
+pub(crate) fn requests_in_flight(upstream: &str, requests: usize) {
+    gauge!("countersign_upstream_requests_in_flight", "upstream" => upstream.to_owned())
+        .set(as_f64(requests));
+}
+
+/// Exact for every number that is met.
+fn as_f64(number: usize) -> f64 {
+    u32::try_from(number).map_or(f64::INFINITY, f64::from)
 }
 
 fn http2_error_kind(error: &hyper::Error) -> &'static str {

@@ -5,7 +5,11 @@ use crate::connection::{Connection, Ended};
 use crate::guard::GuardTimes;
 use crate::guard::timer::Timer;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::time::Instant;
+
+/// How long a peer may take for its part in the end when it has everything: it answers one ping. A restart waits for it.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What an HTTP/2 connection may take its time for (rule G15). hyper and h2 bound none of it.
 pub(crate) struct Patience<'a> {
@@ -14,6 +18,7 @@ pub(crate) struct Patience<'a> {
     calls: u64,
     idle_since: Option<Instant>,
     ending_since: Option<Instant>,
+    quiet_since: Option<Instant>,
     answers_until: Option<Instant>,
     timer: Timer,
     answers_timer: Timer,
@@ -26,6 +31,7 @@ impl<'a> Patience<'a> {
             calls: 0,
             idle_since: None,
             ending_since: None,
+            quiet_since: None,
             answers_until: None,
             timer: Timer::default(),
             answers_timer: Timer::default(),
@@ -48,7 +54,7 @@ impl<'a> Patience<'a> {
         }
         if !connection.is_ending() {
             // Before the first request nothing is known of the peer but that it can shake hands.
-            let patience = if calls > 0 { self.times.idle } else { self.times.head };
+            let patience = if calls > 0 { self.times.idle } else { self.times.first.min(self.times.idle) };
             let since = *self.idle_since.get_or_insert_with(Instant::now);
             ready!(self.timer.poll_until(since + patience, cx));
             connection.finish();
@@ -56,7 +62,12 @@ impl<'a> Patience<'a> {
         // The end waits for the peer: for its preface, for its answer to a ping, for room to write. Counted from the first
         // moment that nothing was in flight, and not anew for requests that come later.
         let since = *self.ending_since.get_or_insert_with(Instant::now);
-        self.timer.poll_until(since + self.times.write_progress, cx).map(|()| Ended::EndStalled)
+        let mut until = since + self.times.write_progress;
+        if connection.answers.is_empty() {
+            let quiet_since = *self.quiet_since.get_or_insert_with(Instant::now);
+            until = until.min(quiet_since + FAREWELL);
+        }
+        self.timer.poll_until(until, cx).map(|()| Ended::EndStalled)
     }
 
     /// Ready when the peer has taken nothing of an answer for too long. Each answer counts for itself: one that moves

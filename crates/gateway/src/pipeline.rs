@@ -2,11 +2,13 @@
 //!
 //! accept TLS -> `Peer` -> `Matched` route -> `Caller` -> `Permit` -> `Admission` -> `ValidatedRequest` -> forward -> record
 
+use crate::admission::Admission;
 use crate::body::Verdict;
 use crate::call::{Call, Place};
 use crate::connection::Connection;
 use crate::forward::{self, INTERACTION_ID, ValidatedRequest};
 use crate::intake::{self, Received};
+use crate::load::ClientTurn;
 use crate::local::LocalRequest;
 use crate::observe::Completion;
 use crate::refusal;
@@ -99,9 +101,10 @@ impl Call<'_> {
         let credentials = RequestCredentials { headers: &parts.headers, query: parts.uri.query() };
         let caller = policy.identify(matched, &connection.peer, &credentials, *now)?;
         let permit = caller.authorize()?;
-        let admission = worker.shared.rate_limits.admit(&permit, completion.began())?;
+        let turn = self.turn(&permit, &snapshot.limits)?;
+        let admission = worker.shared.rate_limits.admit(&permit, turn, completion.began())?;
         worker.metrics.route(place.name()).allowed();
-        self.note_use(&permit);
+        self.note_use(&permit, &admission);
         let Received { parts, body, forwarded, verdict } = received;
         let request = ValidatedRequest::new(parts, body, forwarded);
         forward::forward(permit, admission, request, interaction_id, connection, snapshot, &worker.pools)
@@ -163,8 +166,20 @@ impl Call<'_> {
         }
     }
 
+    /// Rule G20: a client that waits for a slow API leaves connections to the others.
+    fn turn(&self, permit: &Permit, limits: &Limits) -> Result<ClientTurn, Denial> {
+        let Call { worker, connection, .. } = self;
+        let client = permit.client_id();
+        let load = connection.load_of(client, || worker.shared.loads.client(client));
+        let limit = worker.settings.descriptors.requests_of_client(limits.requests_per_client);
+        ClientTurn::begin(&load, limit).ok_or_else(|| {
+            let note = format!("{limit} requests of this client are in flight");
+            permit.refused(Denial::new(ReasonCode::ClientRequestsExhausted).note(note))
+        })
+    }
+
     /// Counts the use of credential and certificate, and notes who calls on this connection.
-    fn note_use(&self, permit: &Permit) {
+    fn note_use(&self, permit: &Permit, admission: &Admission) {
         let usage = &self.worker.settings.usage;
         usage.credential_used(permit.credential(), self.now);
         if let (Some(issuer), Some(certificate)) =
@@ -172,7 +187,7 @@ impl Call<'_> {
         {
             usage.certificate_used(issuer, certificate.serial(), self.now);
         }
-        let is_new = self.connection.note_client(permit.client_id());
+        let is_new = self.connection.note_client(permit.client_id(), admission.turn().load());
         if permit.binding() == BindingKind::Internal {
             self.note_internal(permit, is_new);
         }

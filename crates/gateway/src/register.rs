@@ -1,17 +1,18 @@
 //! The register of a worker's open connections: who has how many, and which are cut with whom (rules G14 and G15).
 
 use crate::connection::{Connection, Cut};
+use crate::load::{ClientLoad, LocalLoad};
 use countersign_model::ClientId;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// The open connections of one worker.
 #[derive(Default)]
 pub(crate) struct Register {
     open: RefCell<HashMap<u64, Rc<Connection>>>,
     next: Cell<u64>,
-    per_client: RefCell<HashMap<ClientId, usize>>,
     emptied: tokio::sync::Notify,
 }
 
@@ -19,28 +20,26 @@ pub(crate) struct Register {
 pub(crate) struct Registered {
     register: Rc<Register>,
     id: u64,
-    client: Option<ClientId>,
+    load: Option<Arc<ClientLoad>>,
 }
 
 impl Register {
-    /// Registers a connection. `client` is whose certificate it presented.
+    /// Registers a connection. `client` is whose certificate it presented; over all workers it may have `limit` of them.
     pub(crate) fn add(
         self: &Rc<Self>,
         connection: &Rc<Connection>,
-        client: Option<ClientId>,
+        client: Option<(Arc<ClientLoad>, ClientId)>,
         limit: usize,
     ) -> Registered {
-        if let Some(client) = &client {
-            connection.note_client(client);
-            let mut counts = self.per_client.borrow_mut();
-            let count = counts.entry(client.clone()).or_default();
-            *count += 1;
-            connection.over_limit.set(*count > limit);
-        }
+        let load = client.map(|(load, client)| {
+            connection.over_limit.set(!load.connections.begin_all(limit));
+            connection.note_client(&client, &Rc::new(LocalLoad(load.clone())));
+            load
+        });
         let id = self.next.get();
         self.next.set(id + 1);
         self.open.borrow_mut().insert(id, connection.clone());
-        Registered { register: self.clone(), id, client }
+        Registered { register: self.clone(), id, load }
     }
 
     /// Cuts the connections that `cut` means, and says how many. A walk over all of them: it is done once for each
@@ -70,14 +69,8 @@ impl Drop for Registered {
         if open.is_empty() {
             self.register.emptied.notify_one();
         }
-        if let Some(client) = &self.client {
-            let mut counts = self.register.per_client.borrow_mut();
-            if let Some(count) = counts.get_mut(client) {
-                *count -= 1;
-                if *count == 0 {
-                    counts.remove(client);
-                }
-            }
+        if let Some(load) = &self.load {
+            load.connections.end();
         }
     }
 }

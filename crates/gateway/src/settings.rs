@@ -1,9 +1,12 @@
 //! What the binary hands in. What a listener is stays until restart; a [`Snapshot`] is swapped as a whole by a reload,
 //! without dropping a connection (rule T10; design, decision 24).
 
+use crate::descriptors::Descriptors;
 use crate::guard::GuardTimes;
 use crate::guard::limits::FramingLimits;
 use crate::local::LocalService;
+use crate::parts::Parts;
+use crate::resolve::Resolve;
 use arc_swap::ArcSwap;
 use countersign_audit::Recorder;
 use countersign_model::{Clock, Rng};
@@ -30,6 +33,8 @@ pub struct Settings {
     pub listeners: Vec<ListenerSettings>,
     /// How many workers: one for each core is right. At least one.
     pub workers: usize,
+    /// How many descriptors the data path may take (rule G20).
+    pub descriptors: Descriptors,
     /// Our issuer identifier: in tokens, and the base of the addresses in problem documents.
     pub issuer: String,
     /// Routes, upstreams and limits; swapped by a reload.
@@ -52,6 +57,10 @@ pub struct Settings {
     pub clock: Arc<dyn Clock>,
     /// References and interaction ids come from here.
     pub rng: Arc<dyn Rng>,
+    /// Told of workers and listeners that end by themselves.
+    pub parts: Parts,
+    /// Finds the addresses of upstreams that are named.
+    pub resolver: Arc<dyn Resolve>,
     /// What answers the reserved paths.
     pub local: Arc<dyn LocalService>,
 }
@@ -67,6 +76,9 @@ pub struct ListenerSettings {
     pub certificate: Option<Arc<dyn ResolvesServerCert>>,
     /// Whether TLS asks for a client certificate (rule T4). What a route needs is the route's matter.
     pub client_certificate: ClientCertificateRequest,
+    /// Whether it is for those who run this process: its connections come out of the reserve of descriptors, and count
+    /// for no address.
+    pub operators: bool,
     /// Whether it serves routes to upstreams.
     pub routes: bool,
     /// What it serves by itself.
@@ -137,6 +149,8 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     /// How many unused connections each worker keeps. Default 128.
     pub max_idle: usize,
+    /// How many requests it may have in flight, over all workers; more get 503. Default 1024.
+    pub max_requests: usize,
 }
 
 impl Upstream {
@@ -156,6 +170,7 @@ impl Upstream {
                 response_timeout: Duration::from_secs(30),
                 idle_timeout: Duration::from_secs(30),
                 max_idle: 128,
+                max_requests: 1024,
             }),
             _ => Err(UpstreamUrlError),
         }
@@ -185,10 +200,16 @@ pub struct Limits {
     pub times: GuardTimes,
     /// The whole TLS handshake. Default 5 s (rule T11).
     pub handshake: Duration,
+    /// Open connections of all callers; more are closed before any TLS work, unless a stranger's makes room. Default
+    /// 10 000, and at most what the descriptors allow (rule G20).
+    pub connections: usize,
     /// Open connections from one address, counted before any TLS work; more are closed. Default 256 (rule T11).
     pub connections_per_address: usize,
-    /// Open connections with certificates of one client on one worker; more get 503. Default 1024.
+    /// Open connections with certificates of one client, over all workers; more get 503. Default 1024.
     pub connections_per_client: usize,
+    /// Requests of one client that are being forwarded, over all workers; more get 503. Default 256, and at most a quarter
+    /// of the connections to upstreams that the descriptors allow (rule G20).
+    pub requests_per_client: usize,
     /// HTTP/2 streams at once. Default 128.
     pub concurrent_streams: u32,
     /// HTTP/2 streams that the peer may reset before we have begun them, and errors of its that we reset for (rapid
@@ -210,8 +231,10 @@ impl Default for Limits {
             sizes: FramingLimits::default(),
             times: GuardTimes::default(),
             handshake: Duration::from_secs(5),
+            connections: 10_000,
             connections_per_address: 256,
             connections_per_client: 1024,
+            requests_per_client: 256,
             concurrent_streams: 128,
             stream_resets: 20,
             resets_per_second: 100,

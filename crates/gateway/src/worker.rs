@@ -3,11 +3,16 @@
 
 use crate::addresses::Addresses;
 use crate::admission::RateLimits;
+use crate::descriptors::Share;
 use crate::forward::Pools;
 use crate::interaction_id::InteractionIds;
-use crate::observe::{ListenerMetrics, Metrics};
+use crate::load::Loads;
+use crate::observe::{self, ListenerMetrics, Metrics};
 use crate::register::Register;
+use crate::resolve::{Names, Resolve};
+use crate::seldom::Seldom;
 use crate::settings::{ListenerSettings, Settings};
+use crate::strangers::Strangers;
 use crate::tls;
 use crate::token_cache::TokenCache;
 use countersign_pki::TrustAnchors;
@@ -25,15 +30,55 @@ pub(crate) struct Worker {
     pub(crate) metrics: Metrics,
     pub(crate) interaction_ids: InteractionIds,
     pub(crate) register: Rc<Register>,
+    /// Callers that have not said who they are.
+    pub(crate) strangers: Rc<Strangers>,
+    /// Who is connected to a listener for operators. They say who they are to the admin API alone.
+    pub(crate) visitors: Rc<Strangers>,
     /// Told to stop: a connection that comes out of its handshake now is asked to finish like the others.
     pub(crate) stopping: Cell<bool>,
 }
 
-/// What the workers share: counters that must be one for the process.
-#[derive(Default)]
+/// What the workers share: counters that must be one for the process, and the addresses of upstreams.
 pub(crate) struct Shared {
     pub(crate) addresses: Arc<Addresses>,
     pub(crate) rate_limits: RateLimits,
+    pub(crate) loads: Loads,
+    /// Descriptors of callers' connections, of operators', and of connections to upstreams.
+    pub(crate) callers: Arc<Share>,
+    pub(crate) operators: Arc<Share>,
+    pub(crate) upstreams: Arc<Share>,
+    pub(crate) names: Names,
+    pub(crate) accept_failed: Seldom,
+    pub(crate) full: Seldom,
+}
+
+impl Shared {
+    /// Nothing is counted yet.
+    pub(crate) fn new(resolver: Arc<dyn Resolve>) -> Self {
+        Self {
+            addresses: Arc::default(),
+            rate_limits: RateLimits::default(),
+            loads: Loads::default(),
+            callers: Arc::default(),
+            operators: Arc::default(),
+            upstreams: Arc::default(),
+            names: Names::new(resolver),
+            accept_failed: Seldom::default(),
+            full: Seldom::default(),
+        }
+    }
+
+    /// Drops what grew old, and tells how much is taken. Every worker calls it.
+    pub(crate) fn sweep(&self) {
+        self.rate_limits.sweep();
+        self.loads.sweep();
+        for (kind, share) in
+            [("connections", &self.callers), ("operators", &self.operators), ("upstreams", &self.upstreams)]
+        {
+            observe::connections(kind, share.taken());
+        }
+        self.loads.of_upstreams(observe::requests_in_flight);
+    }
 }
 
 /// One listener, as one worker sees it.
@@ -81,12 +126,14 @@ impl Worker {
     pub(crate) fn new(settings: Arc<Settings>, shared: Arc<Shared>) -> Self {
         Self {
             tokens: TokenCache::new(settings.token_keys.clone()),
+            pools: Pools::new(&settings, &shared),
             settings,
             shared,
-            pools: Pools::default(),
             metrics: Metrics::default(),
             interaction_ids: InteractionIds::default(),
             register: Rc::default(),
+            strangers: Rc::default(),
+            visitors: Rc::default(),
             stopping: Cell::new(false),
         }
     }

@@ -2,9 +2,10 @@
 
 use super::config::load;
 use super::console::Console;
-use super::serve::{Hangup, Signals, open, runtime, start, until_stopped};
+use super::serve::{Hangup, Signals, open, run, start, until_stopped};
 use crate::failure::{Exit, Failure};
 use crate::logging;
+use crate::process::{self, Watchdog};
 use crate::quickstart::printed::Printed;
 use crate::quickstart::{demo_api, partners};
 use crate::setup::directory::{DEFAULT_DIR, write_new};
@@ -55,8 +56,10 @@ impl Quickstart {
         }
         let configuration = load(&config, console)?;
         master_key::ensure(&configuration, Founding::GoesOn)?;
-        runtime()?.block_on(async {
+        process::prepare()?;
+        run(async {
             let (signals, hangup) = (Signals::new()?, Hangup::of_demo());
+            let watchdog = Watchdog::start(configuration.limits.shutdown_timeout, console.is_json())?;
             let log = configuration.log;
             let installation = open(&configuration).await?;
             operator::first_operator(&installation, &directory.file("admin.token")).await?;
@@ -74,7 +77,7 @@ impl Quickstart {
             }
             // Only now: nothing scrolls before the block.
             let log = logging::init(&log);
-            until_stopped(server, signals, &config, &log, hangup, console).await
+            until_stopped(server, signals, watchdog, &config, &log, hangup, console).await
         })
     }
 

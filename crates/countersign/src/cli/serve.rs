@@ -5,6 +5,7 @@ use super::console::Console;
 use crate::config::{self, Configuration};
 use crate::failure::{Exit, Failure};
 use crate::logging::{self, LogHandle};
+use crate::process::{self, SAME_SIGNAL, Watchdog};
 use crate::setup::master_key::{self, Founding};
 use crate::system::{SystemClock, SystemEnvironment};
 use crate::wiring::{Installation, Server, StartError};
@@ -12,16 +13,15 @@ use crate::words::{error_chain, in_words};
 use clap::Args;
 use countersign_gateway::StartError as GatewayError;
 use countersign_keys::SystemRng;
+use futures_util::FutureExt;
 use serde_json::json;
 use std::io::{ErrorKind, IsTerminal, stderr};
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-
-/// Signals within this time of each other are one.
-const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
@@ -39,8 +39,9 @@ pub(crate) struct Serve {
 impl Serve {
     pub(crate) fn run(self, console: Console) -> Result<(), Failure> {
         let configuration = load(&self.config, console)?;
+        process::prepare()?;
         let log = logging::init(&configuration.log);
-        runtime()?.block_on(async {
+        run(async {
             if let Some(path) = master_key::ensure(&configuration, Founding::FromNothing)? {
                 let path = path.display();
                 console.progress(&format!(
@@ -48,6 +49,7 @@ impl Serve {
                 ));
             }
             let signals = Signals::new()?;
+            let watchdog = Watchdog::start(configuration.limits.shutdown_timeout, console.is_json())?;
             let installation = open(&configuration).await?;
             let ready = json!({
                 "issuer": configuration.issuer,
@@ -63,7 +65,7 @@ impl Serve {
             } else {
                 console.progress(&format!("ready: {issuer}"));
             }
-            until_stopped(server, signals, &self.config, &log, Hangup::Reloads, console).await
+            until_stopped(server, signals, watchdog, &self.config, &log, Hangup::Reloads, console).await
         })
     }
 }
@@ -72,6 +74,15 @@ impl Serve {
 pub(crate) fn runtime() -> Result<Runtime, Failure> {
     let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     built.map_err(|error| Failure::new(Exit::Refused, "no runtime").why(in_words(&error)))
+}
+
+/// Runs a server on a runtime of its own. What still blocks a thread of it at the end, such as a disk that hangs, does not
+/// hold up the process.
+pub(crate) fn run(server: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    let ended = runtime.block_on(server);
+    runtime.shutdown_background();
+    ended
 }
 
 /// Opens database, keys and authority.
@@ -90,6 +101,9 @@ pub(crate) async fn start(
 ) -> Result<Server, Failure> {
     let started = Server::start(configuration, installation).await;
     started.map_err(|error| {
+        if let StartError::OpenFiles(too_few) = &error {
+            return process::too_few_open_files(too_few);
+        }
         let failure = Failure::new(Exit::Refused, "the server does not start").why(error_chain(&error));
         match error {
             StartError::Gateway(GatewayError::Bind { source, .. })
@@ -138,32 +152,62 @@ impl Hangup {
     }
 }
 
-/// Serves until Ctrl-C or SIGTERM, reloads on SIGHUP, and ends in order. A second signal ends at once.
+/// Serves until Ctrl-C or SIGTERM, reloads on SIGHUP, and ends in order, also when a part of the server is lost or this
+/// very task panics. A second signal ends at once.
 pub(crate) async fn until_stopped(
     server: Server,
     mut signals: Signals,
+    watchdog: Watchdog,
     config: &Path,
     log: &LogHandle,
     hangup: Hangup,
     console: Console,
 ) -> Result<(), Failure> {
-    loop {
-        tokio::select! {
-            _ = signals.interrupt.recv() => break,
-            _ = signals.terminate.recv() => break,
-            _ = signals.hangup.recv() => match hangup {
-                Hangup::EndsWithTerminal if !stderr().is_terminal() => break,
-                Hangup::EndsWithTerminal | Hangup::Reloads => reload(&server, config, log).await,
-            }
-        }
-    }
+    let told = until_told(&server, &mut signals, &watchdog, config, log, hangup);
+    let lost =
+        AssertUnwindSafe(told).catch_unwind().await.unwrap_or_else(|_| Some("the main task".to_owned()));
+    watchdog.order();
+    let lost = lost.map(|part| {
+        tracing::error!(part, "a part of the server is lost: it stops in order");
+        Failure::new(Exit::Refused, "the server has stopped by itself")
+            .why(format!("{part} ended that was not told to; requests in flight were answered"))
+            .action("look for a panic in the log, and please report it")
+    });
     console.progress("stopping: requests in flight end first; once more stops at once");
     tokio::select! {
-        stopped = server.shutdown() => stopped.map_err(|error| {
-            Failure::new(Exit::Refused, "the server did not end in order").why(error_chain(error.as_ref()))
-        }),
+        stopped = server.shutdown() => {
+            stopped.map_err(|error| {
+                Failure::new(Exit::Refused, "the server did not end in order").why(error_chain(error.as_ref()))
+            })?;
+            lost.map_or(Ok(()), Err)
+        }
         () = asked_again(&mut signals) => {
             Err(Failure::new(Exit::Refused, "ended at once").why("it was asked to twice; requests in flight were cut"))
+        }
+    }
+}
+
+/// Serves and reloads until the server is to stop. Which part of it is lost, if that is why.
+async fn until_told(
+    server: &Server,
+    signals: &mut Signals,
+    watchdog: &Watchdog,
+    config: &Path,
+    log: &LogHandle,
+    hangup: Hangup,
+) -> Option<String> {
+    loop {
+        tokio::select! {
+            _ = signals.interrupt.recv() => return None,
+            _ = signals.terminate.recv() => return None,
+            part = server.lost_part() => return Some(part),
+            _ = signals.hangup.recv() => match hangup {
+                Hangup::EndsWithTerminal if !stderr().is_terminal() => return None,
+                Hangup::EndsWithTerminal | Hangup::Reloads => {
+                    reload(server, config, log).await;
+                    watchdog.set_patience(server.shutdown_timeout());
+                }
+            }
         }
     }
 }

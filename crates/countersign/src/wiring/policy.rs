@@ -42,6 +42,7 @@ pub(super) fn snapshot(configuration: &Configuration) -> Result<Snapshot, Policy
         made.response_timeout = upstream.response_timeout;
         made.idle_timeout = upstream.idle_timeout;
         made.max_idle = upstream.idle_connections;
+        made.max_requests = upstream.requests;
         Ok((name.to_owned(), Arc::new(made)))
     });
     Ok(Snapshot {
@@ -85,6 +86,7 @@ fn limits(limits: &Limits, storage: &Storage) -> countersign_gateway::settings::
             chunk_overhead_bytes: limits.chunk_overhead_bytes,
         },
         times: GuardTimes {
+            first: limits.first_request_timeout,
             head: limits.header_timeout,
             idle: limits.idle_timeout,
             body_progress: limits.body_pause_timeout,
@@ -92,8 +94,10 @@ fn limits(limits: &Limits, storage: &Storage) -> countersign_gateway::settings::
             write_progress: limits.write_pause_timeout,
         },
         handshake: limits.handshake_timeout,
+        connections: limits.connections,
         connections_per_address: limits.connections_per_address,
         connections_per_client: limits.connections_per_client,
+        requests_per_client: limits.requests_per_client,
         concurrent_streams: limits.concurrent_streams,
         stream_resets: limits.stream_resets,
         resets_per_second: limits.resets_per_second,
@@ -136,7 +140,7 @@ mod tests {
                 (
                     "url = \"http://127.0.0.1:8446\"",
                     "url = \"http://127.0.0.1:8446\"\nconnect_timeout = \"31s\"\nresponse_timeout = \"32s\"\n\
-                     idle_timeout = \"33s\"\nidle_connections = 34",
+                     idle_timeout = \"33s\"\nidle_connections = 34\nrequests = 35",
                 ),
                 (
                     "url = \"sqlite:countersign.db\"",
@@ -150,14 +154,17 @@ header_count = 2
 body_size = "3KiB"
 chunk_overhead_size = "4KiB"
 handshake_timeout = "5s"
+first_request_timeout = "18s"
 header_timeout = "6s"
 body_timeout = "7s"
 body_pause_timeout = "8s"
 write_pause_timeout = "9s"
 idle_timeout = "10s"
 shutdown_timeout = "11s"
+connections = 19
 connections_per_address = 12
 connections_per_client = 13
+requests_per_client = 20
 concurrent_streams = 14
 stream_resets = 15
 resets_per_second = 16
@@ -172,6 +179,7 @@ resets_per_second = 16
                 chunk_overhead_bytes: 4 * 1024,
             },
             times: GuardTimes {
+                first: seconds(18),
                 head: seconds(6),
                 idle: seconds(10),
                 body_progress: seconds(8),
@@ -179,8 +187,10 @@ resets_per_second = 16
                 write_progress: seconds(9),
             },
             handshake: seconds(5),
+            connections: 19,
             connections_per_address: 12,
             connections_per_client: 13,
+            requests_per_client: 20,
             concurrent_streams: 14,
             stream_resets: 15,
             resets_per_second: 16,
@@ -193,6 +203,7 @@ resets_per_second = 16
         upstream.response_timeout = seconds(32);
         upstream.idle_timeout = seconds(33);
         upstream.max_idle = 34;
+        upstream.max_requests = 35;
         assert_eq!(*snapshot.upstreams["core-banking"], upstream);
     }
 

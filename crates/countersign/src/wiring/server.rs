@@ -9,14 +9,18 @@ use super::tls::{CertificateError, Loaded, Present};
 use super::{Installation, metrics};
 use crate::config::sections::listeners::{Listener, Serve};
 use crate::config::{Configuration, LOCAL_NAMES, reload};
+use crate::process;
 use crate::words::error_chain;
 use arc_swap::ArcSwap;
 use countersign_api::{Context, Service};
 use countersign_audit::{AuditError, AuditLog, Head, LogSettings, RecordHash, Recorder, RecorderSettings};
-use countersign_gateway::Gateway;
+use countersign_gateway::descriptors::TooFew;
+use countersign_gateway::parts::Parts;
+use countersign_gateway::resolve::SystemResolver;
 use countersign_gateway::settings::{
     ClientCertificateRequest, ListenerSettings, LocalPaths, Settings, Snapshot,
 };
+use countersign_gateway::{Descriptors, Gateway};
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
 use countersign_model::certificate::IssuerRole;
 use countersign_model::{ReasonCode, Reference};
@@ -30,6 +34,7 @@ use countersign_storage::views::{Views, follow};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -57,6 +62,7 @@ pub struct Server {
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
     outbox: (watch::Sender<bool>, JoinHandle<()>),
+    parts: Parts,
 }
 
 /// Why the server does not start.
@@ -85,6 +91,9 @@ pub enum StartError {
     /// The authority's certificates cannot be read.
     #[error("the certificate authority: {0}")]
     Authority(#[from] countersign_ca::Refusal),
+    /// The process may have too few open files.
+    #[error(transparent)]
+    OpenFiles(#[from] TooFew),
     /// The data path does not start.
     #[error(transparent)]
     Gateway(#[from] countersign_gateway::StartError),
@@ -161,9 +170,13 @@ impl Server {
         let listeners = listeners(&configuration, &certificates);
         let trust =
             listeners.iter().map(|listener| (listener.name.clone(), listener.trust.clone())).collect();
+        let parts = Parts::default();
+        let workers = process::workers();
+        let descriptors = Descriptors::within(process::open_files(), workers, listeners.len())?;
         let running = Gateway::start(Settings {
             listeners,
-            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            workers,
+            descriptors,
             issuer: configuration.issuer.clone(),
             snapshot: snapshot.clone(),
             anchors: Arc::new(ArcSwap::from_pointee(TrustAnchors::new(ca.trusted(IssuerRole::Clients)?))),
@@ -175,6 +188,8 @@ impl Server {
             recorder: recorder.clone(),
             clock: clock.clone(),
             rng: rng.clone(),
+            parts: parts.clone(),
+            resolver: Arc::new(SystemResolver),
             local: Arc::new(Service::new(context.clone(), ADMIN_LISTENER, Handle::current())),
         })?;
         *connections.running.write().await = Some(running);
@@ -189,20 +204,29 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         let (changed, changes) = mpsc::unbounded_channel();
         let tasks = vec![
-            tokio::spawn(follow(
-                views,
-                store.clone(),
-                clock.clone(),
-                move |change| drop(changed.send(change.clone())),
-                stopped.clone(),
+            tokio::spawn(parts.clone().runs(
+                "the change feed",
+                follow(
+                    views,
+                    store.clone(),
+                    clock.clone(),
+                    move |change| drop(changed.send(change.clone())),
+                    stopped.clone(),
+                ),
             )),
-            tokio::spawn(react(changes, context.clone(), connections.clone())),
-            tokio::spawn(upkeep.clone().run(stopped.clone())),
-            tokio::spawn(write_uses(store.clone(), usage, stopped)),
+            tokio::spawn(
+                parts
+                    .clone()
+                    .runs("what follows a change", react(changes, context.clone(), connections.clone())),
+            ),
+            tokio::spawn(parts.clone().runs("the upkeep", upkeep.clone().run(stopped.clone()))),
+            tokio::spawn(
+                parts.clone().runs("the writer of last uses", write_uses(store.clone(), usage, stopped)),
+            ),
         ];
         // The outbox has a signal of its own: it is delivered after everything else has stopped.
         let (last, stopping) = watch::channel(false);
-        let delivery = tokio::spawn(outbox.run(stopping));
+        let delivery = tokio::spawn(parts.clone().runs("the delivery of audit events", outbox.run(stopping)));
         metrics::reloaded(true);
 
         let server = Self {
@@ -216,6 +240,7 @@ impl Server {
             stop,
             tasks,
             outbox: (last, delivery),
+            parts,
             installation,
         };
         server.record(AuditAction::Started, None, None);
@@ -285,6 +310,16 @@ impl Server {
         Ok(())
     }
 
+    /// Waits until a part of the server has ended that was not told to, and says which: the server is to be stopped then.
+    pub async fn lost_part(&self) -> String {
+        self.parts.lost().await.into_owned()
+    }
+
+    /// How long the requests in flight may take when the server stops.
+    pub fn shutdown_timeout(&self) -> Duration {
+        self.configuration.load().limits.shutdown_timeout
+    }
+
     /// Says that a new configuration could not even be read; the one from before keeps running.
     pub fn refuse_reload(&self, detail: String) {
         metrics::reloaded(false);
@@ -296,6 +331,7 @@ impl Server {
     /// # Errors
     /// When the audit log or the database does not take what is left.
     pub async fn shutdown(self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        self.parts.stop();
         let running = self.connections.running.write().await.take();
         if let Some(running) = running {
             running.shutdown().await;
@@ -373,6 +409,7 @@ fn listeners(
                     .tls
                     .as_ref()
                     .map_or(ClientCertificateRequest::Off, |tls| tls.client_certificate),
+                operators: false,
                 routes: listener.serve.contains(&Serve::Routes),
                 local: local_paths(listener),
                 trust: Arc::new(ArcSwap::from_pointee(trust(listener))),
@@ -384,6 +421,7 @@ fn listeners(
         address: configuration.admin.listen,
         certificate: None, // on a loopback address only: the configuration sees to it (rule T1)
         client_certificate: ClientCertificateRequest::Off,
+        operators: true,
         routes: false,
         local: LocalPaths::All,
         trust: Arc::new(ArcSwap::from_pointee(admin_trust(configuration.admin.listen.ip()))),

@@ -14,6 +14,7 @@ mod floods;
 mod kill;
 mod main_path;
 mod operation;
+mod process;
 mod program;
 mod quickstart;
 mod requests;

@@ -268,19 +268,59 @@ async fn rule_t11_connections_of_one_address_are_capped() {
 async fn rule_g15_connections_of_one_client_are_capped() {
     let world = World::start_with("[limits]\nconnections_per_client = 1").await;
     let caller = world.server.caller(Some(&world.acme));
-    // The limit is for each core, and the kernel chooses the core.
-    let mut open = Vec::new();
-    for _ in 0..64 {
-        let mut connection = caller.connect().await.unwrap();
-        let answer = connection.send(Method::GET, "/data/x", &[], "").await.unwrap();
-        if answer.status == 503 {
-            assert_eq!(answer.code().as_deref(), Some("connections_exhausted"));
-            assert_ne!(answer.header("retry-after"), "");
-            return;
-        }
-        open.push(connection);
+    let mut first = caller.connect().await.unwrap();
+    assert_eq!(first.send(Method::GET, "/data/x", &[], "").await.unwrap().status, 401, "it has no token");
+    let mut second = caller.connect().await.unwrap();
+    let answer = second.send(Method::GET, "/data/x", &[], "").await.unwrap();
+    assert_eq!((answer.status, answer.code().as_deref()), (503, Some("connections_exhausted")));
+    assert_ne!(answer.header("retry-after"), "");
+}
+
+/// The token endpoint and other APIs are not behind the caps of an API that is slow.
+#[tokio::test]
+async fn rule_g20_requests_in_flight_are_capped_for_each_client_and_each_upstream() {
+    let endless = upstream::start_endless().await;
+    let mut more = "[limits]\nrequests_per_client = 2\n".to_owned();
+    for (name, requests) in [("slow", 1), ("other", 100)] {
+        more += &format!(
+            r#"
+[[upstreams]]
+name = "{name}"
+url = "http://{endless}"
+response_timeout = "10m"
+requests = {requests}
+[[routes]]
+name = "{name}"
+environment = "production"
+api = "bank"
+path = "/{name}/"
+upstream = "{name}"
+client_certificate = "required"
+token = "bound"
+scopes = ["data:read"]
+"#
+        );
     }
-    panic!("64 connections were let in");
+    let world = World::start_with(&more).await;
+    let authorization = format!("Bearer {}", world.token);
+    let headers = [("authorization", authorization.as_str())];
+    let mut connection = world.server.caller(Some(&world.acme)).http2().connect().await.unwrap();
+    let _first = connection.begin(Method::GET, "/slow/x", &headers, "").await.unwrap();
+    let refused = async |path: &str, code: &str| {
+        let answer = world.call(path).await;
+        assert_eq!((answer.status, answer.code().as_deref()), (503, Some(code)), "{path}");
+        assert_eq!(answer.header("retry-after"), "1");
+        assert_eq!(world.server.explanation(&answer).await["client"], "acme-pay", "{path}");
+    };
+    refused("/slow/x", "upstream_requests_exhausted").await;
+    assert_eq!(world.call("/data/x").await.status, 200);
+    let _second = connection.begin(Method::GET, "/other/x", &headers, "").await.unwrap();
+    refused("/data/x", "client_requests_exhausted").await;
+    world.server.bound_token("acme-pay", &world.acme).await;
+    world.server.add_client("other-bank", "production", "tls_client_auth", &["data:read"]).await;
+    let other = world.server.certificate("other-bank").await;
+    let token = world.server.bound_token("other-bank", &other).await;
+    assert_eq!(world.server.call(Some(&other), "/data/x", &token).await.status, 200, "others are served");
 }
 
 #[tokio::test]

@@ -159,13 +159,14 @@ fn some_libraries_have_one_home() {
 }
 
 /// The modules of the binary, from the innermost outwards: src/lib.rs tells what each holds.
-const MODULES: [&str; 10] = [
+const MODULES: [&str; 11] = [
     "words",
     "failure",
     "audit_words",
     "config",
     "system",
     "logging",
+    "process",
     "wiring",
     "setup",
     "quickstart",

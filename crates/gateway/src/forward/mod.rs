@@ -28,7 +28,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body, SizeHint};
 use hyper::body::Incoming;
-use pool::{Link, Pool};
+use pool::{ConnectError, Link, Pool, Turn};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
@@ -55,10 +55,10 @@ impl ValidatedRequest {
 /// Forwards a request and gives the head of the answer; its body streams.
 ///
 /// # Errors
-/// `upstream_unreachable`, `upstream_too_slow`, `upstream_response_invalid`, or what was wrong with the request's body.
+/// `upstream_requests_exhausted`, `upstream_unreachable`, `upstream_too_slow`, `upstream_response_invalid`, or what was wrong with the request's body.
 pub(crate) async fn forward(
     permit: Permit,
-    _admission: Admission,
+    admission: Admission,
     request: ValidatedRequest,
     interaction_id: HeaderValue,
     connection: &Connection,
@@ -93,7 +93,9 @@ pub(crate) async fn forward(
     let request = Request::from_parts(parts, upload);
     let pool = pools.pool(upstream);
     let of_client = |denial: Denial| permit.refused(denial);
-    let (link, mut response) = send(&pool, request, progress.as_deref()).await.map_err(of_client)?;
+    let turn = pool.begin().ok_or_else(|| of_client(in_flight(&pool)))?;
+    let sent = send(&pool, pools, request, progress.as_deref()).await;
+    let (link, mut response) = sent.map_err(of_client)?;
     // An upgrade was not asked for: the field is taken out.
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(of_client(
@@ -106,12 +108,18 @@ pub(crate) async fn forward(
     }
     headers::for_client(response.status(), response.headers_mut(), interaction_id);
     *response.version_mut() = Version::HTTP_11;
-    Ok(response.map(|incoming| UpstreamBody::new(incoming, link, pool, progress)))
+    Ok(response.map(|incoming| UpstreamBody::new(incoming, link, turn, admission, progress)))
+}
+
+fn in_flight(pool: &Pool) -> Denial {
+    let note = format!("{}: {} requests are in flight", pool.upstream().name, pool.max_requests());
+    Denial::new(ReasonCode::UpstreamRequestsExhausted).note(note)
 }
 
 /// Sends over a kept connection, or over a new one.
 async fn send(
     pool: &Pool,
+    pools: &Pools,
     mut request: Request<Upload>,
     progress: Option<&Progress>,
 ) -> Result<(Box<Link>, Response<Incoming>), Denial> {
@@ -122,8 +130,18 @@ async fn send(
             Err(Failed::Final(denial)) => return Err(denial),
         }
     }
-    let link = pool.connect().await.map_err(|error| {
-        Denial::new(ReasonCode::UpstreamUnreachable).note(format!("{}: {error}", pool.upstream().name))
+    let mut connected = pool.connect().await;
+    if let Err(ConnectError::Full) = connected
+        && pools.make_room()
+    {
+        connected = pool.connect().await;
+    }
+    let link = connected.map_err(|error| {
+        let reason = match error {
+            ConnectError::Full => ReasonCode::UpstreamRequestsExhausted,
+            _ => ReasonCode::UpstreamUnreachable,
+        };
+        Denial::new(reason).note(format!("{}: {error}", pool.upstream().name))
     })?;
     match exchange(link, request, progress, pool.upstream().response_timeout).await {
         Ok(done) => Ok(done),
@@ -192,7 +210,9 @@ fn denial_of(error: &hyper::Error, progress: Option<&Progress>) -> Denial {
 pub(crate) struct UpstreamBody {
     incoming: Incoming,
     link: Option<Box<Link>>,
-    pool: Rc<Pool>,
+    turn: Turn,
+    /// Held until the answer is sent: the client has a request in flight.
+    _admission: Admission,
     progress: Option<Rc<Progress>>,
     since: Option<Instant>,
 }
@@ -207,8 +227,14 @@ pub(crate) enum UpstreamBodyError {
 }
 
 impl UpstreamBody {
-    fn new(incoming: Incoming, link: Box<Link>, pool: Rc<Pool>, progress: Option<Rc<Progress>>) -> Self {
-        Self { incoming, link: Some(link), pool, progress, since: None }
+    fn new(
+        incoming: Incoming,
+        link: Box<Link>,
+        turn: Turn,
+        admission: Admission,
+        progress: Option<Rc<Progress>>,
+    ) -> Self {
+        Self { incoming, link: Some(link), turn, _admission: admission, progress, since: None }
     }
 
     /// The next piece. Trailers of the upstream end here: they would be fields that nobody has looked at.
@@ -241,7 +267,7 @@ impl UpstreamBody {
                     return Poll::Pending;
                 }
                 let since = *self.since.get_or_insert_with(Instant::now);
-                ready!(link.timer.poll_until(since + self.pool.upstream().response_timeout, cx));
+                ready!(link.timer.poll_until(since + self.turn.pool().upstream().response_timeout, cx));
                 self.link = None;
                 Poll::Ready(Some(Err(UpstreamBodyError::Stalled)))
             }
@@ -261,7 +287,7 @@ impl Drop for UpstreamBody {
     fn drop(&mut self) {
         // One that is not complete is not usable, and is dropped there: the upstream sees that nobody listens.
         if let Some(link) = self.link.take() {
-            self.pool.put(link);
+            self.turn.pool().put(link);
         }
     }
 }

@@ -6,9 +6,13 @@
 
 use super::bell::Bell;
 use super::upload::Upload;
+use crate::descriptors::{Descriptors, Taken};
 use crate::guard::timer::Timer;
-use crate::settings::Upstream;
+use crate::load::Load;
+use crate::resolve::{Names, Unresolved};
+use crate::settings::{Settings, Upstream};
 use crate::socket::Socket;
+use crate::worker::Shared;
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 use futures_util::task::noop_waker_ref;
@@ -16,8 +20,9 @@ use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Connection, SendRequest};
 use hyper_util::rt::TokioIo;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,21 +31,43 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 /// The pools of one worker.
-#[derive(Default)]
 pub(crate) struct Pools {
     by_upstream: RefCell<HashMap<String, Rc<Pool>, RandomState>>,
+    shared: Arc<Shared>,
+    descriptors: Descriptors,
+    kept: Rc<Kept>,
 }
 
-/// The unused connections to one upstream.
+/// How many unused connections the pools of one worker keep together: what they keep no other worker can use.
+struct Kept {
+    now: Cell<usize>,
+    limit: usize,
+}
+
+/// The connections to one upstream.
 pub(crate) struct Pool {
     upstream: Arc<Upstream>,
     idle: RefCell<VecDeque<Idle>>,
+    kept: Rc<Kept>,
+    /// Its requests in flight, over all workers, and how many there may be.
+    requests: Arc<Load>,
+    max_requests: usize,
+    /// How many descriptors there may be of connections to all upstreams, over all workers.
+    max_open: usize,
+    shared: Arc<Shared>,
 }
+
+/// One request that is being forwarded, until dropped.
+pub(super) struct Turn(Rc<Pool>);
 
 struct Idle {
     link: Box<Link>,
     since: Instant,
+    _kept: KeptOne,
 }
+
+/// Counts an unused connection until dropped.
+struct KeptOne(Rc<Kept>);
 
 /// One connection: what sends on it, and what moves it. Boxed from the start: it moves with every request.
 pub(super) struct Link {
@@ -50,16 +77,36 @@ pub(super) struct Link {
     pub(super) timer: Timer,
     bell: Arc<Bell>,
     waker: Waker,
+    _open: Taken,
 }
 
 impl Pools {
+    /// No connection yet.
+    pub(crate) fn new(settings: &Settings, shared: &Arc<Shared>) -> Self {
+        let limit = settings.descriptors.idle_of_worker(settings.workers);
+        Self {
+            by_upstream: RefCell::default(),
+            shared: shared.clone(),
+            descriptors: settings.descriptors,
+            kept: Rc::new(Kept { now: Cell::new(0), limit }),
+        }
+    }
+
     /// The pool of an upstream. When a reload changed the upstream, its connections begin anew.
     pub(crate) fn pool(&self, upstream: &Arc<Upstream>) -> Rc<Pool> {
         let mut pools = self.by_upstream.borrow_mut();
         match pools.get(&upstream.name) {
             Some(pool) if Arc::ptr_eq(&pool.upstream, upstream) || pool.upstream == *upstream => pool.clone(),
             _ => {
-                let pool = Rc::new(Pool { upstream: upstream.clone(), idle: RefCell::default() });
+                let pool = Rc::new(Pool {
+                    upstream: upstream.clone(),
+                    idle: RefCell::default(),
+                    kept: self.kept.clone(),
+                    requests: self.shared.loads.upstream(&upstream.name),
+                    max_requests: self.descriptors.requests_of_upstream(upstream.max_requests),
+                    max_open: self.descriptors.upstreams,
+                    shared: self.shared.clone(),
+                });
                 pools.insert(upstream.name.clone(), pool.clone());
                 pool
             }
@@ -76,7 +123,24 @@ impl Pools {
     }
 }
 
+impl Pools {
+    /// Closes an unused connection, to any upstream, so that another one can be opened.
+    pub(super) fn make_room(&self) -> bool {
+        self.by_upstream.borrow().values().any(|pool| pool.idle.borrow_mut().pop_front().is_some())
+    }
+}
+
 impl Pool {
+    /// Counts a request; `None` when the upstream has as many in flight as it may.
+    pub(super) fn begin(self: &Rc<Self>) -> Option<Turn> {
+        self.requests.begin(self.max_requests).then(|| Turn(self.clone()))
+    }
+
+    /// How many requests it may have in flight.
+    pub(super) fn max_requests(&self) -> usize {
+        self.max_requests
+    }
+
     pub(super) fn upstream(&self) -> &Upstream {
         &self.upstream
     }
@@ -95,20 +159,17 @@ impl Pool {
     /// Keeps a connection whose answer is complete; drops one that is not fit for another request.
     pub(super) fn put(&self, mut link: Box<Link>) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < self.upstream.max_idle && link.is_usable() {
-            idle.push_back(Idle { link, since: Instant::now() });
+        if idle.len() < self.upstream.max_idle && self.kept.has_room() && link.is_usable() {
+            idle.push_back(Idle { link, since: Instant::now(), _kept: KeptOne::new(&self.kept) });
         }
     }
 
     /// Opens a connection.
     pub(super) async fn connect(&self) -> Result<Box<Link>, ConnectError> {
-        let authority = self.upstream.authority();
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        let connecting = TcpStream::connect((host, authority.port_u16().unwrap_or(80)));
-        let stream = timeout(self.upstream.connect_timeout, connecting)
+        let open = self.shared.upstreams.take(self.max_open).ok_or(ConnectError::Full)?;
+        let stream = timeout(self.upstream.connect_timeout, connect(&self.upstream, &self.shared.names))
             .await
-            .map_err(|_| ConnectError::TimedOut)?
-            .map_err(ConnectError::Io)?;
+            .map_err(|_| ConnectError::TimedOut)??;
         let stream = Socket::new(stream).map_err(ConnectError::Io)?;
         let (sender, connection) = hyper::client::conn::http1::Builder::new()
             .handshake(TokioIo::new(stream))
@@ -116,13 +177,68 @@ impl Pool {
             .map_err(ConnectError::Http)?;
         let bell = Arc::<Bell>::default();
         let waker = Waker::from(bell.clone());
-        Ok(Box::new(Link { sender, connection: Some(connection), timer: Timer::default(), bell, waker }))
+        Ok(Box::new(Link {
+            sender,
+            connection: Some(connection),
+            timer: Timer::default(),
+            bell,
+            waker,
+            _open: open,
+        }))
     }
+}
+
+impl Kept {
+    fn has_room(&self) -> bool {
+        self.now.get() < self.limit
+    }
+}
+
+impl KeptOne {
+    fn new(kept: &Rc<Kept>) -> Self {
+        kept.now.set(kept.now.get() + 1);
+        Self(kept.clone())
+    }
+}
+
+impl Drop for KeptOne {
+    fn drop(&mut self) {
+        self.0.now.set(self.0.now.get() - 1);
+    }
+}
+
+impl Turn {
+    /// The pool that it goes through.
+    pub(super) fn pool(&self) -> &Rc<Pool> {
+        &self.0
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.requests.end();
+    }
+}
+
+/// Connects to an upstream. An address as it is needs no look-up.
+async fn connect(upstream: &Upstream, names: &Names) -> Result<TcpStream, ConnectError> {
+    let authority = upstream.authority();
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let port = authority.port_u16().unwrap_or(80);
+    let connected = match host.parse::<IpAddr>() {
+        Ok(address) => TcpStream::connect(SocketAddr::new(address, port)).await,
+        Err(_) => TcpStream::connect(&*names.addresses(host, port).await?).await,
+    };
+    connected.map_err(ConnectError::Io)
 }
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
+    #[error("all connections that there may be are in use")]
+    Full,
+    #[error("its name is not found: {0}")]
+    Name(#[from] Unresolved),
     #[error("connecting took too long")]
     TimedOut,
     #[error("connecting failed: {0}")]

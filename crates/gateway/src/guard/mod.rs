@@ -34,7 +34,10 @@ use tokio::time::Instant;
 /// What a connection may take its time for. Each is a setting with a safe default (rule G15).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GuardTimes {
-    /// From the first byte of a head to its last; on HTTP/2, until the first request. Default 10 s.
+    /// Until the first byte of the first request, after the handshake; on HTTP/2 until the first request. Default 10 s
+    /// (rule G20): whoever opens a connection has something to say.
+    pub first: Duration,
+    /// From the first byte of a head to its last. Default 10 s.
     pub head: Duration,
     /// Between two messages. Default 75 s, as other servers have it, so that clients' pools fit.
     pub idle: Duration,
@@ -50,6 +53,7 @@ pub struct GuardTimes {
 impl Default for GuardTimes {
     fn default() -> Self {
         Self {
+            first: Duration::from_secs(10),
             head: Duration::from_secs(10),
             idle: Duration::from_secs(75),
             body_progress: Duration::from_secs(20),
@@ -294,6 +298,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             }
         };
         let deadline = match wait {
+            Wait::Message if self.framing.heads() == 0 => since + self.times.first.min(self.times.idle),
             Wait::Message => since + self.times.idle,
             Wait::Head(_) => since + self.times.head,
             Wait::Body => {

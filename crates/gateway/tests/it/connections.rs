@@ -1,7 +1,8 @@
 //! Open connections end when what they stand on does (rule G14; design, decision 20).
 
+use crate::http2_peer::{DATA, Peer};
 use crate::pki::{Authority, Flaw};
-use crate::world::{CUT, NOW, Options, World, get, uri};
+use crate::world::{CUT, NOW, Options, SOON, World, get, uri};
 use countersign_gateway::{Cut, Limits};
 use countersign_pki::{TrustAnchors, validate_client};
 use rustls::ClientConnection;
@@ -157,6 +158,22 @@ async fn stopping_ends_connections_that_come_out_of_their_handshake_later() {
     tokio::time::timeout(Duration::from_secs(60), ended).await.expect("closed without a request");
     assert!(raw.call("ab").await.text().ends_with("\n\nab"), "what was in flight is answered");
     stopping.await.unwrap();
+}
+
+/// Peers that have nothing to wait for, and say nothing: before HTTP/2 begins, after it has, and after an answer.
+#[tokio::test]
+async fn stopping_waits_for_no_silent_http2_peer() {
+    let limits = Limits { shutdown: Duration::from_secs(600), ..Limits::default() };
+    let world = World::start_with(Options { limits, ..Options::default() }).await;
+    let mute = Peer::connect(&world, Some(&world.acme)).await;
+    let mut greeted = Peer::connect(&world, Some(&world.acme)).await;
+    greeted.greet(65_535).await;
+    let mut answered = Peer::connect(&world, Some(&world.acme)).await;
+    answered.greet(65_535).await;
+    answered.get(1).await;
+    while answered.frame().await.unwrap().kind != DATA {}
+    tokio::time::timeout(SOON, world.running.shutdown()).await.expect("nobody waits for an answer");
+    drop((mute, greeted, answered));
 }
 
 #[tokio::test]

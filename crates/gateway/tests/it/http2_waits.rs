@@ -17,7 +17,7 @@ async fn world(change: impl FnOnce(&mut Limits)) -> World {
 
 #[tokio::test]
 async fn rule_g15_a_peer_that_shakes_hands_and_says_nothing_is_dropped() {
-    let world = world(|limits| limits.times.head = Duration::from_millis(50)).await;
+    let world = world(|limits| limits.times.first = Duration::from_millis(50)).await;
     let mut silent = Peer::connect(&world, None).await;
     let _ = silent.0.read_to_end(&mut Vec::new()).await; // our settings, and the end however it comes
     let mut greeting = Peer::connect(&world, None).await;

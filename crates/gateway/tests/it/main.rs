@@ -14,6 +14,7 @@ mod world;
 
 mod connections;
 mod decisions;
+mod descriptors;
 mod forwarding;
 mod framing;
 mod handshake_cost;
@@ -22,4 +23,5 @@ mod http2_waits;
 mod limits;
 mod observed;
 mod plain;
+mod resolving;
 mod tls;

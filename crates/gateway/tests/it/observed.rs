@@ -34,6 +34,8 @@ async fn metrics_have_their_names_and_closed_labels() {
         r#"countersign_tls_handshakes_total{listener="public",version="none",result="client_certificate_refused"}"#,
         r#"countersign_tls_client_verify_failures_total{listener="public",reason="certificate_expired"}"#,
         r#"countersign_connections_active{listener="public"}"#,
+        r#"countersign_descriptors_limit{share="connections"}"#,
+        r#"countersign_descriptors_limit{share="upstreams"}"#,
         r#"http_route="data",http_request_method="GET",http_response_status_code="200""#,
         r#"http_route="/oauth2/",http_request_method="POST",http_response_status_code="200""#,
         r#"http_route="none",http_request_method="_OTHER",http_response_status_code="404""#,

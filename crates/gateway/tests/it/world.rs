@@ -9,9 +9,11 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPai
 use countersign_audit::{AuditLog, Head, HeadStore, HeadStoreError, LogSettings, Recorder, RecorderSettings};
 use countersign_gateway::body::RequestBodyError;
 use countersign_gateway::local::LocalBody;
+use countersign_gateway::parts::Parts;
+use countersign_gateway::resolve::{Resolve, SystemResolver};
 use countersign_gateway::{
-    ClientCertificateRequest, Cut, Gateway, Limits, ListenerSettings, LocalFuture, LocalPaths, LocalRequest,
-    LocalService, Running, Settings, Snapshot, StartError, Upstream,
+    ClientCertificateRequest, Cut, Descriptors, Gateway, Limits, ListenerSettings, LocalFuture, LocalPaths,
+    LocalRequest, LocalService, Running, Settings, Snapshot, StartError, Upstream,
 };
 use countersign_model::certificate::RevocationReason;
 use countersign_model::client::{
@@ -53,6 +55,8 @@ pub(crate) struct Options {
     pub(crate) trust: TrustConfigurations,
     pub(crate) response_timeout: Duration,
     pub(crate) workers: usize,
+    pub(crate) descriptors: Descriptors,
+    pub(crate) resolver: Arc<dyn Resolve>,
     /// Upstreams beside the usual ones; each has a route of its name.
     pub(crate) upstreams: Vec<Upstream>,
 }
@@ -65,6 +69,8 @@ impl Default for Options {
             trust: TrustConfigurations::default(),
             response_timeout: Duration::from_secs(30),
             workers: 2,
+            descriptors: Descriptors::UNLIMITED,
+            resolver: Arc::new(SystemResolver),
             upstreams: Vec::new(),
         }
     }
@@ -315,6 +321,7 @@ impl World {
                     address: "127.0.0.1:0".parse().unwrap(),
                     certificate: Some(Arc::new(OneCertificate::new(&servers_ca.server()))),
                     client_certificate: options.client_certificate,
+                    operators: false,
                     routes: true,
                     local: LocalPaths::Prefixes(vec!["/oauth2/", "/problems/"]),
                     trust: Arc::new(ArcSwap::from_pointee(options.trust)),
@@ -324,12 +331,24 @@ impl World {
                     address: "127.0.0.1:0".parse().unwrap(),
                     certificate: None,
                     client_certificate: ClientCertificateRequest::Off,
+                    operators: false,
                     routes: false,
                     local: LocalPaths::Prefixes(vec!["/pki/"]),
                     trust: Arc::default(),
                 },
+                ListenerSettings {
+                    name: "operators".into(),
+                    address: "127.0.0.1:0".parse().unwrap(),
+                    certificate: None,
+                    client_certificate: ClientCertificateRequest::Off,
+                    operators: true,
+                    routes: false,
+                    local: LocalPaths::All,
+                    trust: Arc::default(),
+                },
             ],
             workers: options.workers,
+            descriptors: options.descriptors,
             issuer: ISSUER.into(),
             snapshot: snapshot.clone(),
             anchors: anchors.clone(),
@@ -341,6 +360,8 @@ impl World {
             recorder: recorder.clone(),
             clock: clock.clone(),
             rng: Arc::new(SystemRng),
+            parts: Parts::default(),
+            resolver: options.resolver,
             local: Arc::new(Local),
         };
         let running = Gateway::start(settings.clone()).unwrap();

@@ -502,6 +502,14 @@ reasons! {
         incident: false,
         standard: "RFC 9110 section 15.6.4",
     }
+    ClientRequestsExhausted = "client_requests_exhausted" 503 {
+        title: "Too many requests at once",
+        detail: "The client has as many requests in flight as it may: each waits for an API behind the gateway.",
+        action: "Wait for answers before sending more, and try again after Retry-After.",
+        operator: "Look at how long the API takes to answer. Raise `requests_per_client` in [limits] if the partner's need is real.",
+        incident: false,
+        standard: "RFC 9110 section 15.6.4",
+    }
     NotReady = "not_ready" 503 {
         title: "The service is not ready",
         detail: "A source that decisions depend on is missing or too old: keys, revocations or the change feed.",
@@ -525,6 +533,14 @@ reasons! {
         operator: "The log has the error under the same reference. Please report it: this should not happen.",
         incident: false,
         standard: "RFC 9110 section 15.6.1",
+    }
+    UpstreamRequestsExhausted = "upstream_requests_exhausted" 503 {
+        title: "The API behind the gateway is busy",
+        detail: "As many requests wait for this API as may do so at once.",
+        action: "Try again after Retry-After.",
+        operator: "Look at `countersign_upstream_requests_in_flight` and at how long the API takes to answer. `requests` of the upstream is the limit; the limit of open files allows no more than half of the connections for one.",
+        incident: false,
+        standard: "RFC 9110 section 15.6.4",
     }
     UpstreamUnreachable = "upstream_unreachable" 502 {
         title: "The API behind the gateway cannot be reached",

@@ -161,7 +161,11 @@ impl Denial {
     fn retry_after(&self) -> Option<u32> {
         let given = self.facts.as_ref().and_then(|facts| facts.retry_after_s);
         given.or(match self.reason {
-            ReasonCode::Throttled | ReasonCode::RateLimited | ReasonCode::ConnectionsExhausted => Some(1),
+            ReasonCode::Throttled
+            | ReasonCode::RateLimited
+            | ReasonCode::ConnectionsExhausted
+            | ReasonCode::ClientRequestsExhausted
+            | ReasonCode::UpstreamRequestsExhausted => Some(1),
             ReasonCode::NotReady | ReasonCode::StorageUnavailable => Some(5),
             _ => None,
         })

@@ -21,6 +21,8 @@ section! {
         chunk_overhead_size: Size = Default("\"8KiB\"");
         /// How long a TLS handshake may take.
         handshake_timeout: Period = Default("\"5s\"");
+        /// From the handshake to the first byte of the first request; later the connection is closed.
+        first_request_timeout: Period = Default("\"10s\"");
         /// From the first byte of a head to its last; later is answered with 408.
         header_timeout: Period = Default("\"10s\"");
         /// How long a body may take as a whole; later is answered with 408.
@@ -33,10 +35,14 @@ section! {
         idle_timeout: Period = Default("\"75s\"");
         /// What requests in flight may take when the program stops.
         shutdown_timeout: Period = Default("\"10s\"");
+        /// Open connections in all, and at most as many as the limit of open files allows; more are closed before any TLS work, unless a stranger's makes room.
+        connections: NonZeroU32 = Default("10000");
         /// Open connections from one address; more are closed before any TLS work.
         connections_per_address: NonZeroU32 = Default("256");
-        /// Open connections with certificates of one client on each core; more are answered with 503.
+        /// Open connections with certificates of one client; more are answered with 503.
         connections_per_client: NonZeroU32 = Default("1024");
+        /// Requests of one client that wait for upstreams, and at most a quarter of the connections to upstreams that the limit of open files allows; more are answered with 503.
+        requests_per_client: NonZeroU32 = Default("256");
         /// HTTP/2 streams at once.
         concurrent_streams: NonZeroU32 = Default("128");
         /// HTTP/2 streams that a caller may reset before they have begun (CVE-2023-44487); more end the connection.
@@ -55,14 +61,17 @@ pub struct Limits {
     pub body_bytes: u64,
     pub chunk_overhead_bytes: usize,
     pub handshake_timeout: Duration,
+    pub first_request_timeout: Duration,
     pub header_timeout: Duration,
     pub body_timeout: Duration,
     pub body_pause_timeout: Duration,
     pub write_pause_timeout: Duration,
     pub idle_timeout: Duration,
     pub shutdown_timeout: Duration,
+    pub connections: usize,
     pub connections_per_address: usize,
     pub connections_per_client: usize,
+    pub requests_per_client: usize,
     pub concurrent_streams: u32,
     pub stream_resets: usize,
     pub resets_per_second: u32,
@@ -89,14 +98,17 @@ impl LimitsSection {
             body_bytes: self.body_size.value()?.0,
             chunk_overhead_bytes: usize::try_from(self.chunk_overhead_size.value()?.0).ok()?,
             handshake_timeout: self.handshake_timeout.value()?.0,
+            first_request_timeout: self.first_request_timeout.value()?.0,
             header_timeout: self.header_timeout.value()?.0,
             body_timeout: self.body_timeout.value()?.0,
             body_pause_timeout: self.body_pause_timeout.value()?.0,
             write_pause_timeout: self.write_pause_timeout.value()?.0,
             idle_timeout: self.idle_timeout.value()?.0,
             shutdown_timeout: self.shutdown_timeout.value()?.0,
+            connections: count(*self.connections.value()?),
             connections_per_address: count(*self.connections_per_address.value()?),
             connections_per_client: count(*self.connections_per_client.value()?),
+            requests_per_client: count(*self.requests_per_client.value()?),
             concurrent_streams: self.concurrent_streams.value()?.get(),
             stream_resets: count(*self.stream_resets.value()?),
             resets_per_second: self.resets_per_second.value()?.get(),

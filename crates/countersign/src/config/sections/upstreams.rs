@@ -22,6 +22,8 @@ section! {
         idle_timeout: Period = Default("\"30s\"");
         /// How many unused connections each core keeps.
         idle_connections: NonZeroU32 = Default("128");
+        /// How many requests may wait for it at once, and at most half of the connections to upstreams that the limit of open files allows; more are answered with 503.
+        requests: NonZeroU32 = Default("1024");
     }
 }
 
@@ -40,6 +42,8 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     /// How many unused connections each core keeps.
     pub idle_connections: usize,
+    /// How many requests may wait for it at once.
+    pub requests: usize,
 }
 
 /// Checks all upstreams.
@@ -67,6 +71,7 @@ impl UpstreamSection {
             response_timeout: self.response_timeout.value()?.0,
             idle_timeout: self.idle_timeout.value()?.0,
             idle_connections: usize::try_from(self.idle_connections.value()?.get()).ok()?,
+            requests: usize::try_from(self.requests.value()?.get()).ok()?,
         })
     }
 }

@@ -1,0 +1,143 @@
+//! Who is let in, before any TLS work (rules T11 and G20), and what happens when the system gives no connection.
+
+use crate::addresses::Counted;
+use crate::descriptors::Taken;
+use crate::strangers::Stranger;
+use crate::worker::{Listener, Worker};
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Connections of operators: a dashboard, a probe and a few commands at a time. They come out of the reserve.
+const OPERATORS: usize = 32;
+
+/// What a connection takes until it is dropped.
+pub(crate) struct Entered {
+    /// Until the peer says who it is.
+    pub(crate) stranger: Stranger,
+    /// Held for as long as the connection is open.
+    pub(crate) _held: (Taken, Option<Counted>),
+}
+
+/// Lets a connection in, or says by `None` that it is to be closed at once.
+pub(crate) async fn enter(worker: &Worker, listener: &Listener, address: SocketAddr) -> Option<Entered> {
+    let limits = worker.settings.snapshot.load().limits;
+    let shared = &worker.shared;
+    let operators = listener.settings.operators;
+    let (share, limit, strangers) = if operators {
+        (&shared.operators, OPERATORS, &worker.visitors)
+    } else {
+        let limit = limits.connections.min(worker.settings.descriptors.callers);
+        (&shared.callers, limit, &worker.strangers)
+    };
+    // Rule T11: more than its share costs the peer a closed socket and us no TLS work. Operators come from this machine,
+    // and so may a balancer: what it holds is not theirs.
+    let counted = match operators {
+        true => None,
+        false => {
+            let Some(counted) = shared.addresses.admit(address.ip(), limits.connections_per_address) else {
+                listener.metrics.turned_away();
+                return None;
+            };
+            Some(counted)
+        }
+    };
+    let mut descriptor = share.take(limit);
+    if descriptor.is_none() && strangers.make_room() {
+        listener.metrics.made_room();
+        // The task that was ended gives its descriptor back when it is dropped, which is before our next turn.
+        tokio::task::yield_now().await;
+        descriptor = share.take(limit);
+    }
+    let Some(descriptor) = descriptor else {
+        listener.metrics.full();
+        if let Some(others) = shared.full.due() {
+            tracing::warn!(
+                listener = &*listener.name,
+                limit,
+                others,
+                "a connection was closed at once: all that there may be are open"
+            );
+        }
+        return None;
+    };
+    Some(Entered { stranger: strangers.enter(), _held: (descriptor, counted) })
+}
+
+/// How long to wait when the system gave no connection: the longer, the more often in a row.
+#[derive(Debug, Default)]
+pub(crate) struct Pause(u32);
+
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(640);
+
+impl Pause {
+    /// A connection came.
+    pub(crate) fn over(&mut self) {
+        self.0 = 0;
+    }
+
+    /// None came: how long to wait before the next is asked for. Nothing when it is the peer's own matter, which is gone
+    /// (accept(2) gives such errors of a connection that was in the queue): others wait behind it.
+    pub(crate) fn after(&mut self, error: &io::Error) -> Option<Duration> {
+        let of_peer = matches!(
+            error.kind(),
+            ErrorKind::ConnectionAborted
+                | ErrorKind::ConnectionReset
+                | ErrorKind::Interrupted
+                | ErrorKind::WouldBlock
+                | ErrorKind::TimedOut
+                | ErrorKind::HostUnreachable
+                | ErrorKind::NetworkUnreachable
+                | ErrorKind::NetworkDown
+                | ErrorKind::PermissionDenied
+        );
+        if of_peer {
+            return None;
+        }
+        // Out of descriptors, buffers or memory. It comes again at once for as long as it lasts.
+        let pause = (FIRST_PAUSE * 2_u32.saturating_pow(self.0)).min(LONGEST_PAUSE);
+        self.0 = (self.0 + 1).min(16);
+        Some(pause)
+    }
+}
+
+/// Counts and tells that the system gave no connection.
+pub(crate) fn accept_failed(worker: &Worker, listener: &Listener, error: &io::Error) {
+    listener.metrics.accept_failed();
+    if let Some(others) = worker.shared.accept_failed.due() {
+        tracing::warn!(%error, listener = &*listener.name, others, "accept failed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers of Linux, as accept(2) lists them.
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const ENOMEM: i32 = 12;
+    const ENOBUFS: i32 = 105;
+    const ECONNABORTED: i32 = 103;
+    const EPERM: i32 = 1;
+    const ENETUNREACH: i32 = 101;
+    const EHOSTUNREACH: i32 = 113;
+
+    #[test]
+    fn rule_g20_a_shortage_is_waited_out_ever_longer_and_a_peer_that_is_gone_is_not() {
+        let error = io::Error::from_raw_os_error;
+        for shortage in [EMFILE, ENFILE, ENOBUFS, ENOMEM] {
+            let mut pause = Pause::default();
+            let pauses: Vec<_> = (0..100).map(|_| pause.after(&error(shortage)).unwrap()).collect();
+            assert_eq!(pauses[0], FIRST_PAUSE);
+            assert!(pauses.is_sorted() && pauses[1] == 2 * FIRST_PAUSE, "{shortage}: {pauses:?}");
+            assert_eq!(pauses[99], LONGEST_PAUSE, "it goes on");
+            for gone in [ECONNABORTED, EPERM, ENETUNREACH, EHOSTUNREACH] {
+                assert_eq!(pause.after(&error(gone)), None, "{gone}");
+            }
+            pause.over();
+            assert_eq!(pause.after(&error(shortage)), Some(FIRST_PAUSE), "it recovers at once");
+        }
+    }
+}
