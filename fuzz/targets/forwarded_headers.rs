@@ -16,7 +16,6 @@ use countersign_model::{ClientId, CredentialId, Environment, ReasonCode, Rng, Se
 use countersign_pki::PeerCertificate;
 use countersign_policy::client_auth::{Pepper, ThrottleTable, secret};
 use countersign_policy::decision::{InternalHeaders, RequestCredentials, TokenVerifier};
-use countersign_policy::identity::{is_identity_header, is_secret_header};
 use countersign_policy::route::{Api, ClientCertificate, RouteSettings, RouteTable, TokenPolicy};
 use countersign_policy::{ClientEntry, Peer, Permit, Policy, Registry, Route};
 use countersign_token::{TokenError, VerifiedToken};
@@ -24,21 +23,48 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 const NOW: Timestamp = Timestamp::from_unix_s(1_800_000_000);
 
-/// Of one connection only (RFC 9110 section 7.6.1), or what the framing of the next message is made of.
-const HOP_BY_HOP: [&str; 12] = [
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
+/// Of one connection only (RFC 9110 section 7.6.1), or what the framing of the next message is made of; as variables.
+const CONNECTION: [&str; 12] = [
+    "CONNECTION",
+    "CONTENT_LENGTH",
+    "EXPECT",
+    "HOST",
+    "HTTP2_SETTINGS",
+    "KEEP_ALIVE",
+    "PROXY_AUTHENTICATE",
+    "PROXY_CONNECTION",
+    "TE",
+    "TRAILER",
+    "TRANSFER_ENCODING",
+    "UPGRADE",
 ];
+
+/// Written down apart from the table that is judged: what an upstream may believe of a caller, as variables. One that ends
+/// in `_` is a beginning.
+const FOREIGN: &str = "\
+    COUNTERSIGN COUNTERSIGN_ CLIENT_CERT CLIENT_CERT_CHAIN AUTHORIZATION PROXY_ DPOP FORWARDED FORWARDED_ X_FORWARDED \
+    X_FORWARDED_ X_ORIGINAL_ X_REWRITE_ X_HTTP_ X_METHOD_OVERRIDE REMOTE_ X_REMOTE_ SSL_ X_SSL_ TLS_ X_TLS_ X_CLIENT_CERT \
+    X_CLIENT_CERT_ X_CLIENT_DN X_CLIENT_IP CLIENT_IP TRUE_CLIENT_IP X_REAL_ X_CLUSTER_CLIENT_IP CF_ X_AMZN_OIDC_ \
+    X_AMZN_MTLS_ X_AUTH_REQUEST_ X_GOOG_AUTHENTICATED_USER_ X_GOOG_IAP_ X_MS_CLIENT_PRINCIPAL X_MS_CLIENT_PRINCIPAL_ \
+    X_MS_TOKEN_ X_ARR_ X_AUTHENTICATED_ X_CONSUMER_ X_CREDENTIAL_ X_ENVOY_ X_USERINFO X_ACCESS_TOKEN X_ID_TOKEN X_USER \
+    X_USERNAME X_WEBAUTH_ X_AUTHENTIK_ X_POMERIUM_ IV_ SM_ OIDC_ MELLON_ SHIB_ L5D_ WL_PROXY_ CLIENT_ID CLIENT_SECRET";
+
+/// What servers with CGI variables make of a name: everything but letters and digits is one `_`, and `HTTP_` is set before.
+fn variable(name: &str) -> String {
+    let upper = name.to_ascii_uppercase();
+    let words: Vec<&str> =
+        upper.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let first = words.iter().position(|word| *word != "HTTP").unwrap_or(words.len().saturating_sub(1));
+    words[first.min(words.len())..].join("_")
+}
+
+fn is_foreign(variable: &str) -> bool {
+    CONNECTION.contains(&variable)
+        || FOREIGN.split_whitespace().any(|foreign| {
+            variable == foreign
+                || (foreign.ends_with('_') && variable.len() > foreign.len() && variable.starts_with(foreign))
+        })
+}
 
 struct Sevens;
 
@@ -123,6 +149,8 @@ fn permit() -> Permit {
         clients: None,
         internal: true,
         rate_limit: None,
+        remove_headers: Vec::new(),
+        allow_headers: Vec::new(),
     });
     let routes = RouteTable::new(vec![route.expect("a route")]).expect("routes");
     let mut headers = HeaderMap::new();
@@ -148,11 +176,13 @@ fn peer() -> Peer {
     Peer::new("192.0.2.1:1".parse().expect("an address"), None)
 }
 
-/// What `Connection` names, however it is written.
+/// What `Connection` names, however it is written: up to the 32 options that a request may have.
 fn named(headers: &HeaderMap) -> Vec<HeaderName> {
     let values = headers.get_all("connection").iter();
     let options = values.flat_map(|value| value.as_bytes().split(|&octet| octet == b','));
-    options.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
+    let options = options.map(<[u8]>::trim_ascii).filter(|option| !option.is_empty()).take(32);
+    let options: Vec<String> = options.map(|option| variable(&String::from_utf8_lossy(option))).collect();
+    headers.keys().filter(|name| options.contains(&variable(name.as_str()))).cloned().collect()
 }
 
 fn assert_same(name: &HeaderName, left: &HeaderMap, right: &HeaderMap) {
@@ -170,10 +200,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     for headers in [&mut ours, &mut outbound] {
         for_upstream(headers, &method, &PERMIT, peer(), &NAMES);
     }
-    let foreign = |name: &HeaderName| {
-        let name = name.as_str();
-        HOP_BY_HOP.contains(&name) || is_identity_header(name) || is_secret_header(name, &NAMES)
-    };
+    let foreign = |name: &HeaderName| is_foreign(&variable(name.as_str()));
     for name in outbound.keys().filter(|name| foreign(name)).chain(ours.keys()).chain(&named) {
         assert_same(name, &outbound, &ours);
     }
@@ -184,8 +211,8 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     }
     let foreign = |name: &HeaderName| {
         // The length is the answer's own.
-        let name = name.as_str();
-        (HOP_BY_HOP.contains(&name) && name != "content-length") || name == "countersign-ref"
+        let variable = variable(name.as_str());
+        (CONNECTION.contains(&&*variable) && name != "content-length") || variable.starts_with("COUNTERSIGN_")
     };
     for name in outbound.keys().filter(|name| foreign(name)).chain(ours.keys()).chain(&named) {
         assert_same(name, &outbound, &ours);

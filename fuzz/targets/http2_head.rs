@@ -30,5 +30,9 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     assert_eq!(parts.uri.scheme_str(), Some("https"));
     let target = parts.uri.path_and_query().expect("a path").as_str();
     assert!((target.starts_with('/') || target == "*") && !target.contains('#'));
+    for name in parts.headers.keys() {
+        let plain = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
+        assert!(name.as_str().bytes().all(plain), "{name}");
+    }
     assert!(parts.headers.len() <= limits.sizes.header_count && target.len() <= limits.sizes.head_bytes);
 });

@@ -31,6 +31,8 @@ static ROUTES: LazyLock<RouteTable> = LazyLock::new(|| {
             clients: None,
             internal: false,
             rate_limit: None,
+            remove_headers: Vec::new(),
+            allow_headers: Vec::new(),
         })
         .expect("a route")
     };

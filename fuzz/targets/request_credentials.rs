@@ -54,6 +54,8 @@ static ROUTES: LazyLock<RouteTable> = LazyLock::new(|| {
             clients: None,
             internal,
             rate_limit: None,
+            remove_headers: Vec::new(),
+            allow_headers: Vec::new(),
         })
         .expect("a route")
     };

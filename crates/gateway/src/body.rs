@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use countersign_model::ReasonCode;
+use countersign_policy::header_names::is_plain;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::pin::Pin;
@@ -65,6 +66,14 @@ impl RequestBody {
         };
         (Self { incoming, bounds: Some(Box::new(bounds)), refused_below: None }, verdict)
     }
+
+    /// Trailers end here: nothing behind us waits for a client's trailer fields. Their names are checked all the same (rule
+    /// G19); on HTTP/1.1 the guard did.
+    fn end_at_trailers(&self, frame: &Frame<Bytes>) -> Option<RequestBodyError> {
+        let mut names = frame.trailers_ref()?.keys().map(|name| name.as_str().as_bytes());
+        let bounds = self.bounds.as_ref()?;
+        (!names.all(is_plain)).then(|| bounds.refuse(ReasonCode::RequestHeaderInvalid))
+    }
 }
 
 impl Bounds {
@@ -97,8 +106,10 @@ impl Body for RequestBody {
         let this = &mut *self;
         match Pin::new(&mut this.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                // Trailers end here: nothing behind us waits for a client's trailer fields, and none is checked.
-                let Ok(data) = frame.into_data() else { return Poll::Ready(None) };
+                let data = match frame.into_data() {
+                    Ok(data) => data,
+                    Err(frame) => return Poll::Ready(this.end_at_trailers(&frame).map(Err)),
+                };
                 if let Some(bounds) = &mut this.bounds {
                     bounds.count(data.len())?;
                 }

@@ -10,6 +10,7 @@ use crate::guard::head;
 use crate::settings::{Limits, ListenerSettings};
 use countersign_model::ReasonCode;
 use countersign_policy::Denial;
+use countersign_policy::header_names::is_plain;
 use http::header::{CONTENT_LENGTH, HOST};
 use http::request::Parts;
 use http::{Method, Request, Version};
@@ -77,7 +78,15 @@ pub(crate) fn check_http2<'a>(parts: &'a Parts, limits: &Limits) -> Result<&'a s
         return Err(malformed("the path is none"));
     }
     // As HTTP/1.1 would write it, so that one limit means the same on both.
-    let bytes: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let mut bytes = 0;
+    for (name, value) in &parts.headers {
+        let name = name.as_str();
+        // Rule G19: other characters are `-` or `_` to some servers behind us.
+        if !is_plain(name.as_bytes()) {
+            return Err(Denial::new(ReasonCode::RequestHeaderInvalid).note("a character in a header name"));
+        }
+        bytes += name.len() + value.len() + 4;
+    }
     if bytes + target.len() > limits.sizes.head_bytes || parts.headers.len() > limits.sizes.header_count {
         return Err(ReasonCode::RequestHeaderTooLarge.into());
     }

@@ -16,6 +16,7 @@ pub mod route;
 pub mod decision;
 
 pub mod client_auth;
+pub mod header_names;
 pub mod identity;
 pub mod rate_limit;
 

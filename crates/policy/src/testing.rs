@@ -68,6 +68,8 @@ pub(crate) fn settings(name: &str, environment: Environment) -> RouteSettings {
         clients: None,
         internal: false,
         rate_limit: None,
+        remove_headers: Vec::new(),
+        allow_headers: Vec::new(),
     }
 }
 

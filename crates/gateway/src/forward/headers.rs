@@ -2,9 +2,10 @@
 //! taken out, and ours are set, in this one place (rule G9).
 
 use crate::forwarded::Forwarded;
+use crate::guard::head::MAX_CONNECTION_OPTIONS;
 use countersign_policy::decision::InternalHeaders;
-use countersign_policy::denial::REFERENCE_HEADER;
-use countersign_policy::identity::{identity_headers, is_identity_header, is_secret_header, same_name};
+use countersign_policy::header_names::{Class, class_of, is_exact, same_bytes};
+use countersign_policy::identity::{identity_headers, is_secret_header};
 use countersign_policy::{Peer, Permit};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
@@ -14,23 +15,6 @@ use http_body::Body;
 pub(crate) const INTERACTION_ID: HeaderName = HeaderName::from_static("x-fapi-interaction-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-
-/// What belongs to one connection only, whether or not `Connection` names it, and what framing is made of: the message
-/// that goes on is rebuilt (rule G12). In any spelling that some server takes for it.
-const HOP_BY_HOP: [&str; 12] = [
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 /// So many fields are set on the way to the upstream.
 const OURS: usize = 14;
@@ -49,9 +33,8 @@ pub(crate) fn for_upstream(
     interaction_id: &HeaderValue,
 ) {
     remove_named_by_connection(headers);
-    keep(headers, OURS, |name| {
-        !is_hop_by_hop(name) && !is_identity_header(name) && !is_secret_header(name, internal)
-    });
+    let route = permit.route();
+    keep(headers, OURS, |name| route.forwards_header(name) && !is_secret_header(name, internal));
     check_trace(headers);
     join_cookies(headers);
     set_framing(headers, method, body);
@@ -104,12 +87,12 @@ pub(crate) fn for_client(status: StatusCode, headers: &mut HeaderMap, interactio
     remove_named_by_connection(headers);
     // A length is the answer's own, also where there is no body (HEAD, 304); only 204 has none (RFC 9110 section 8.6).
     let has_length = status != StatusCode::NO_CONTENT;
-    let goes = |name: &HeaderName| {
-        if name == header::CONTENT_LENGTH {
-            !has_length
-        } else {
-            name == REFERENCE_HEADER || is_hop_by_hop(name.as_str())
-        }
+    // In any spelling: what we say to a client is not said by an upstream (rule G19).
+    let goes = |name: &HeaderName| match class_of(name.as_str()) {
+        Some(Class::Connection) => !(has_length && name == header::CONTENT_LENGTH),
+        Some(Class::Ours) => true,
+        Some(Class::Exact) => !is_exact(name.as_str()),
+        _ => false,
     };
     // An answer mostly has none of these, so looking at the few that it has is cheaper than asking for each.
     let gone: Vec<HeaderName> = headers.keys().filter(|name| goes(name)).cloned().collect();
@@ -117,10 +100,6 @@ pub(crate) fn for_client(status: StatusCode, headers: &mut HeaderMap, interactio
         headers.remove(name);
     }
     headers.insert(INTERACTION_ID, interaction_id);
-}
-
-fn is_hop_by_hop(name: &str) -> bool {
-    HOP_BY_HOP.iter().any(|known| same_name(name, known))
 }
 
 /// Takes out what is not wanted, and makes room for `more`. The map is made anew: on each request some fields go and more
@@ -144,12 +123,14 @@ fn remove_named_by_connection(headers: &mut HeaderMap) {
     if !headers.contains_key(header::CONNECTION) {
         return;
     }
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&c| c == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .collect();
+    // Of a request the guard has counted them.
+    let options = || {
+        let values = headers.get_all(header::CONNECTION).iter();
+        let options = values.flat_map(|value| value.as_bytes().split(|&c| c == b','));
+        options.map(<[u8]>::trim_ascii).filter(|option| !option.is_empty()).take(MAX_CONNECTION_OPTIONS)
+    };
+    let is_named = |name: &&HeaderName| options().any(|option| same_bytes(option, name.as_str().as_bytes()));
+    let named: Vec<HeaderName> = headers.keys().filter(is_named).cloned().collect();
     for name in named {
         headers.remove(name);
     }
@@ -205,8 +186,8 @@ mod tests {
         headers.append("connection", "close, X-One".parse().unwrap());
         headers.append("connection", "x-two".parse().unwrap());
         // An octet that is no text does not hide what stands beside it.
-        headers.append("connection", HeaderValue::from_bytes(b"\xe9, x-four").unwrap());
-        for name in ["x-one", "x-two", "x-three", "x-four"] {
+        headers.append("connection", HeaderValue::from_bytes(b"\xe9, x-four, X_Five,, -").unwrap());
+        for name in ["x-one", "x-two", "x-three", "x-four", "x-five", "x.two"] {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static("v"));
         }
         for_client(StatusCode::OK, &mut headers, HeaderValue::from_static("id"));

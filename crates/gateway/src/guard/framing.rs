@@ -10,6 +10,7 @@
 use super::head::{self, BodyLength};
 use super::limits::FramingLimits;
 use countersign_model::ReasonCode;
+use countersign_policy::header_names::is_plain_byte;
 
 /// What was found at the front of the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,15 +205,19 @@ impl ChunkReader {
                 (ChunkAt::DataCr, b'\r') => ChunkAt::DataLf,
                 (ChunkAt::DataLf, b'\n') => ChunkAt::Size { digits: 0, value: 0 },
                 (ChunkAt::TrailerStart, b'\r') => ChunkAt::TrailerLf { last: true },
-                (ChunkAt::TrailerStart, byte) if head::is_token(byte) => {
+                (ChunkAt::TrailerStart, byte) if is_plain_byte(byte) => {
                     self.count_trailer()?;
                     self.count_overhead()?;
                     ChunkAt::Trailer { colon: false }
                 }
                 (ChunkAt::Trailer { colon: false }, b':') => ChunkAt::Trailer { colon: true },
-                (ChunkAt::Trailer { colon: false }, byte) if head::is_token(byte) => {
+                (ChunkAt::Trailer { colon: false }, byte) if is_plain_byte(byte) => {
                     self.count_overhead()?;
                     ChunkAt::Trailer { colon: false }
+                }
+                // Rule G19, as in the head.
+                (ChunkAt::TrailerStart | ChunkAt::Trailer { colon: false }, byte) if head::is_token(byte) => {
+                    return Err(ReasonCode::RequestHeaderInvalid);
                 }
                 (ChunkAt::Trailer { colon: true }, b'\r') => ChunkAt::TrailerLf { last: false },
                 (ChunkAt::Trailer { colon: true }, b'\t' | b' '..=b'~' | 0x80..) => {
@@ -295,6 +300,17 @@ mod tests {
         let trailers = |count| chunked(&format!("0\r\n{}\r\n", "a:\r\n".repeat(count)));
         assert_eq!(trailers(100), Ok(1));
         assert_eq!(trailers(101), Err(ReasonCode::RequestHeaderTooLarge));
+    }
+
+    #[test]
+    fn rule_g19_trailer_fields_have_plain_names_too() {
+        for name in ["X.Y", "!x", "Countersign|Client|Id"] {
+            assert_eq!(
+                chunked(&format!("0\r\n{name}: v\r\n\r\n")),
+                Err(ReasonCode::RequestHeaderInvalid),
+                "{name}"
+            );
+        }
     }
 
     #[test]

@@ -4,7 +4,11 @@
 
 use super::limits::{FramingLimits, MAX_HEADER_COUNT};
 use countersign_model::ReasonCode;
+use countersign_policy::header_names::is_plain;
 use std::mem::MaybeUninit;
+
+/// How many options `Connection` may have, names of fields among them: each is compared with each field.
+pub(crate) const MAX_CONNECTION_OPTIONS: usize = 32;
 
 /// How long the body after a head is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +92,11 @@ fn check_fields<'a>(
     let mut host: Option<&'a [u8]> = None;
     let mut length = None;
     let mut chunked = false;
+    let mut options = 0;
+    let mut plain = true;
     for field in fields {
+        // Rule G19: other characters are `-` or `_` to some servers behind us.
+        plain &= is_plain(field.name.as_bytes());
         if field.name.eq_ignore_ascii_case("host") {
             if host.replace(field.value).is_some() {
                 return Err(ReasonCode::RequestFramingAmbiguous);
@@ -105,15 +113,22 @@ fn check_fields<'a>(
                 return Err(ReasonCode::RequestFramingAmbiguous);
             }
             chunked = true;
+        } else if field.name.eq_ignore_ascii_case("connection") {
+            options += 1 + memchr::memchr_iter(b',', field.value).count();
         }
+    }
+    if chunked && length.is_some() {
+        return Err(ReasonCode::RequestFramingAmbiguous);
+    }
+    if !plain || options > MAX_CONNECTION_OPTIONS {
+        return Err(ReasonCode::RequestHeaderInvalid);
     }
     // RFC 9112 section 3.2: a request without Host, or with an invalid one, is answered with 400.
     let host = host.filter(|host| is_host(host)).ok_or(ReasonCode::RequestHeaderInvalid)?;
-    match (length, chunked) {
-        (Some(_), true) => Err(ReasonCode::RequestFramingAmbiguous),
-        (None, true) => Ok((host, BodyLength::Chunked)),
-        (Some(length), false) if length > limits.body_bytes => Err(ReasonCode::RequestBodyTooLarge),
-        (length, false) => Ok((host, BodyLength::Fixed(length.unwrap_or(0)))),
+    match length {
+        _ if chunked => Ok((host, BodyLength::Chunked)),
+        Some(length) if length > limits.body_bytes => Err(ReasonCode::RequestBodyTooLarge),
+        length => Ok((host, BodyLength::Fixed(length.unwrap_or(0)))),
     }
 }
 
@@ -296,6 +311,47 @@ mod tests {
                 "GET / HTTP/1.1\r\nHost: x\r\nA: \x01\r\n\r\n",
             ],
         );
+    }
+
+    #[test]
+    fn rule_g19_names_of_other_characters_are_refused() {
+        let names = [
+            "X.Y",
+            "Countersign.Client.Id",
+            "a!",
+            "a|b",
+            "~a",
+            "a'b",
+            "a^b",
+            "`a",
+            "a*",
+            "a+b",
+            "a&b",
+            "a%b",
+            "$a",
+            "#a",
+        ];
+        for name in names {
+            refused(
+                ReasonCode::RequestHeaderInvalid,
+                &[&format!("GET / HTTP/1.1\r\nHost: x\r\n{name}: b\r\n\r\n")],
+            );
+        }
+        // What could be smuggling is told first.
+        let both =
+            "POST / HTTP/1.1\r\nA.B: c\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n";
+        refused(ReasonCode::RequestFramingAmbiguous, &[both]);
+    }
+
+    #[test]
+    fn rule_g15_connection_has_few_options() {
+        let connection = |count: usize| {
+            format!("GET / HTTP/1.1\r\nHost: x\r\nConnection: {}\r\n\r\n", vec!["a"; count].join(","))
+        };
+        assert_eq!(judge(&connection(32)), Ok(BodyLength::Fixed(0)));
+        refused(ReasonCode::RequestHeaderInvalid, &[&connection(33)]);
+        let fields = format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "Connection: a\r\n".repeat(33));
+        refused(ReasonCode::RequestHeaderInvalid, &[&fields]);
     }
 
     #[test]

@@ -536,7 +536,10 @@ fn routes<'a>(upstreams: impl Iterator<Item = &'a String>) -> RouteTable {
     limited.rate_limit = Some(Limit::new(NonZeroU32::MIN, Duration::from_secs(3600), two).unwrap());
     let mut reading = route("reading", "core", Environment::Production);
     reading.methods = Some(vec!["GET".into()]);
-    routes.extend([open, test, pay, limited, reading]);
+    let mut allowing = route("allowing", "core", Environment::Production);
+    allowing.allow_headers = vec!["x-user-*".into(), "x-ssl-client-verify".into()];
+    allowing.remove_headers = vec!["x-acme-*".into()];
+    routes.extend([open, test, pay, limited, reading, allowing]);
     RouteTable::new(routes.into_iter().map(|route| Route::new(route).unwrap()).collect()).unwrap()
 }
 
@@ -561,5 +564,7 @@ fn route(name: &str, upstream: &str, environment: Environment) -> RouteSettings 
         clients: None,
         internal: false,
         rate_limit: None,
+        remove_headers: Vec::new(),
+        allow_headers: Vec::new(),
     }
 }

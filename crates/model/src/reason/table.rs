@@ -64,8 +64,8 @@ reasons! {
     }
     RequestHeaderInvalid = "request_header_invalid" 400 {
         title: "A header field is not valid",
-        detail: "A header field has a name or a value that HTTP does not allow: a NUL, a bare line feed, a folded line or a space before the colon.",
-        action: "Remove the field or encode its value. Header values are printable ASCII.",
+        detail: "A header field has a name or a value that is not accepted: a name with other characters than letters, digits, `-` and `_`, or a value that HTTP does not allow.",
+        action: "Remove the field, rename it, or encode its value. Header values are printable ASCII.",
         operator: "Look the reference up with `countersign audit show REF`. If a proxy of your own stands in front, look at what it adds.",
         incident: false,
         standard: "RFC 9110 section 5.5; RFC 9112 section 5",

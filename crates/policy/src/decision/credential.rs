@@ -2,7 +2,7 @@
 
 use crate::client_auth::{Method, Presented, basic_credentials};
 use crate::denial::Denial;
-use crate::identity::{begins_with, is_identity_header, same_name};
+use crate::header_names::{Class, Pattern, class_of, is_plain, same_name};
 use countersign_model::ReasonCode;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -24,36 +24,29 @@ pub struct InternalHeaders {
     client_secret: HeaderName,
 }
 
-/// Fields of requests (RFC 9110, RFC 9111, RFC 9112, RFC 6265, RFC 6454), and those that we set or continue ourselves.
-const RESERVED: [&str; 24] = [
+/// Fields of requests (RFC 9110, RFC 9111, RFC 6265, RFC 6454), and beginnings of such, beside those that forwarding knows.
+const RESERVED: [&str; 20] = [
     "accept",
+    "accept-*",
     "cache-control",
-    "connection",
-    "cookie",
+    "content-*",
     "date",
-    "expect",
     "from",
-    "host",
-    "keep-alive",
+    "if-*",
     "max-forwards",
     "origin",
     "pragma",
     "prefer",
     "priority",
+    "proxy-*",
     "range",
     "referer",
-    "te",
-    "traceparent",
-    "tracestate",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
+    "sec-*",
     "user-agent",
     "via",
+    "warning",
+    "x-fapi-*",
 ];
-
-/// Beginnings of such names.
-const RESERVED_PREFIXES: [&str; 6] = ["accept-", "content-", "if-", "proxy-", "sec-", "x-fapi-"];
 
 /// Header names that cannot carry the pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +57,9 @@ pub enum InternalHeadersError {
     /// One has a meaning of its own in HTTP, here or upstream.
     #[error("this header name has a meaning of its own")]
     Reserved,
+    /// One has a character for which every request with it is refused (rule G19).
+    #[error("header names have letters, digits, `-` and `_`")]
+    Characters,
 }
 
 impl InternalHeaders {
@@ -74,6 +70,9 @@ impl InternalHeaders {
     pub fn new(client_id: HeaderName, client_secret: HeaderName) -> Result<Self, InternalHeadersError> {
         if same_name(client_id.as_str(), client_secret.as_str()) {
             return Err(InternalHeadersError::Same);
+        }
+        if !is_plain(client_id.as_str().as_bytes()) || !is_plain(client_secret.as_str().as_bytes()) {
+            return Err(InternalHeadersError::Characters);
         }
         if Self::is_reserved(&client_id) || Self::is_reserved(&client_secret) {
             return Err(InternalHeadersError::Reserved);
@@ -86,9 +85,9 @@ impl InternalHeaders {
     /// every name that some server takes for it.
     pub fn is_reserved(name: &HeaderName) -> bool {
         let name = name.as_str();
-        RESERVED.iter().any(|known| same_name(name, known))
-            || RESERVED_PREFIXES.iter().any(|prefix| begins_with(name, prefix))
-            || is_identity_header(name)
+        // Configuration is read seldom: the patterns are made each time.
+        let reserved = |known: &&str| Pattern::new(known).is_ok_and(|known| known.matches(name));
+        RESERVED.iter().any(reserved) || class_of(name).is_some_and(|class| class != Class::Plain)
     }
 
     /// Carries the client_id.

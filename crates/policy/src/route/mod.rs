@@ -1,10 +1,12 @@
 //! What is protected and how: APIs, routes, and which route a request belongs to.
 
+mod headers;
 mod host;
 mod path;
 mod settings;
 mod table;
 
+pub use headers::NotAllowable;
 pub use host::{TrustConfigurations, host_name};
 pub use path::PathMistake;
 pub use path::check_path;
@@ -13,6 +15,7 @@ pub use table::{Duplicate, Matched, RouteTable};
 
 use crate::rate_limit::Limit;
 use countersign_model::{ClientId, Environment, Scope, Scopes};
+use headers::HeaderRules;
 use http::Method;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -46,6 +49,7 @@ pub struct Route {
     clients: Option<BTreeSet<ClientId>>,
     internal: bool,
     rate_limit: Option<Limit>,
+    header_rules: HeaderRules,
 }
 
 /// Whether a route wants a client certificate.
@@ -137,6 +141,12 @@ impl Route {
     /// What it grants to each client.
     pub fn rate_limit(&self) -> Option<&Limit> {
         self.rate_limit.as_ref()
+    }
+
+    /// Whether a header field of this name, as a caller wrote it, goes on to the upstream (rules G9 and G19). What
+    /// identifies the caller does not, unless the operator allowed a name that another gateway would have set.
+    pub fn forwards_header(&self, name: &str) -> bool {
+        self.header_rules.forwards(name)
     }
 }
 

@@ -1,8 +1,10 @@
 //! From the configuration's words to a valid [`Route`]: there is no way to configure anything weaker than design
 //! section 2 allows. Every mistake names its key, so that the configuration can point at the line.
 
+use super::headers::{HeaderRules, NotAllowable, allowable};
 use super::path::{self, PathMistake};
 use super::{Api, ClientCertificate, Route, TokenPolicy, host};
+use crate::header_names::Pattern;
 use crate::rate_limit::Limit;
 use countersign_model::{ClientId, Environment, Scopes};
 use http::Method;
@@ -40,6 +42,10 @@ pub struct RouteSettings {
     pub internal: bool,
     /// What each client is granted.
     pub rate_limit: Option<Limit>,
+    /// Header fields that are not forwarded, beside those that never are: names, or beginnings such as `x-acme-*`.
+    pub remove_headers: Vec<String>,
+    /// Identity headers of other gateways that are forwarded as callers send them.
+    pub allow_headers: Vec<String>,
 }
 
 /// Why a route is refused.
@@ -73,6 +79,10 @@ pub enum Mistake {
     Scopes(Scopes),
     /// An empty list of clients.
     NoClients,
+    /// Something else than a header name is to be removed.
+    RemoveHeader(String),
+    /// A header that cannot be let through.
+    AllowHeader(String, NotAllowable),
 }
 
 const METHODS: [Method; 7] =
@@ -110,6 +120,7 @@ impl Route {
         if settings.clients.as_ref().is_some_and(Vec::is_empty) {
             mistakes.push(Mistake::NoClients);
         }
+        let header_rules = header_rules(settings.remove_headers, settings.allow_headers, &mut mistakes);
         if !mistakes.is_empty() {
             let route = settings.name;
             return Err(mistakes
@@ -132,6 +143,7 @@ impl Route {
             clients: settings.clients.map(|clients| clients.into_iter().collect()),
             internal: settings.internal,
             rate_limit: settings.rate_limit,
+            header_rules,
         })
     }
 }
@@ -164,6 +176,24 @@ fn methods(names: Option<Vec<String>>, mistakes: &mut Vec<Mistake>) -> Option<Ve
     Some(methods)
 }
 
+fn header_rules(removed: Vec<String>, allowed: Vec<String>, mistakes: &mut Vec<Mistake>) -> HeaderRules {
+    let mut patterns = [Vec::new(), Vec::new()];
+    for text in removed {
+        match Pattern::new(&text) {
+            Ok(pattern) => patterns[0].push(pattern),
+            Err(_) => mistakes.push(Mistake::RemoveHeader(text)),
+        }
+    }
+    for text in allowed {
+        match allowable(&text) {
+            Ok(pattern) => patterns[1].push(pattern),
+            Err(reason) => mistakes.push(Mistake::AllowHeader(text, reason)),
+        }
+    }
+    let [removed, allowed] = patterns;
+    HeaderRules::new(removed, allowed)
+}
+
 impl RouteError {
     /// The key of the configuration to point at.
     pub fn key(&self) -> &'static str {
@@ -177,6 +207,8 @@ impl RouteError {
             Mistake::InternalInProduction => "internal",
             Mistake::Scopes(_) => "scopes",
             Mistake::NoClients => "clients",
+            Mistake::RemoveHeader(_) => "remove_headers",
+            Mistake::AllowHeader(..) => "allow_headers",
         }
     }
 
@@ -196,6 +228,15 @@ impl RouteError {
             }
             Mistake::Scopes(scopes) => format!("not in `scopes` of the API: {scopes}"),
             Mistake::NoClients => "an empty list would admit nobody".to_owned(),
+            Mistake::RemoveHeader(name) | Mistake::AllowHeader(name, NotAllowable::NoName) => {
+                format!("`{}` is no header name", name.escape_default())
+            }
+            Mistake::AllowHeader(name, NotAllowable::Never) => {
+                format!("`{}` never comes from a caller", name.escape_default())
+            }
+            Mistake::AllowHeader(name, NotAllowable::Needless) => {
+                format!("`{}` is forwarded anyway", name.escape_default())
+            }
         }
     }
 
@@ -214,6 +255,13 @@ impl RouteError {
             }
             Mistake::Scopes(_) => "add the scope to the API, or correct its name",
             Mistake::NoClients => "remove the line to admit every client of the environment, or name some",
+            Mistake::RemoveHeader(_) | Mistake::AllowHeader(_, NotAllowable::NoName) => {
+                "write a name of letters, digits, `-` and `_`, or the beginning of names such as \"x-acme-*\""
+            }
+            Mistake::AllowHeader(_, NotAllowable::Never) => {
+                "credentials, what the gateway says itself, and what would change path or method are never let through"
+            }
+            Mistake::AllowHeader(_, NotAllowable::Needless) => "remove it from the list",
         }
     }
 }
@@ -236,6 +284,10 @@ impl fmt::Display for RouteError {
             Mistake::InternalInProduction => write!(f, "production route `{route}` has `internal = true`"),
             Mistake::Scopes(_) => write!(f, "route `{route}` needs a scope that its API does not have"),
             Mistake::NoClients => write!(f, "route `{route}` has an empty list of clients"),
+            Mistake::RemoveHeader(_) => write!(f, "route `{route}` has an invalid name in `remove_headers`"),
+            Mistake::AllowHeader(..) => {
+                write!(f, "route `{route}` has a name in `allow_headers` that cannot be")
+            }
         }
     }
 }
@@ -298,6 +350,9 @@ mod tests {
             settings.internal = true;
             settings.scopes = "data:read other:read".parse().unwrap();
             settings.clients = Some(vec![]);
+            settings.remove_headers = vec!["x.acme".into(), "x-acme-*".into()];
+            settings.allow_headers =
+                vec!["x-user-*".into(), "client-cert".into(), "accept".into(), "*".into()];
         });
         let keys: Vec<_> = errors.iter().map(RouteError::key).collect();
         assert_eq!(
@@ -312,7 +367,11 @@ mod tests {
                 "token",
                 "internal",
                 "scopes",
-                "clients"
+                "clients",
+                "remove_headers",
+                "allow_headers",
+                "allow_headers",
+                "allow_headers"
             ]
         );
         for error in errors {

@@ -4,7 +4,7 @@ use crate::config::mistake::{Mistake, Mistakes};
 use crate::config::reader::section;
 use crate::config::values::HeaderText;
 use countersign_policy::decision::InternalHeaders;
-use countersign_policy::identity::same_name;
+use countersign_policy::header_names::{is_plain, same_name};
 use http::HeaderName;
 
 section! {
@@ -30,7 +30,11 @@ impl InternalSection {
     pub(crate) fn check(&self, out: &mut Mistakes) -> Option<Internal> {
         let (id, secret) = (self.client_id_header.get()?, self.client_secret_header.get()?);
         for at in [id, secret] {
-            if InternalHeaders::is_reserved(&at.value.0) {
+            if !is_plain(at.value.0.as_str().as_bytes()) {
+                let message = format!("every request with `{}` is refused", at.value.0);
+                let reason = "header names have letters, digits, `-` and `_`";
+                out.add(Mistake::new(at.entry.clone(), message, reason));
+            } else if InternalHeaders::is_reserved(&at.value.0) {
                 let message = format!("`{}` cannot carry credentials of our own", at.value.0);
                 out.add(Mistake::new(
                     at.entry.clone(),

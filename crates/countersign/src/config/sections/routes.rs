@@ -48,6 +48,10 @@ section! {
         internal: bool = Default("false");
         /// How often each client may call this route: `{ requests = 100, per = "1s", burst = 200 }`. Default: no limit.
         rate_limit: RateLimitSection = Optional;
+        /// Header fields that are not forwarded, beside those that never are: names, or beginnings such as `x-acme-*`. Case does not count, nor does `_` for `-`.
+        remove_headers: Vec<At<String>> = Optional;
+        /// Identity headers of other gateways that are forwarded as callers send them, such as `x-user-id` or `x-ssl-*`. Anybody can write what they like there. Headers of our own, credentials, and those that change path or method are never forwarded. Default: none.
+        allow_headers: Vec<At<String>> = Optional;
     }
 }
 
@@ -179,6 +183,8 @@ impl RouteSection {
                 .map(|clients| clients.iter().map(|client| client.value.clone()).collect()),
             internal: self.internal.value().copied().unwrap_or(false),
             rate_limit,
+            remove_headers: texts(&self.remove_headers).unwrap_or_default(),
+            allow_headers: texts(&self.allow_headers).unwrap_or_default(),
         }
     }
 
@@ -197,6 +203,8 @@ impl RouteSection {
             "internal" => entry(&self.internal),
             "scopes" => entry(&self.scopes),
             "clients" => entry(&self.clients),
+            "remove_headers" => entry(&self.remove_headers),
+            "allow_headers" => entry(&self.allow_headers),
             _ => Some(self.header.clone()),
         }
     }

@@ -162,7 +162,10 @@ impl People {
     pub(super) fn callers(&mut self) -> Vec<Caller<'_>> {
         let open = [&mut self.production, &mut self.sandbox].map(|side| std::mem::take(&mut side.open));
         let people: &Self = self;
-        let mut callers = vec![Caller::new("nothing at all", None)];
+        let mut callers = vec![
+            Caller::new("nothing at all", None),
+            Caller::new("a header name with a dot", None).header("countersign.client.id", "acme-pay"),
+        ];
         let refused = people.refused.iter();
         callers.extend(refused.map(|(name, identity)| Caller::refused(name, identity)));
         callers.push(Caller::new("certificate of ours for no client", Some(&people.unregistered)));
