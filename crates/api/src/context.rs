@@ -1,13 +1,15 @@
 //! What the handlers work with: everything of the process that they may touch, and the two ports that the binary
 //! implements for them.
 
+use crate::answer::Refused;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use countersign_audit::Recorder;
 use countersign_ca::CertificateAuthority;
 use countersign_model::operator::Operator;
-use countersign_model::{ClientId, Clock, IssuerId, Reference, Rng, Serial};
+use countersign_model::{ClientId, Clock, IssuerId, ReasonCode, Reference, Rng, Serial};
 use countersign_oauth::{Metadata, Registrar, TokenEndpoint, TokenKeyRing};
+use countersign_policy::Denial;
 use countersign_policy::client_auth::Pepper;
 use countersign_storage::Store;
 use countersign_storage::views::Views;
@@ -88,13 +90,24 @@ impl Context {
         Registrar { store: self.store.as_ref(), pepper: &self.pepper, rng: self.rng.as_ref() }
     }
 
-    /// Waits until this node's views have applied what was just committed: what was acknowledged holds for the next
-    /// request. Whether they have: what allows more than before may come a moment late, what refuses may not.
-    pub(crate) async fn caught_up(&self, sequence: u64) -> bool {
-        let applied = self.views.applied(sequence, CATCH_UP).await;
-        if !applied {
-            tracing::error!(sequence, "the views have not applied a committed change");
+    /// Waits until this node's views have applied what was just committed: what is acknowledged holds for the next request.
+    /// Every answer that says a change was made waits here first, also for one that only allows more: its caller goes on
+    /// to use it.
+    ///
+    /// # Errors
+    /// `change_not_in_force`: the change is committed, and this node does not know of it yet. `committed` says what is on
+    /// disk, and what its caller does now.
+    pub(crate) async fn in_force(&self, sequence: u64, committed: &str) -> Result<(), Refused> {
+        if self.views.applied(sequence, CATCH_UP).await {
+            return Ok(());
         }
-        applied
+        tracing::error!(sequence, "the views have not applied a committed change");
+        Err(change_not_in_force(committed))
     }
+}
+
+/// What is on disk, and does not hold on this node yet.
+pub(crate) fn change_not_in_force(committed: &str) -> Refused {
+    let note = format!("committed, but not enforced by this node yet: {committed}");
+    Refused(Denial::new(ReasonCode::ChangeNotInForce).note(note))
 }

@@ -3,9 +3,12 @@
 use crate::{CertificateAuthority, Refusal};
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, CertificateRef, Facts};
 use countersign_model::certificate::{CertificateRecord, CertificateState, Profile, RevocationReason};
-use countersign_model::{ClientId, IssuerId, Reference, Serial};
+use countersign_model::{ClientId, IssuerId, Reference, Serial, Timestamp};
 use countersign_storage::stores::CertificateFilter;
 use countersign_storage::{StorageError, Transaction, Write};
+
+/// How often the certificates of a client are listed again, because some came or ended meanwhile.
+const MOST_LISTINGS: usize = 20;
 
 /// What a revocation did.
 #[derive(Debug, Clone)]
@@ -31,20 +34,21 @@ impl CertificateAuthority {
         actor: Actor,
         reference: Reference,
     ) -> Result<Revocation, Refusal> {
-        let revoked =
-            self.revoke_all(std::slice::from_ref(certificate), reason, actor.clone(), reference).await;
+        let one = std::slice::from_ref;
+        let revoked = self.revoke_all(one(certificate), None, reason, actor.clone(), reference).await;
         let Err(Refusal::Storage(StorageError::Conflict(_))) = revoked else { return revoked };
         // It has ended since it was read, and does not end twice.
         let row = self.store.certificate(&certificate.issuer, &certificate.serial).await?;
         let row = row.ok_or(Refusal::NotFound("certificate"))?;
-        self.revoke_all(std::slice::from_ref(&row), reason, actor, reference).await
+        self.revoke_all(one(&row), None, reason, actor, reference).await
     }
 
     /// Revokes every certificate of a client that has not expired in one transaction, also what is being signed for it
-    /// just now.
+    /// just now: when it is committed, the client has none.
     ///
     /// # Errors
-    /// `NotFound` without such a client; what storage suffers from.
+    /// `NotFound` without such a client; `Conflict` when certificates are issued to it faster than they are revoked; what
+    /// storage suffers from.
     pub async fn revoke_client(
         &self,
         client: &ClientId,
@@ -55,27 +59,35 @@ impl CertificateAuthority {
         if self.store.client(client).await?.is_none() {
             return Err(Refusal::NotFound("client"));
         }
-        loop {
-            let certificates = self.not_ended(client).await?;
-            match self.revoke_all(&certificates, reason, actor.clone(), reference).await {
-                // One of them has ended since they were listed, and is not listed again.
+        for _ in 0..MOST_LISTINGS {
+            // `notAfter` belongs to the validity as a whole second (RFC 5280 section 4.1.2.5).
+            let valid_at = self.clock.now().whole_second();
+            let certificates = self.not_ended(client, valid_at).await?;
+            let none_left = Write::NoCertificateLeft { client: client.clone(), valid_at };
+            match self.revoke_all(&certificates, Some(none_left), reason, actor.clone(), reference).await {
+                // One has come or ended since they were listed.
                 Err(Refusal::Storage(StorageError::Conflict(_))) => {}
                 revoked => return revoked,
             }
         }
+        Err(Refusal::Conflict(
+            "certificates are issued to the client faster than they are revoked: disable it first",
+        ))
     }
 
     /// The certificates of a client that are issued, or will be, and have not expired.
-    async fn not_ended(&self, client: &ClientId) -> Result<Vec<CertificateRecord>, Refusal> {
-        // `notAfter` belongs to the validity as a whole second (RFC 5280 section 4.1.2.5).
-        let now = self.clock.now().whole_second();
+    async fn not_ended(
+        &self,
+        client: &ClientId,
+        valid_at: Timestamp,
+    ) -> Result<Vec<CertificateRecord>, Refusal> {
         let mut certificates = Vec::new();
         // What is pending first: what is issued in between is found by the second listing.
         for state in [CertificateState::Pending, CertificateState::Issued] {
             let filter = CertificateFilter {
                 client: Some(client.clone()),
                 state: Some(state.as_str().to_owned()),
-                valid_until: Some(now),
+                valid_until: Some(valid_at),
                 ..CertificateFilter::default()
             };
             let found = self.store.certificates(&filter, u32::MAX).await?;
@@ -90,6 +102,7 @@ impl CertificateAuthority {
     async fn revoke_all(
         &self,
         certificates: &[CertificateRecord],
+        condition: Option<Write>,
         reason: RevocationReason,
         actor: Actor,
         reference: Reference,
@@ -146,6 +159,7 @@ impl CertificateAuthority {
         if revoked.is_empty() {
             return Ok(Revocation { revoked, already_revoked, sequence: self.store.last_change().await? });
         }
+        transaction.writes.extend(condition);
         let receipt = self.store.commit(transaction).await?;
         metrics::counter!("countersign_certificates_revoked_total", "reason" => reason.as_str())
             .increment(u64::try_from(revoked.len()).unwrap_or(u64::MAX));

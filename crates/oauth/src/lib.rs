@@ -18,7 +18,7 @@ pub mod registration;
 pub mod settings;
 
 pub use metadata::Metadata;
-pub use registration::{NewClient, Order, Registrar, RegistrationError};
+pub use registration::{NewClient, NewSecret, Order, Registrar, RegistrationError};
 pub use settings::{MutualTls, ProtectedResource, Settings, SettingsError};
 pub use token_endpoint::{Outcome, TokenEndpoint, TokenResponse};
 pub use token_keys::{PublishedKeys, Rotation, TokenKeyError, TokenKeyRing};

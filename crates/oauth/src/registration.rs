@@ -76,6 +76,11 @@ pub enum RegistrationError {
     /// There is no such client.
     #[error("there is no client {0}")]
     Unknown(ClientId),
+    /// Its secrets have changed since they were read, or it is disabled.
+    #[error(
+        "the secrets of {0} have changed meanwhile, or it is disabled: look at it, and rotate again if that is still needed"
+    )]
+    Overtaken(ClientId),
     /// Storage refused or failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -86,7 +91,7 @@ impl RegistrationError {
     pub fn reason(&self) -> ReasonCode {
         match self {
             Self::Name => ReasonCode::RequestMalformed,
-            Self::NoSecret(_) => ReasonCode::ObjectConflict,
+            Self::NoSecret(_) | Self::Overtaken(_) => ReasonCode::ObjectConflict,
             Self::Unknown(_) => ReasonCode::ObjectNotFound,
             Self::Storage(error) => error.reason(),
         }
@@ -153,10 +158,11 @@ impl Registrar<'_> {
     }
 
     /// Makes a new secret beside the present ones, which end at `previous_end_at`; at once, with their tokens, when that
-    /// is not in the future (rule C12).
+    /// is not in the future (rule C12). Of two rotations at once one succeeds: the other one would hand out a secret that is
+    /// dead already, or leave one alive that it was to end.
     ///
     /// # Errors
-    /// When there is no such client, it uses no secret, or storage fails.
+    /// When there is no such client, it uses no secret, another rotation or its disabling came first, or storage fails.
     pub async fn rotate_secret(
         &self,
         client: &ClientId,
@@ -171,18 +177,21 @@ impl Registrar<'_> {
         let secret = secret::generate(self.rng);
         let new = self.credential(&client.id, &secret, at);
         let made = NewSecret { credential: new.id, secret };
-        let mut transaction = Transaction::new().write(Write::InsertCredential(new));
-        for previous in credentials.iter().filter(|credential| is_live_secret(credential)) {
-            let credential = previous.id;
-            transaction = transaction.write(if previous_end_at <= at {
-                Write::RevokeCredential { credential }
-            } else {
-                Write::ExpireCredential { credential, expires_at: previous_end_at }
-            });
-        }
         let facts = Facts { credential: Some(made.credential), ..facts(&client) };
         let event = AuditEvent::done(reference, at, AuditAction::ClientSecretRotated, actor, facts);
-        Ok((self.store.commit(transaction.record(event)).await?, made))
+        let known = credentials.iter().filter(|credential| is_live_secret(credential));
+        let replace = Write::ReplaceSecrets {
+            new,
+            known: known.map(|credential| credential.id).collect(),
+            others_end_at: (previous_end_at > at).then_some(previous_end_at),
+        };
+        let committed = self.store.commit(Transaction::new().write(replace).record(event)).await;
+        let receipt = committed.map_err(|error| match error {
+            StorageError::Conflict(_) => RegistrationError::Overtaken(client.id),
+            StorageError::Missing(_) => RegistrationError::Unknown(client.id),
+            error => error.into(),
+        })?;
+        Ok((receipt, made))
     }
 
     async fn find(&self, id: &ClientId) -> Result<(Client, Vec<Credential>), RegistrationError> {

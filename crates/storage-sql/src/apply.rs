@@ -26,6 +26,9 @@ pub(crate) async fn apply(
             clients::expire_credential(connection, *credential, *expires_at).await
         }
         Write::RevokeCredential { credential } => clients::revoke_credential(connection, *credential).await,
+        Write::ReplaceSecrets { new, known, others_end_at } => {
+            clients::replace_secrets(connection, new, known, *others_end_at).await.map(Some)
+        }
         Write::InsertPendingCertificate(record) => {
             certificates::insert_pending(connection, record).await.map(nothing)
         }
@@ -37,6 +40,9 @@ pub(crate) async fn apply(
         }
         Write::RevokeCertificate { issuer, serial, at, reason } => {
             certificates::revoke(connection, issuer, serial, *at, *reason).await.map(Some)
+        }
+        Write::NoCertificateLeft { client, valid_at } => {
+            certificates::none_left(connection, client, *valid_at).await.map(nothing)
         }
         Write::InsertIssuer(issuer) => crls::insert_issuer(connection, issuer).await.map(Some),
         Write::InsertKey(key) => keys::insert_key(connection, key).await,

@@ -7,7 +7,7 @@ use crate::dialect::Connection;
 use crate::store::SqliteStore;
 use countersign_model::certificate::{CertificateRecord, CertificateState, Profile, RevocationReason};
 use countersign_model::change::Changed;
-use countersign_model::{IssuerId, Serial, Thumbprint, Timestamp};
+use countersign_model::{ClientId, IssuerId, Serial, Thumbprint, Timestamp};
 use countersign_storage::StorageError;
 use countersign_storage::stores::{CertificateFilter, RevokedCertificate};
 
@@ -29,6 +29,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     MARK_ABANDONED,
     REVOKE,
     EXISTS,
+    LEFT,
     USED,
 ];
 
@@ -81,6 +82,8 @@ const MARK_ABANDONED: &str = "UPDATE certificates SET state = 'abandoned', ended
 const REVOKE: &str = "UPDATE certificates SET state = 'revoked', ended_at = $3, revocation_reason = $4 \
      WHERE serial = $1 AND issuer = $2 AND ended_at IS NULL";
 const EXISTS: &str = "SELECT state FROM certificates WHERE serial = $1 AND issuer = $2";
+const LEFT: &str = "SELECT state FROM certificates \
+     WHERE client = $1 AND state IN ('pending', 'issued') AND not_after >= $2 LIMIT 1";
 const USED: &str = "UPDATE certificates SET calls = calls + $4, \
      last_seen_at = CASE WHEN last_seen_at > $3 THEN last_seen_at ELSE $3 END WHERE serial = $1 AND issuer = $2";
 
@@ -305,6 +308,18 @@ pub(crate) async fn revoke(
     match execute(connection, query).await? {
         0 => Err(not_so(connection, issuer, serial).await?), // Rule R5: the first time and reason stay.
         _ => Ok(Changed::Certificate(issuer.clone(), *serial)),
+    }
+}
+
+pub(crate) async fn none_left(
+    connection: &mut Connection,
+    client: &ClientId,
+    valid_at: Timestamp,
+) -> Result<(), StorageError> {
+    let query = sqlx::query(LEFT).bind(client.as_str()).bind(valid_at.unix_ms());
+    match fetch_optional(connection, query).await? {
+        Some(_) => Err(StorageError::Conflict("certificate")),
+        None => Ok(()),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Clients and their credentials.
 
-use crate::codec::{Columns, execute, fetch_first, fetch_optional, insert, integer, json, milliseconds};
+use crate::codec::{
+    Columns, execute, fetch_all, fetch_first, fetch_optional, insert, integer, json, milliseconds,
+};
 use crate::dialect::{Connection, Row, storage_error};
 use crate::store::SqliteStore;
 use async_trait::async_trait;
@@ -24,6 +26,10 @@ pub(crate) const STATEMENTS: &[&str] = &[
     EXPIRE_CREDENTIAL,
     REVOKE_CREDENTIAL,
     CREDENTIAL_EXISTS,
+    CLIENT_STATE,
+    ACTIVE_SECRETS,
+    EXPIRE_OTHER_SECRETS,
+    REVOKE_OTHER_SECRETS,
     CREDENTIAL_USED,
 ];
 
@@ -60,6 +66,14 @@ const EXPIRE_CREDENTIAL: &str = "UPDATE credentials SET expires_at = $2 \
 const REVOKE_CREDENTIAL: &str = "UPDATE credentials SET state = 'revoked', epoch = epoch + 1 \
      WHERE id = $1 AND state <> 'revoked' RETURNING client";
 const CREDENTIAL_EXISTS: &str = "SELECT id FROM credentials WHERE id = $1";
+const CLIENT_STATE: &str = "SELECT state FROM clients WHERE id = $1";
+const ACTIVE_SECRETS: &str =
+    "SELECT id FROM credentials WHERE client = $1 AND kind = 'secret' AND state = 'active'";
+const EXPIRE_OTHER_SECRETS: &str = "UPDATE credentials SET expires_at = $3 \
+     WHERE client = $1 AND id <> $2 AND kind = 'secret' AND state = 'active' \
+     AND (expires_at IS NULL OR expires_at > $3)";
+const REVOKE_OTHER_SECRETS: &str = "UPDATE credentials SET state = 'revoked', epoch = epoch + 1 \
+     WHERE client = $1 AND id <> $2 AND kind = 'secret' AND state = 'active'";
 const CREDENTIAL_USED: &str = "UPDATE credentials SET uses = uses + $3, \
      last_used_at = CASE WHEN last_used_at > $2 THEN last_used_at ELSE $2 END WHERE id = $1";
 
@@ -111,7 +125,7 @@ fn client(columns: &mut Columns<'_>) -> Result<Client, StorageError> {
         auth_method: columns.parsed()?,
         scopes: columns.json()?,
         audiences: columns.json()?,
-        state: columns.one_of(&[ClientState::Active, ClientState::Disabled], ClientState::as_str)?,
+        state: client_state(columns)?,
         epoch: columns.unsigned()?,
         created_at: columns.time()?,
         updated_at: columns.time()?,
@@ -143,6 +157,10 @@ fn credential_kind(columns: &mut Columns<'_>) -> Result<CredentialKind, StorageE
         (SAN_URI, None, Some(uri)) => Ok(CredentialKind::Certificate(CertificateMatcher::SanUri(uri))),
         _ => Err(columns.corrupt(&"not what a credential of its kind has")),
     }
+}
+
+fn client_state(columns: &mut Columns<'_>) -> Result<ClientState, StorageError> {
+    columns.one_of(&[ClientState::Active, ClientState::Disabled], ClientState::as_str)
 }
 
 fn owner(columns: &mut Columns<'_>) -> Result<ClientId, StorageError> {
@@ -256,6 +274,32 @@ async fn changed_credential(
     let there =
         fetch_optional(connection, sqlx::query(CREDENTIAL_EXISTS).bind(credential.to_string())).await?;
     if there.is_some() { Ok(None) } else { Err(StorageError::Missing("credential")) }
+}
+
+pub(crate) async fn replace_secrets(
+    connection: &mut Connection,
+    new: &Credential,
+    known: &[CredentialId],
+    others_end_at: Option<Timestamp>,
+) -> Result<Changed, StorageError> {
+    let client = new.client.as_str();
+    let state = fetch_first(&mut *connection, sqlx::query(CLIENT_STATE).bind(client), client_state).await?;
+    let is_active = state.ok_or(StorageError::Missing("client"))? == ClientState::Active;
+    let id = |columns: &mut Columns<'_>| columns.parsed::<CredentialId>();
+    let others = fetch_all(&mut *connection, sqlx::query(ACTIVE_SECRETS).bind(client), id).await?;
+    let as_known = others.len() == known.len() && others.iter().all(|id| known.contains(id));
+    if !is_active || !as_known {
+        return Err(StorageError::Conflict("secret"));
+    }
+    let changed = insert_credential(connection, new).await?;
+    let end = match others_end_at {
+        Some(end) => {
+            sqlx::query(EXPIRE_OTHER_SECRETS).bind(client).bind(new.id.to_string()).bind(end.unix_ms())
+        }
+        None => sqlx::query(REVOKE_OTHER_SECRETS).bind(client).bind(new.id.to_string()),
+    };
+    execute(connection, end).await?;
+    Ok(changed)
 }
 
 pub(crate) async fn credential_used(

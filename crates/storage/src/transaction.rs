@@ -80,6 +80,18 @@ pub enum Write {
         /// Which.
         credential: CredentialId,
     },
+    /// Adds a secret and ends all others of its client, which are found here and not by whoever asked: what was added since
+    /// the caller looked is no exception. `Conflict` unless the client is active and the others are those that the caller
+    /// knows of: of two rotations at once one alone succeeds, and hands out a secret that lives. `Missing` without the
+    /// client. Change: the client.
+    ReplaceSecrets {
+        /// The new secret.
+        new: Credential,
+        /// The secrets of the client that the caller has read and that are not revoked, in any order.
+        known: Vec<CredentialId>,
+        /// When the others end, if they do not end before already; `None` revokes them and adds one to their epochs.
+        others_end_at: Option<Timestamp>,
+    },
     /// Adds a row to the ledger; its state must be `Pending`. `Conflict` when the issuer used the serial already
     /// (rule P1), `Missing` when it names a client that does not exist. No change: nobody can present it yet.
     InsertPendingCertificate(CertificateRecord),
@@ -117,6 +129,15 @@ pub enum Write {
         at: Timestamp,
         /// Why.
         reason: RevocationReason,
+    },
+    /// Says that nothing is left to revoke: `Conflict` while the client has a certificate that is issued or pending and does
+    /// not expire before `valid_at`. Behind the revocations of what was listed, so that what came since is not left out. No
+    /// change.
+    NoCertificateLeft {
+        /// Whose.
+        client: ClientId,
+        /// What expires before is over by itself.
+        valid_at: Timestamp,
     },
     /// Adds an issuer. `Conflict` when the name is taken. Change: the issuers.
     InsertIssuer(Issuer),

@@ -15,7 +15,7 @@ use countersign_ca::Refusal;
 use countersign_ca::revoke::Revocation;
 use countersign_model::audit::AuditAction;
 use countersign_model::certificate::{CertificateRecord, CertificateState, Profile};
-use countersign_model::{IssuerId, ReasonCode, Thumbprint, Timestamp};
+use countersign_model::{IssuerId, ReasonCode, Serial, Thumbprint, Timestamp};
 use countersign_pki::pem;
 use countersign_policy::Denial;
 use countersign_storage::stores::CertificateFilter;
@@ -43,7 +43,12 @@ pub(super) async fn sign(
         .issue_client(&new.client, &csr, call.actor(), call.reference)
         .await
         .map_err(|refusal| Refused(refused(&refusal).0.client(Some(new.client.clone()))))?;
-    context.caught_up(issued.sequence).await;
+    let committed = format!(
+        "certificate {} is issued; `cert show` has it, and it is good once /readyz is ready again",
+        issued.serial
+    );
+    context.in_force(issued.sequence, &committed).await?;
+    still_issued(&context, &issued.issuer, &issued.serial).await?;
     let answer = CertificateIssued {
         serial: issued.serial,
         client: new.client,
@@ -123,7 +128,8 @@ pub(super) async fn revoke(
 /// The revocation itself is committed: a CRL that cannot be signed now is published by the timer later, and must not
 /// make the operator believe that the certificate still lives: it is named in the answer.
 pub(super) async fn revoked_answer(context: &Context, revocation: Revocation) -> Result<Revoked, Refused> {
-    let enforced = context.caught_up(revocation.sequence).await;
+    let committed = "what was to be revoked is revoked in the ledger; look at /readyz, and repeat the call";
+    let in_force = context.in_force(revocation.sequence, committed).await;
     let mut connections_cut = 0;
     let mut lists = BTreeSet::<(IssuerId, u16)>::new();
     let mut certificates = Vec::new();
@@ -147,9 +153,7 @@ pub(super) async fn revoked_answer(context: &Context, revocation: Revocation) ->
         }
     }
     let (crls, crls_delayed) = publish(context, lists).await;
-    if !enforced {
-        return Err(not_enforced());
-    }
+    in_force?;
     let already_revoked = u32::try_from(revocation.already_revoked.len()).unwrap_or(u32::MAX);
     let connections_cut = u32::try_from(connections_cut).unwrap_or(u32::MAX);
     Ok(Revoked { certificates, already_revoked, connections_cut, crls, crls_delayed })
@@ -173,10 +177,14 @@ async fn publish(
     (published, delayed)
 }
 
-/// What is to be refused from now on is on disk, but this node's data path has not heard of it.
-pub(super) fn not_enforced() -> Refused {
-    let note = "committed, but not enforced by this node yet: look at /readyz, and repeat the call";
-    Refused(Denial::new(ReasonCode::StorageUnavailable).note(note))
+/// A certificate that was revoked between its issuance and this answer is not handed out as good.
+async fn still_issued(context: &Context, issuer: &IssuerId, serial: &Serial) -> Result<(), Refused> {
+    let row = context.store.certificate(issuer, serial).await.map_err(|error| Refused::storage(&error))?;
+    if row.is_some_and(|row| row.state == CertificateState::Issued) {
+        return Ok(());
+    }
+    let note = format!("certificate {serial} was issued, and revoked before this answer");
+    Err(Denial::new(ReasonCode::ObjectConflict).note(note).into())
 }
 
 /// A refusal of the authority as the operator reads it: he may know the exact reason.

@@ -1,6 +1,6 @@
 //! `/admin/v1/clients`: partners as data.
 
-use super::certificates::{not_enforced, revoked_answer};
+use super::certificates::revoked_answer;
 use super::input::{Json, Query, malformed, parse_or_not_found};
 use super::shapes::{
     ClientAdded, ClientList, ClientQuery, ClientView, CredentialKindName, CredentialView, NewClient,
@@ -12,10 +12,12 @@ use crate::answer::{Call, Refused};
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use axum::{Extension, Json as Answer};
-use countersign_model::client::{CertificateMatcher, Client, Credential, CredentialKind};
+use countersign_model::client::{
+    CertificateMatcher, Client, ClientState, Credential, CredentialKind, CredentialState,
+};
 use countersign_model::{ClientId, ReasonCode, Scopes};
-use countersign_oauth::RegistrationError;
-use countersign_policy::Denial;
+use countersign_oauth::{NewSecret, RegistrationError};
+use countersign_policy::{ClientEntry, Denial, Registry};
 use http::StatusCode;
 use std::sync::Arc;
 
@@ -74,7 +76,16 @@ pub(super) async fn add(
         .register(new, None, call.order(&context))
         .await
         .map_err(|error| refused(&error))?;
-    context.caught_up(receipt.sequence).await;
+    let committed = match made {
+        Some(_) => {
+            "the client is registered, and its secret was not shown: once /readyz is ready, make one with rotate-secret"
+        }
+        None => "the client is registered, and can be used once /readyz is ready again",
+    };
+    context.in_force(receipt.sequence, committed).await?;
+    if let Some(made) = &made {
+        still_live(&context, &id, made)?;
+    }
     let (client, credentials) = find(&context, &id).await?;
     let client_secret = made.map(|made| OneTimeSecret::new(made.secret.expose().clone()));
     Ok((StatusCode::CREATED, Answer(ClientAdded { client: view(client, credentials), client_secret })))
@@ -93,11 +104,10 @@ pub(super) async fn disable(
     let id = parse_or_not_found(&id)?;
     let receipt =
         context.registrar().disable(&id, call.order(&context)).await.map_err(|error| refused(&error))?;
-    let enforced = context.caught_up(receipt.sequence).await;
+    let committed = "the client is disabled in the database; look at /readyz, and repeat the call";
+    let in_force = context.in_force(receipt.sequence, committed).await;
     context.connections.cut_client(&id).await;
-    if !enforced {
-        return Err(not_enforced());
-    }
+    in_force?;
     let (client, credentials) = find(&context, &id).await?;
     Ok(Answer(view(client, credentials)))
 }
@@ -120,7 +130,10 @@ pub(super) async fn rotate_secret(
     let previous_end_at = order.at.plus_s(i64::from(overlap_s));
     let rotated = context.registrar().rotate_secret(&client_id, previous_end_at, order).await;
     let (receipt, made) = rotated.map_err(|error| refused(&error))?;
-    context.caught_up(receipt.sequence).await;
+    let committed = "the secret is rotated, the new one was not shown, and the ones before are still accepted: \
+                     once /readyz is ready, rotate again";
+    context.in_force(receipt.sequence, committed).await?;
+    still_live(&context, &client_id, &made)?;
     let client_secret = OneTimeSecret::new(made.secret.expose().clone());
     Ok(Answer(SecretRotated { client_id, credential: made.credential, client_secret, previous_end_at }))
 }
@@ -156,6 +169,20 @@ fn scopes_are_known(context: &Context, scopes: &Scopes) -> Result<(), Refused> {
             Err(malformed(format!("no API of the configuration has the scope {scope}")))
         }
         _ => Ok(()),
+    }
+}
+
+/// A secret that another call ended before this answer is not handed out as good.
+fn still_live(context: &Context, client: &ClientId, made: &NewSecret) -> Result<(), Refused> {
+    let lives = |entry: &ClientEntry| {
+        entry.client.state == ClientState::Active
+            && entry.credentials.iter().any(|credential| {
+                credential.id == made.credential && credential.state == CredentialState::Active
+            })
+    };
+    match context.views.client(client) {
+        Some(entry) if lives(&entry) => Ok(()),
+        _ => Err(refused(&RegistrationError::Overtaken(client.clone()))),
     }
 }
 

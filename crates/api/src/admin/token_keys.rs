@@ -27,6 +27,8 @@ pub(super) async fn rotate(
         .rotate(context.store.as_ref(), rotation, call.actor(), call.reference, now)
         .await
         .map_err(|error| Denial::new(error.reason()).note(error.to_string()))?;
-    context.caught_up(rotated.receipt.sequence).await;
+    // The ring of this node signs and verifies by the new keys already.
+    let committed = "the token key is rotated; look at /readyz, and do not repeat the call";
+    context.in_force(rotated.receipt.sequence, committed).await?;
     Ok(Answer(TokenKeyRotated { key_id: rotated.key, signs_from: rotated.signs_from }))
 }

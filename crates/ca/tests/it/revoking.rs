@@ -1,14 +1,18 @@
 //! Revocation (rules R2, R5; R6 is for later).
 
-use crate::support::{DAY_S, Installation, client, request, served};
+use crate::support::{BEGIN, DAY_S, Installation, client, id, request, served};
 use countersign_model::audit::{Actor, AuditAction};
 use countersign_model::certificate::{CertificateState, IssuerRole, RevocationReason};
+use countersign_model::client::ClientState;
 use countersign_model::{Clock, ReasonCode, Serial, Timestamp};
 use countersign_policy::Registry;
+use countersign_storage::conformance::interleaved::{Interleaved, Step};
 use countersign_storage::stores::{AuditOutbox, CertificateFilter, CertificateStore, Commit};
 use countersign_storage::views::Views;
 use countersign_storage::{StorageError, Transaction, Write};
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn tester() -> Actor {
     Actor::Operator("tester".to_owned())
@@ -186,4 +190,79 @@ async fn our_own_authorities_are_not_revoked_without_an_effect() {
         assert_eq!(refused.reason(), ReasonCode::ObjectConflict);
         assert!(refused.to_string().contains("replaced"), "{refused}");
     }
+}
+
+/// The second listing is read, and then a certificate is issued, before the revocation is committed.
+#[tokio::test]
+async fn rule_r5_revoking_a_client_reaches_what_was_issued_since_it_was_listed() {
+    let (installation, ca) = Installation::with_client().await;
+    let first = installation.issue(&ca, request("acme-pay").as_bytes()).await.unwrap();
+    let installation = Arc::new(installation);
+    let (issuing, listings) = (installation.clone(), AtomicUsize::new(0));
+    let at = move |step| {
+        let second = step == Step::CertificatesRead && listings.fetch_add(1, Ordering::SeqCst) == 1;
+        let issuing = second.then(|| (issuing.clone(), ca.clone()));
+        async move {
+            if let Some((installation, ca)) = issuing {
+                installation.issue(&ca, request("acme-pay").as_bytes()).await.unwrap();
+            }
+        }
+    };
+    let store = Arc::new(Interleaved::new(installation.store.clone(), at));
+    let revoking = installation.open_on(store).await;
+    let (acme, reason) = (client("acme-pay"), RevocationReason::KeyCompromise);
+    let revocation = revoking.revoke_client(&acme, reason, tester(), installation.reference()).await.unwrap();
+    assert_eq!(revocation.revoked.len(), 2);
+    assert!(revocation.revoked.iter().any(|(_, serial)| *serial == first.serial));
+    let valid_at = installation.clock.now();
+    installation.commit(Write::NoCertificateLeft { client: acme, valid_at }).await;
+}
+
+/// A client to which something is issued during each listing is refused, and not revoked without an end.
+#[tokio::test]
+async fn revoking_a_client_ends_also_when_certificates_are_issued_all_the_time() {
+    let (installation, ca) = Installation::with_client().await;
+    installation.issue(&ca, request("acme-pay").as_bytes()).await.unwrap();
+    let installation = Arc::new(installation);
+    let issuing = installation.clone();
+    let at = move |step| {
+        let issuing = (step == Step::CertificatesRead).then(|| (issuing.clone(), ca.clone()));
+        async move {
+            if let Some((installation, ca)) = issuing {
+                installation.issue(&ca, request("acme-pay").as_bytes()).await.unwrap();
+            }
+        }
+    };
+    let store = Arc::new(Interleaved::new(installation.store.clone(), at));
+    let revoking = installation.open_on(store).await;
+    let (acme, reason) = (client("acme-pay"), RevocationReason::KeyCompromise);
+    let refused =
+        revoking.revoke_client(&acme, reason, tester(), installation.reference()).await.unwrap_err();
+    assert_eq!(refused.reason(), ReasonCode::ObjectConflict);
+    assert!(refused.to_string().contains("disable"), "{refused}");
+}
+
+/// A certificate whose client is disabled while the issuer signs is not handed out, and goes onto the list.
+#[tokio::test]
+async fn a_certificate_is_not_handed_out_to_a_client_that_is_disabled_while_it_is_signed() {
+    let (installation, _) = Installation::with_client().await;
+    let (inner, commits) = (installation.store.clone(), AtomicUsize::new(0));
+    let at = move |step| {
+        let signing = step == Step::Committed && commits.fetch_add(1, Ordering::SeqCst) == 0;
+        let inner = signing.then(|| inner.clone());
+        async move {
+            if let Some(store) = inner {
+                let (client, state) = (client("acme-pay"), ClientState::Disabled);
+                let disable = Write::SetClientState { client, state, at: BEGIN };
+                store.commit(Transaction::new().write(disable)).await.unwrap();
+            }
+        }
+    };
+    let store = Arc::new(Interleaved::new(installation.store.clone(), at));
+    let ca = installation.open_on(store).await;
+    let refused = installation.issue(&ca, request("acme-pay").as_bytes()).await.unwrap_err();
+    assert_eq!(refused.reason(), ReasonCode::ObjectConflict);
+    assert_eq!(ca.recover().await.unwrap(), 1);
+    ca.complete_crl(&id("clients"), 0).await.unwrap();
+    assert_eq!(served(&ca, "clients").entries.len(), 1);
 }

@@ -72,6 +72,13 @@ impl Installation {
         self.open_with(settings()).await.unwrap()
     }
 
+    /// A process that starts on it, and reaches it through another store.
+    pub(crate) async fn open_on(&self, store: Arc<dyn Store>) -> Arc<CertificateAuthority> {
+        let (clock, rng) = (self.clock.clone(), Arc::new(SystemRng));
+        let ca = CertificateAuthority::open(settings(), store, self.custody.clone(), clock, rng).await;
+        Arc::new(ca.unwrap())
+    }
+
     pub(crate) async fn open_with(&self, settings: Settings) -> Result<Arc<CertificateAuthority>, Refusal> {
         let (store, clock, rng) = (self.store.clone(), self.clock.clone(), Arc::new(SystemRng));
         let ca = CertificateAuthority::open(settings, store, self.custody.clone(), clock, rng).await;

@@ -1,8 +1,10 @@
 //! Client certificates that are not what they should be: what the handshake decides (rules T7, T9 and T11; design, decision
 //! 20), and what is asked again on every request of an open connection (rule G14).
 
+use countersign_keys::PortableKey;
 use countersign_model::{Clock, Serial, Timestamp};
-use countersign_pki::RevocationList;
+use countersign_pki::{RevocationList, assemble_csr, csr_info_to_sign};
+use countersign_storage::{Transaction, Write};
 use countersign_testkit::foreign::{ForeignAuthority, Leaf, self_signed};
 use countersign_testkit::server::{CLIENTS_CA, access_token};
 use countersign_testkit::{Client, Identity, Raw, TestServer, upstream};
@@ -319,4 +321,20 @@ async fn rule_k7_a_token_by_secret_is_bound_as_well_when_a_certificate_was_prese
     assert_eq!(server.call(Some(&shop), "/data/x", &token).await.status, 200);
     let answer = server.call(None, "/off-bearer/x", &token).await;
     assert_eq!(answer.code().as_deref(), Some("token_certificate_missing"));
+}
+
+/// Registered before names were checked as they are now: nothing is signed, and the operator reads that the fault is ours.
+#[tokio::test]
+async fn a_registered_name_that_no_certificate_can_carry_is_a_fault_of_ours() {
+    let (server, _) = server_with_acme().await;
+    let store = &server.server.context().store;
+    let (mut client, _) = store.client(&"acme-pay".parse().unwrap()).await.unwrap().unwrap();
+    (client.id, client.name) = ("old-bank".parse().unwrap(), "x".repeat(65));
+    store.commit(Transaction::new().write(Write::InsertClient(client))).await.unwrap();
+    let key = PortableKey::generate().unwrap();
+    let info = csr_info_to_sign("old-bank", key.public_key()).unwrap();
+    let csr = assemble_csr(&info, &key.sign(&info).unwrap()).unwrap();
+    let sign = json!({ "client": "old-bank", "csr": csr });
+    let refused = server.administer(Method::POST, "/admin/v1/certificates", &sign).await;
+    assert_eq!((refused.status, refused.code().as_deref()), (500, Some("internal_error")));
 }

@@ -1,10 +1,11 @@
 //! What is acknowledged is enforced and published, also when something fails in between (rules R2, R5, G16).
 
+use countersign_keys::PortableKey;
 use countersign_model::certificate::{
     CertificateRecord, CertificateState, Issuer, IssuerRole, RevocationReason,
 };
 use countersign_model::{Clock, IssuerId, KeyId, Serial};
-use countersign_pki::RevocationList;
+use countersign_pki::{RevocationList, assemble_csr, csr_info_to_sign};
 use countersign_policy::Registry;
 use countersign_storage::{Transaction, Write};
 use countersign_testkit::server::STORAGE_END;
@@ -73,11 +74,21 @@ async fn rule_r5_revoking_again_makes_good_a_list_that_failed() {
     assert_eq!(once_more["crls"], again["crls"], "nothing is signed for a list that is complete");
 }
 
+/// Every operation that changes something: none says that it is done, and each says what is on disk.
 #[tokio::test]
 async fn rule_g16_what_the_data_path_has_not_heard_of_is_not_acknowledged() {
     let server = TestServer::start().await;
     server.add_client("acme-pay", "production", "tls_client_auth", &["data:read"]).await;
+    server.add_client("other", "production", "tls_client_auth", &["data:read"]).await;
+    server.add_client("test-shop", "sandbox", "client_secret_post", &["data:read"]).await;
     let acme = server.certificate("acme-pay").await;
+    server.certificate("other").await;
+    let serial = serial_of(&server, "acme-pay").await;
+    let csr = {
+        let key = PortableKey::generate().unwrap();
+        let info = csr_info_to_sign("other", key.public_key()).unwrap();
+        assemble_csr(&info, &key.sign(&info).unwrap()).unwrap()
+    };
     // A change that cannot be applied: the feed stands still behind it.
     let unreadable = Issuer {
         id: "unreadable".parse().unwrap(),
@@ -88,13 +99,38 @@ async fn rule_g16_what_the_data_path_has_not_heard_of_is_not_acknowledged() {
     };
     commit(&server, Write::InsertIssuer(unreadable)).await;
 
-    let revoked = server.revoke(&acme, "keyCompromise").await;
-    assert_eq!((revoked.status, revoked.code().as_deref()), (503, Some("storage_unavailable")));
-    assert!(revoked.json()["detail"].as_str().unwrap().contains("not enforced"), "{}", revoked.json());
-    let serial = serial_of(&server, "acme-pay").await;
+    let new = |id: &str, method: &str| json!({ "client_id": id, "environment": "sandbox", "auth_method": method, "scopes": ["data:read"] });
+    let reason = json!({ "reason": "keyCompromise" });
+    let calls = [
+        ("/clients".to_owned(), new("new-shop", "client_secret_post"), "not shown"),
+        ("/clients".to_owned(), new("new-bank", "tls_client_auth"), "registered"),
+        ("/clients/test-shop/rotate-secret".to_owned(), json!({ "overlap_s": 0 }), "still accepted"),
+        ("/certificates".to_owned(), json!({ "client": "other", "csr": csr }), "is issued"),
+        (format!("/certificates/{serial}/revoke"), reason.clone(), "revoked in the ledger"),
+        ("/clients/other/revoke-certificates".to_owned(), reason, "revoked in the ledger"),
+        ("/clients/acme-pay/disable".to_owned(), json!({}), "disabled in the database"),
+        ("/token-keys/rotate".to_owned(), json!({ "now": true }), "do not repeat"),
+    ];
+    let document = server.administer(Method::GET, "/admin/v1/openapi.json", &Value::Null).await.json();
+    let changing = document["paths"].as_object().unwrap().values().filter(|item| item.get("post").is_some());
+    assert_eq!(changing.count(), calls.len() - 1, "an operation that this test does not know");
+
+    let answers = calls.iter().map(async |(path, body, says)| {
+        let answer = server.administer(Method::POST, &format!("/admin/v1{path}"), body).await;
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        assert_eq!(
+            (answer.status, answer.code().as_deref()),
+            (503, Some("change_not_in_force")),
+            "{path}: {text}"
+        );
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains("committed, but not enforced") && detail.contains(says), "{path}: {detail}");
+        assert!(!text.contains("cs_") && !text.contains("BEGIN"), "{path}: {text}");
+    });
+    futures_util::future::join_all(answers).await;
     assert!(published(&server).await.revocation(&serial).is_some(), "it is committed, and others are told");
-    let disabled = server.administer(Method::POST, "/admin/v1/clients/acme-pay/disable", &Value::Null).await;
-    assert_eq!((disabled.status, disabled.code().as_deref()), (503, Some("storage_unavailable")));
+    assert_eq!(server.administer(Method::GET, "/admin/v1/clients/new-shop", &Value::Null).await.status, 200);
+    drop(acme);
 }
 
 #[tokio::test]

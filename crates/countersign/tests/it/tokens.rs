@@ -328,12 +328,16 @@ async fn a_token_key_that_does_not_open_is_told_by_its_code_and_the_keys_before_
 
     let rotate = json!({ "now": false });
     let answer = world.server.administer(Method::POST, "/admin/v1/token-keys/rotate", &rotate).await;
-    assert_eq!((answer.status, answer.code().as_deref()), (500, Some("internal_error")));
-    assert!(answer.json()["detail"].as_str().unwrap().contains("cannot be opened"), "an operator reads it");
+    assert_eq!((answer.status, answer.code().as_deref()), (503, Some("change_not_in_force")));
+    let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+    assert!(
+        detail.contains("committed") && detail.contains("cannot be opened"),
+        "an operator reads it: {detail}"
+    );
     // The rotation itself was committed, and has a record under the same reference.
     let refused = world.server.audit("admin_refused").await;
     let record = refused.iter().find(|record| record["ref"] == *answer.header("countersign-ref")).unwrap();
-    assert_eq!(record["reason"], "internal_error");
+    assert_eq!(record["reason"], "change_not_in_force");
     assert!(record["detail"].as_str().unwrap().contains("cannot be opened"), "{record}");
 
     assert_eq!(world.call(&token).await.status, 200);

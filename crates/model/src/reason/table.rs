@@ -526,6 +526,14 @@ reasons! {
         incident: false,
         standard: "RFC 9110 section 15.6.4",
     }
+    ChangeNotInForce = "change_not_in_force" 503 {
+        title: "The change is committed, but not in force on this node yet",
+        detail: "The change is on disk and stays. This node has not taken it over in time: until it has, it decides as before.",
+        action: "Do not rely on the change before the node has it: /readyz says when it follows again.",
+        operator: "The node does not follow the change feed: `/readyz` names what stands still, and the log says why. A secret that the call made was not shown: rotate once more.",
+        incident: false,
+        standard: "RFC 9110 section 15.6.4",
+    }
     InternalError = "internal_error" 500 {
         title: "Something went wrong here",
         detail: "The request could not be answered because of a fault on this side.",

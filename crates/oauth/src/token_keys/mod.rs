@@ -55,6 +55,12 @@ pub enum TokenKeyError {
     /// The stored public keys make no set: the database was changed.
     #[error("the token keys make no key set: {0}")]
     KeySet(KeyError),
+    /// Another rotation was ordered at the same time and came first: its key would end with this one.
+    #[error("another rotation came first: look at the key set, and rotate again if that is still needed")]
+    Overtaken,
+    /// The rotation is on disk, and this node works with the keys from before until it has read the new ones.
+    #[error("the rotation is committed, but this node has not read the new keys yet: {0}")]
+    NotInForce(Box<TokenKeyError>),
     /// A rotation is under way already.
     #[error("the key {key} follows already; it signs from {signs_from} on")]
     Pending {
@@ -71,7 +77,8 @@ impl TokenKeyError {
         match self {
             Self::Storage(error) => error.reason(),
             Self::Custody(_) | Self::PublicKey(..) | Self::KeySet(_) => ReasonCode::InternalError,
-            Self::Pending { .. } => ReasonCode::ObjectConflict,
+            Self::Pending { .. } | Self::Overtaken => ReasonCode::ObjectConflict,
+            Self::NotInForce(_) => ReasonCode::ChangeNotInForce,
         }
     }
 }

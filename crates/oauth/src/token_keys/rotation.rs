@@ -35,7 +35,9 @@ impl TokenKeyRing {
     /// verifying. The first key of all signs at once. The audit event is in the same transaction.
     ///
     /// # Errors
-    /// [`TokenKeyError::Pending`] when a published key has not begun to sign yet and `rotation` can wait.
+    /// [`TokenKeyError::Pending`] when a published key has not begun to sign yet and `rotation` can wait;
+    /// [`TokenKeyError::Overtaken`] when another rotation came between the order and its turn: its key would be deleted
+    /// before its caller has read of it; [`TokenKeyError::NotInForce`] when it is committed and the keys cannot be read.
     pub async fn rotate(
         &self,
         store: &dyn Store,
@@ -44,8 +46,13 @@ impl TokenKeyRing {
         reference: Reference,
         now: Timestamp,
     ) -> Result<Rotated, TokenKeyError> {
+        let ordered_among = store.keys(KeyPurpose::Token).await?;
         let _alone = self.changing.lock().await;
         let records = store.keys(KeyPurpose::Token).await?;
+        let is_new = |record: &KeyRecord| !ordered_among.iter().any(|known| known.id == record.id);
+        if records.iter().any(is_new) {
+            return Err(TokenKeyError::Overtaken);
+        }
         // Of those that sign no more, a key in other hands may be one as well.
         let emergency = rotation == Rotation::Now;
         let before: Vec<&KeyRecord> = records
@@ -81,7 +88,8 @@ impl TokenKeyRing {
             });
         }
         let receipt = store.commit(transaction).await?;
-        self.read_anew(store, now).await?;
+        let read = self.read_anew(store, now).await;
+        read.map_err(|error| TokenKeyError::NotInForce(Box::new(error)))?;
         Ok(Rotated { key, signs_from, retired, receipt })
     }
 

@@ -11,5 +11,6 @@ mod rfc8414;
 mod rfc8705;
 mod rfc9068;
 mod rfc9728;
+mod rotation;
 mod rules;
 mod token_keys;

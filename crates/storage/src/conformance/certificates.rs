@@ -305,3 +305,28 @@ pub async fn a_listing_is_filtered_by_profile_and_expiry(store: Arc<dyn Store>) 
         assert_eq!(listed(&*store, &filter, 10).await, expected, "{filter:?}");
     }
 }
+
+/// `Conflict` for one that is issued or pending and has not expired; those of others have no say.
+pub async fn what_is_left_to_revoke_is_found(store: Arc<dyn Store>) {
+    commit_each(&*store, ["acme-pay", "other"].map(|name| Write::InsertClient(client(name)))).await;
+    let valid_at = NOW.plus_days(10);
+    let none_left = || Write::NoCertificateLeft { client: client_id("acme-pay"), valid_at };
+    for (n, name, not_after) in [
+        (1, "acme-pay", valid_at.plus_s(-1)),
+        (2, "other", NOW.plus_days(30)),
+        (3, "acme-pay", valid_at),
+        (4, "acme-pay", NOW.plus_days(30)),
+        (5, "acme-pay", NOW.plus_days(30)),
+    ] {
+        let record = CertificateRecord { client: Some(client_id(name)), not_after, ..pending(n) };
+        commit(&*store, Write::InsertPendingCertificate(record)).await.unwrap();
+    }
+    commit_each(&*store, [issued(1), issued(2), issued(4)]).await;
+    let conflict = Err(StorageError::Conflict("certificate"));
+    let reason = RevocationReason::Superseded;
+    for ending in [abandoned(5, NOW), revoked(4, NOW, reason), revoked(3, NOW, reason)] {
+        assert_eq!(commit(&*store, none_left()).await, conflict, "{ending:?}");
+        commit(&*store, ending).await.unwrap();
+    }
+    commit(&*store, none_left()).await.unwrap();
+}

@@ -192,3 +192,67 @@ pub async fn uses_of_a_credential_add_up(store: Arc<dyn Store>) {
     let credential = &store.client(&client_id("acme-pay")).await.unwrap().unwrap().1[0];
     assert_eq!((credential.uses, credential.last_used_at), (7, Some(NOW.plus_s(20))));
 }
+
+/// All others end, each as if by itself; certificates and secrets of others are left alone.
+pub async fn rule_c12_a_secret_replaces_all_others_of_its_client(store: Arc<dyn Store>) {
+    commit_each(&*store, ["acme-pay", "other"].map(|name| Write::InsertClient(client(name)))).await;
+    let soon = Credential { expires_at: Some(NOW.plus_s(10)), ..secret("acme-pay", 2) };
+    let others = [secret("acme-pay", 1), soon, matcher("acme-pay", 3, "uri"), secret("other", 4)];
+    commit_each(&*store, others.map(Write::InsertCredential)).await;
+    let replace = |new, known: &[u64], others_end_at| Write::ReplaceSecrets {
+        new: secret("acme-pay", new),
+        known: known.iter().copied().map(credential_id).collect(),
+        others_end_at,
+    };
+    let read = async || {
+        let credentials = store.client(&client_id("acme-pay")).await.unwrap().unwrap().1;
+        credentials.iter().map(|it| (it.state, it.epoch, it.expires_at)).collect::<Vec<_>>()
+    };
+    use CredentialState::{Active, Revoked};
+    let end = |seconds| Some(NOW.plus_s(seconds));
+    commit(&*store, replace(5, &[2, 1], end(60))).await.unwrap();
+    let untouched = (Active, 0, None);
+    assert_eq!(read().await, [(Active, 0, end(60)), (Active, 0, end(10)), untouched, untouched]);
+
+    // The last promise holds for all: none outlives it, and none lives longer by it.
+    commit(&*store, replace(6, &[1, 2, 5], end(30))).await.unwrap();
+    let (first, second) = ((Active, 0, end(30)), (Active, 0, end(10)));
+    assert_eq!(read().await, [first, second, untouched, first, untouched]);
+
+    commit(&*store, replace(7, &[1, 2, 5, 6], None)).await.unwrap();
+    let gone = |expires_at| (Revoked, 1, expires_at);
+    let expected = [gone(end(30)), gone(end(10)), untouched, gone(end(30)), gone(None), untouched];
+    assert_eq!(read().await, expected);
+    assert_eq!(store.client(&client_id("other")).await.unwrap().unwrap().1, [secret("other", 4)]);
+
+    // Those that are revoked are none of the others any more.
+    commit(&*store, replace(8, &[7], None)).await.unwrap();
+    assert_eq!(read().await[5..], [gone(None), untouched]);
+}
+
+/// Each knows of the same secrets; the first one wins, and the ones after it change nothing.
+pub async fn rule_c12_of_two_replacements_at_once_one_wins(store: Arc<dyn Store>) {
+    commit(&*store, Write::InsertClient(client("acme-pay"))).await.unwrap();
+    commit(&*store, Write::InsertCredential(secret("acme-pay", 1))).await.unwrap();
+    let replace = |new, known: &[u64], others_end_at| Write::ReplaceSecrets {
+        new: secret("acme-pay", new),
+        known: known.iter().copied().map(credential_id).collect(),
+        others_end_at,
+    };
+    let conflict = Err(StorageError::Conflict("secret"));
+    commit(&*store, replace(2, &[1], None)).await.unwrap();
+    let after_the_first = store.client(&client_id("acme-pay")).await.unwrap();
+    for known in [&[1][..], &[], &[1, 2], &[2, 2], &[9]] {
+        for others_end_at in [None, Some(NOW.plus_s(60))] {
+            assert_eq!(commit(&*store, replace(3, known, others_end_at)).await, conflict, "{known:?}");
+        }
+    }
+    assert_eq!(store.client(&client_id("acme-pay")).await.unwrap(), after_the_first);
+
+    let disable =
+        Write::SetClientState { client: client_id("acme-pay"), state: ClientState::Disabled, at: NOW };
+    commit(&*store, disable).await.unwrap();
+    assert_eq!(commit(&*store, replace(3, &[2], None)).await, conflict, "a secret of a disabled client");
+    let nobody = Write::ReplaceSecrets { new: secret("nobody", 4), known: vec![], others_end_at: None };
+    assert_eq!(commit(&*store, nobody).await, Err(StorageError::Missing("client")));
+}

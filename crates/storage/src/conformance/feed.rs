@@ -44,6 +44,7 @@ pub async fn every_write_that_a_view_must_know_of_adds_one_change(store: Arc<dyn
         (Write::InsertMatcherIfAbsent(matcher("a", 2, "uri")), a()),
         (Write::ExpireCredential { credential: credential_id(1), expires_at: NOW }, a()),
         (Write::RevokeCredential { credential: credential_id(1) }, a()),
+        (Write::ReplaceSecrets { new: secret("a", 3), known: vec![], others_end_at: None }, a()),
         (disable("a"), a()),
         (revoked(1, NOW, REASON), certificate(1)),
         (abandoned(2, NOW), certificate(2)),
@@ -66,6 +67,7 @@ pub async fn writes_that_no_view_needs_add_no_change(store: Arc<dyn Store>) {
     for write in [
         Write::InsertPendingCertificate(pending(1)),
         issued(1),
+        Write::NoCertificateLeft { client: client_id("a"), valid_at: NOW },
         Write::CredentialUsed { credential: credential_id(1), at: NOW, uses: 1 },
         Write::CertificateUsed { issuer: issuer_id("clients"), serial: serial(1), at: NOW, calls: 1 },
         Write::InsertKey(key("ca", KeyPurpose::CertificateAuthority)),

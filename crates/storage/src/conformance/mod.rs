@@ -12,6 +12,7 @@ pub mod clients;
 pub mod crls;
 pub mod feed;
 pub mod fixtures;
+pub mod interleaved;
 pub mod keys;
 
 use crate::{StorageError, Store, Transaction, Write};
@@ -32,6 +33,8 @@ macro_rules! conformance_tests {
             clients::an_expiry_is_only_brought_forward
             clients::a_credential_is_revoked_once
             clients::uses_of_a_credential_add_up
+            clients::rule_c12_a_secret_replaces_all_others_of_its_client
+            clients::rule_c12_of_two_replacements_at_once_one_wins
             certificates::rule_p1_a_serial_is_used_once_by_its_issuer
             certificates::rule_p7_a_row_is_pending_before_it_is_issued
             certificates::a_row_begins_as_pending_and_of_a_known_client
@@ -39,6 +42,7 @@ macro_rules! conformance_tests {
             certificates::rule_r5_the_first_revocation_stays
             certificates::what_was_revoked_or_abandoned_is_not_issued
             certificates::only_an_active_client_is_issued_a_certificate
+            certificates::what_is_left_to_revoke_is_found
             certificates::uses_of_a_certificate_add_up
             certificates::a_listing_is_paged_newest_first
             certificates::a_listing_is_filtered

@@ -23,6 +23,9 @@ impl State {
                 self.expire_credential(&credential, expires_at)?
             }
             Write::RevokeCredential { credential } => self.revoke_credential(&credential)?,
+            Write::ReplaceSecrets { new, known, others_end_at } => {
+                Some(self.replace_secrets(new, &known, others_end_at)?)
+            }
             Write::InsertPendingCertificate(record) => {
                 self.insert_pending(record)?;
                 None
@@ -34,6 +37,10 @@ impl State {
             Write::MarkAbandoned { issuer, serial, at } => Some(self.mark_abandoned(issuer, serial, at)?),
             Write::RevokeCertificate { issuer, serial, at, reason } => {
                 Some(self.revoke_certificate(issuer, serial, at, reason)?)
+            }
+            Write::NoCertificateLeft { client, valid_at } => {
+                self.no_certificate_left(&client, valid_at)?;
+                None
             }
             Write::InsertIssuer(issuer) => {
                 absent(self.issuers.contains_key(&issuer.id), "issuer")?;
@@ -179,6 +186,31 @@ impl State {
         Ok(changed)
     }
 
+    fn replace_secrets(
+        &mut self,
+        new: Credential,
+        known: &[CredentialId],
+        others_end_at: Option<Timestamp>,
+    ) -> Result<Changed, StorageError> {
+        let (client, credentials) = self.clients.get(&new.client).ok_or(StorageError::Missing("client"))?;
+        let others: Vec<CredentialId> = credentials
+            .iter()
+            .filter(|credential| matches!(credential.kind, CredentialKind::Secret { .. }))
+            .filter(|credential| credential.state == CredentialState::Active)
+            .map(|credential| credential.id)
+            .collect();
+        let as_known = others.len() == known.len() && others.iter().all(|id| known.contains(id));
+        absent(client.state != ClientState::Active || !as_known, "secret")?;
+        let changed = self.insert_credential(new)?;
+        for id in &others {
+            match others_end_at {
+                Some(end) => self.expire_credential(id, end)?,
+                None => self.revoke_credential(id)?,
+            };
+        }
+        Ok(changed)
+    }
+
     fn credential_used(&mut self, id: &CredentialId, at: Timestamp, uses: u64) {
         // That it is gone is nothing to tell anybody.
         let _ = self.edit_credential(id, |credential| {
@@ -272,6 +304,15 @@ impl State {
         record.state = CertificateState::Revoked { at, reason };
         self.certificates.put(key.clone(), record);
         Ok(Changed::Certificate(key.0, key.1))
+    }
+
+    fn no_certificate_left(&self, client: &ClientId, valid_at: Timestamp) -> Result<(), StorageError> {
+        let left = self.certificates.values().any(|record| {
+            record.client.as_ref() == Some(client)
+                && matches!(record.state, CertificateState::Pending | CertificateState::Issued)
+                && record.not_after >= valid_at
+        });
+        absent(left, "certificate")
     }
 
     fn certificate_used(&mut self, issuer: IssuerId, serial: Serial, at: Timestamp, calls: u64) {
