@@ -10,6 +10,7 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// The router of the health endpoints.
 pub fn router() -> Router<Arc<Context>> {
@@ -48,7 +49,7 @@ async fn livez() -> &'static str {
 
 async fn readyz(State(context): State<Arc<Context>>) -> Response {
     let now = context.clock.now();
-    let age = context.views.age(now);
+    let age = context.views.age(now, Instant::now().into_std());
     let audit_log_failing_since = context.recorder.failing_since();
     let audit_log = audit_log_failing_since.is_none();
     // Rule G16: a node that has not heard of the change feed for longer does not know what was revoked.

@@ -24,6 +24,7 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use std::convert::Infallible;
 use std::rc::Rc;
+use tokio::time::Instant;
 
 /// Where tokens are issued: the one decision among the local services that stands on the registry. The admin API is for
 /// repairing a node, and everything else is public.
@@ -85,7 +86,7 @@ impl Call<'_> {
         }
         if let Some(prefix) = local {
             if received.parts.uri.path() == TOKEN_ENDPOINT {
-                self.refuse_when_stale(&snapshot.limits)?;
+                self.refuse_when_stale(&snapshot.limits, completion.began())?;
             }
             return self.answer_locally(received, prefix).await;
         }
@@ -97,7 +98,7 @@ impl Call<'_> {
         let matched = snapshot.routes.find(received.forwarded.host(), &parts.method, parts.uri.path())?;
         let interaction_id = self.interaction_id(&parts.headers);
         *place = Place::Route(matched.route().clone(), interaction_id.clone());
-        self.refuse_when_stale(&snapshot.limits)?;
+        self.refuse_when_stale(&snapshot.limits, completion.began())?;
         let credentials = RequestCredentials { headers: &parts.headers, query: parts.uri.query() };
         let caller = policy.identify(matched, &connection.peer, &credentials, *now)?;
         let permit = caller.authorize()?;
@@ -114,8 +115,8 @@ impl Call<'_> {
     }
 
     /// Rule G16: decisions on what was known long ago let through what was revoked since, and issue tokens to it.
-    fn refuse_when_stale(&self, limits: &Limits) -> Result<(), Denial> {
-        let age = self.worker.settings.registry.age(self.now);
+    fn refuse_when_stale(&self, limits: &Limits, instant: Instant) -> Result<(), Denial> {
+        let age = self.worker.settings.registry.age(self.now, instant.into_std());
         match limits.registry_age {
             Some(most) if age > most => {
                 let note = format!("clients and revocations were last heard of {} s ago", age.as_secs());

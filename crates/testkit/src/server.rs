@@ -260,8 +260,9 @@ impl TestServer {
     ) -> Self {
         let configuration = configuration(directory.path(), upstream.address, more);
         let rng: Arc<dyn Rng> = Arc::new(SeededRng::new(clock.now().unix_ms().unsigned_abs()));
-        let installation =
+        let mut installation =
             Installation::open(&configuration, &NoEnvironment, clock.clone(), rng.clone()).await.unwrap();
+        installation.watches_clock = false;
         let admin_token = operator_token(&installation, directory.path()).await;
         let root = installation.ca.trusted(IssuerRole::Root).unwrap().remove(0).certificate;
         let server = Server::start(configuration, installation).await.unwrap();

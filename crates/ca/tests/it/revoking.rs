@@ -8,11 +8,14 @@ use countersign_model::{Clock, ReasonCode, Serial, Timestamp};
 use countersign_policy::Registry;
 use countersign_storage::conformance::interleaved::{Interleaved, Step};
 use countersign_storage::stores::{AuditOutbox, CertificateFilter, CertificateStore, Commit};
-use countersign_storage::views::Views;
+use countersign_storage::views::{Views, follow};
 use countersign_storage::{StorageError, Transaction, Write};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 fn tester() -> Actor {
     Actor::Operator("tester".to_owned())
@@ -139,6 +142,41 @@ async fn rule_g14_a_start_reads_revocations_of_certificates_that_have_just_expir
         let views = Views::load(installation.store.as_ref(), now).await.unwrap();
         assert_eq!(views.revocation(&issuer.key_hash, &issued.serial).is_some(), held, "{later_ms}");
     }
+}
+
+/// A node that starts before its time was set right: whoever follows reads again before it says that it is fresh.
+#[tokio::test(start_paused = true)]
+async fn rule_g14_a_clock_that_was_ahead_at_the_start_leaves_nothing_out_when_it_is_set_back() {
+    let (installation, ca) = Installation::with_client().await;
+    let issued = installation.issue(&ca, request("acme-pay").as_bytes()).await.unwrap();
+    let row = installation.row("clients", &issued.serial).await;
+    let reason = RevocationReason::KeyCompromise;
+    ca.revoke(&row, reason, tester(), installation.reference()).await.unwrap();
+    let issuer = ca.trusted(IssuerRole::Clients).unwrap().remove(0);
+    let (store, clock) = (installation.store.clone(), installation.clock.clone());
+
+    clock.advance_s(60 * DAY_S);
+    let views = Arc::new(Views::load(store.as_ref(), clock.now()).await.unwrap());
+    let held = || views.revocation(&issuer.key_hash, &issued.serial);
+    let age = || views.age(clock.now(), Instant::now().into_std());
+    assert_eq!(held(), None, "by that clock the certificate is long over");
+    let (stop, stopped) = watch::channel(false);
+    let following = tokio::spawn(follow(views.clone(), store.clone(), clock.clone(), |_| {}, stopped));
+    let two_polls = Duration::from_secs(1);
+    tokio::time::sleep(two_polls).await;
+    assert!(age() <= two_polls);
+
+    clock.advance_s(-60 * DAY_S);
+    assert!(age() > Duration::from_secs(86_400 * 365), "before it is read again");
+    store.refuse_reads(true);
+    tokio::time::sleep(two_polls).await;
+    assert!(age() > Duration::from_secs(86_400 * 365), "while it cannot be read");
+    store.refuse_reads(false);
+    tokio::time::sleep(two_polls).await;
+    assert!(age() <= two_polls);
+    assert_eq!(held(), Some(reason));
+    stop.send(true).unwrap();
+    following.await.unwrap();
 }
 
 #[tokio::test]

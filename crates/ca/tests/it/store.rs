@@ -15,7 +15,7 @@ use countersign_storage::stores::{
 };
 use countersign_storage::transaction::AuditHead;
 use countersign_storage::{Receipt, StorageError, Transaction, Write};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
@@ -24,17 +24,29 @@ pub(crate) struct FaultyStore {
     /// How many commits succeed before one fails; the next ones succeed again.
     succeed: AtomicUsize,
     committed: Mutex<Vec<Write>>,
+    /// Whether lists of revoked certificates cannot be read.
+    refuses_reads: AtomicBool,
 }
 
 impl FaultyStore {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         let inner = MemoryStore::new(clock);
-        Self { inner, succeed: AtomicUsize::new(usize::MAX), committed: Mutex::default() }
+        Self {
+            inner,
+            succeed: AtomicUsize::new(usize::MAX),
+            committed: Mutex::default(),
+            refuses_reads: AtomicBool::default(),
+        }
     }
 
     /// Fails the `nth` commit from now, counted from 1.
     pub(crate) fn fail(&self, nth: usize) {
         self.succeed.store(nth - 1, Ordering::SeqCst);
+    }
+
+    /// Whether lists of revoked certificates cannot be read from now on.
+    pub(crate) fn refuse_reads(&self, refuse: bool) {
+        self.refuses_reads.store(refuse, Ordering::SeqCst);
     }
 
     /// What was committed since the last call.
@@ -105,6 +117,9 @@ impl CertificateStore for FaultyStore {
         shard: u16,
         expires_from: Timestamp,
     ) -> Result<Vec<RevokedCertificate>, StorageError> {
+        if self.refuses_reads.load(Ordering::SeqCst) {
+            return Err(StorageError::Unavailable("the disk is away".to_owned()));
+        }
         self.inner.revoked_certificates(issuer, shard, expires_from).await
     }
     async fn issuers(&self) -> Result<Vec<Issuer>, StorageError> {

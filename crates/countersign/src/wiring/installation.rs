@@ -37,6 +37,9 @@ pub struct Installation {
     pub clock: Arc<dyn Clock>,
     /// Gives random bytes.
     pub rng: Arc<dyn Rng>,
+    /// Whether a running server watches the clock for steps. Default: true; a test that moves its clock does itself what
+    /// follows.
+    pub watches_clock: bool,
 }
 
 /// Why an installation does not open.
@@ -123,7 +126,7 @@ impl Installation {
             let reference = Reference::generate(now, rng.as_ref());
             token_keys.rotate(store.as_ref(), Rotation::Now, Actor::System, reference, now).await?;
         }
-        Ok(Self { store, database, custody, ca, token_keys, pepper, clock, rng })
+        Ok(Self { store, database, custody, ca, token_keys, pepper, clock, rng, watches_clock: true })
     }
 }
 

@@ -3,11 +3,12 @@
 //! - [`installation`]: storage, keys and the authority, opened; what `init`, `quickstart` and `serve` share.
 //! - [`server`]: the whole server, started and stopped in order.
 //! - [`policy`]: from configuration to the snapshots that a reload swaps; [`tls`]: the listeners' certificates.
-//! - [`connections`], [`follow`], [`outbox`], [`timers`]: what runs beside the data path.
+//! - [`connections`], [`follow`], [`outbox`], [`timers`], [`clock_steps`]: what runs beside the data path.
 
 pub mod installation;
 pub mod server;
 
+mod clock_steps;
 mod connections;
 mod follow;
 mod metrics;

@@ -199,6 +199,7 @@ impl Server {
             custody: custody.clone(),
             certificates,
             forgotten: AtomicU64::default(),
+            watches_clock: installation.watches_clock,
             turn: Mutex::default(),
         });
         let (stop, stopped) = watch::channel(false);
@@ -260,6 +261,11 @@ impl Server {
     /// Does what is due by the clock, now: for tests that move the clock.
     pub async fn upkeep(&self) {
         self.upkeep.once().await;
+    }
+
+    /// Does what follows when the clock was set: for tests that move the clock.
+    pub async fn after_clock_step(&self) {
+        self.upkeep.after_step().await;
     }
 
     /// Takes over a new configuration without dropping a connection, or refuses it as a whole (design, decision 24).

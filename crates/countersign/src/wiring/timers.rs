@@ -1,5 +1,6 @@
 //! What is due by the clock: lists, certificates of our own, keys whose last token is gone, uses that were gathered.
 
+use super::clock_steps::ClockSteps;
 use super::metrics;
 use super::tls::Present;
 use crate::words::error_chain;
@@ -11,9 +12,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
 
 /// How often the clock is looked at for what is due in hours and days.
 const UPKEEP: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether the clock was set.
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(1);
 
 /// How often uses are written (design, decision 19).
 const WRITE_USES: Duration = Duration::from_secs(5);
@@ -37,6 +42,8 @@ pub(super) struct Upkeep {
     pub(super) certificates: Vec<(String, Arc<Present>)>,
     /// The last change that was forgotten.
     pub(super) forgotten: AtomicU64,
+    /// Whether the clock is watched for steps.
+    pub(super) watches_clock: bool,
     /// Held during a turn: two at once would both renew what is due.
     pub(super) turn: Mutex<()>,
 }
@@ -45,9 +52,18 @@ impl Upkeep {
     /// Runs until `stop`.
     pub(super) async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let mut turns = tokio::time::interval(UPKEEP);
+        let mut looks = tokio::time::interval(LOOK_AT_CLOCK);
+        let clock = &self.context.clock;
+        let mut steps = ClockSteps::new(clock.now(), Instant::now());
         loop {
             tokio::select! {
                 _ = turns.tick() => self.once().await,
+                _ = looks.tick(), if self.watches_clock => {
+                    if let Some(step_s) = steps.look(clock.now(), Instant::now()) {
+                        tracing::warn!(step_s, "the clock was set: what is due by it is looked at now");
+                        self.after_step().await;
+                    }
+                }
                 _ = stop.changed() => return,
             }
         }
@@ -80,16 +96,25 @@ impl Upkeep {
                 );
             }
         }
-        if let Err(error) = context.views.forget_expired(context.store.as_ref(), now).await {
-            tracing::error!(
-                error = error_chain(&error),
-                "revocations of expired certificates are not forgotten"
-            );
-        }
+        context.views.forget_expired(now);
         if let Err(error) = self.forget_changes().await {
             tracing::error!(error = error_chain(&error), "old changes are not forgotten");
         }
         metrics::publish(context, &self.certificates);
+    }
+
+    /// What the clock that was wrong left behind: lists that are not valid yet, or no more; keys that were left out of the
+    /// key set. In a minute it would be looked at anyway, and until then good callers would be refused.
+    pub(super) async fn after_step(&self) {
+        let context = &self.context;
+        let now = context.clock.now();
+        if let Err(error) = context.views.complete(context.store.as_ref(), now).await {
+            tracing::error!(error = error_chain(&error), "the revocations are not read again yet");
+        }
+        if let Err(error) = context.token_keys.reload(context.store.as_ref(), now).await {
+            tracing::error!(error = error_chain(&error), "the token keys are not read again");
+        }
+        self.once().await;
     }
 
     async fn forget_changes(&self) -> Result<(), StorageError> {

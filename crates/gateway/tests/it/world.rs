@@ -37,7 +37,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) const NOW: Timestamp = Timestamp::from_unix_s(1_800_000_000); // 2027-01-15
 pub(crate) const ISSUER: &str = "https://localhost:8443";
@@ -127,7 +127,7 @@ impl Registry for Known {
         self.revoked.lock().unwrap().get(&(*issuer_key_hash, *serial)).copied()
     }
 
-    fn age(&self, _now: Timestamp) -> Duration {
+    fn age(&self, _now: Timestamp, _instant: Instant) -> Duration {
         Duration::from_secs(self.age_s.load(Ordering::SeqCst).unsigned_abs())
     }
 }

@@ -119,8 +119,12 @@ impl TokenKeyRing {
     /// The key that signs at `now`: of those that have begun and not ended, the one that began last.
     pub fn signer(&self, now: Timestamp) -> Option<Arc<dyn Signer>> {
         let keys = self.keys.load();
-        let present = keys.signing.iter().filter(|key| signs_at(&key.record, now));
-        present.max_by_key(|key| (key.record.signs_from, key.record.created_at)).map(|key| key.signer.clone())
+        let order = |key: &&SigningKey| (key.record.signs_from, key.record.created_at);
+        let present = keys.signing.iter().filter(|key| signs_at(&key.record, now)).max_by_key(order);
+        // One that was made in a day to come was made by a clock that was ahead. When nothing else signs, as after an
+        // emergency, waiting until that day would issue no token for as long.
+        let made_ahead = || keys.signing.iter().filter(|key| key.record.created_at > now).min_by_key(order);
+        present.or_else(made_ahead).map(|key| key.signer.clone())
     }
 
     /// What this node's gateway verifies with, kept current by [`TokenKeyRing::reload`].

@@ -165,3 +165,21 @@ async fn a_row_put_together_from_two_keys_is_refused() {
     record.id = KeyId("another".into());
     assert!(matches!(PublishedKeys::from_records(&[record], NOW), Err(TokenKeyError::PublicKey(..))));
 }
+
+/// An emergency while the clock ran ahead by days, and then it is set right.
+#[tokio::test]
+async fn a_key_that_was_made_by_a_clock_that_ran_ahead_signs_when_there_is_no_other() {
+    let world = World::new().await;
+    let ahead = NOW.plus_days(3);
+    let emergency = world.rotate(Rotation::Now, ahead).await.unwrap();
+    assert_eq!(world.signs_at(NOW), Some(emergency.key.clone()));
+    world.keys.reload(world.store.as_ref(), NOW).await.unwrap();
+    assert_eq!(world.signs_at(NOW), Some(emergency.key.clone()));
+
+    // A scheduled one leaves the key before to sign until the day comes.
+    let world = World::new().await;
+    let present = world.signs_at(NOW).unwrap();
+    let next = world.rotate(Rotation::AfterPublication, ahead).await.unwrap();
+    assert_eq!(world.signs_at(NOW), Some(present));
+    assert_eq!(world.signs_at(next.signs_from), Some(next.key));
+}

@@ -107,6 +107,18 @@ impl Failures {
         Self { count, last_at: now, blocked_until }
     }
 
+    /// The same by a clock that was set back behind the last failure: who has to wait goes on waiting as long as was said,
+    /// and not for as long as the clock was ahead.
+    #[must_use]
+    fn by_clock_set_back(self, now: Timestamp) -> Self {
+        if now >= self.last_at {
+            return self;
+        }
+        let wait_ms = (self.blocked_until.unix_ms() - self.last_at.unix_ms()).max(0);
+        let blocked_until = Timestamp::from_unix_ms(now.unix_ms().saturating_add(wait_ms));
+        Self { last_at: now, blocked_until, ..self }
+    }
+
     /// Whether there is nothing left to remember. The window begins when the wait is over: otherwise the longest wait
     /// would be the way to a clean slate.
     pub fn is_forgotten(&self, now: Timestamp, patience: &Patience) -> bool {
@@ -150,13 +162,19 @@ impl Default for ThrottleTable {
 
 impl Throttle for ThrottleTable {
     fn verdict(&self, key: &ThrottleKey, now: Timestamp) -> Verdict {
-        self.shard(key).get(key).map_or(Verdict::Open, |failures| failures.verdict(now))
+        self.shard(key).get_mut(key).map_or(Verdict::Open, |failures| {
+            *failures = failures.by_clock_set_back(now);
+            failures.verdict(now)
+        })
     }
 
     fn record_failure(&self, key: &ThrottleKey, now: Timestamp) {
         let mut shard = self.shard(key);
         if shard.len() >= self.entries_per_shard && !shard.contains_key(key) {
-            shard.retain(|_, failures| !failures.is_forgotten(now, &self.patience));
+            shard.retain(|_, failures| {
+                *failures = failures.by_clock_set_back(now);
+                !failures.is_forgotten(now, &self.patience)
+            });
             // An attacker who fills the table with single failures must not push out those who are blocked.
             if shard.len() >= self.entries_per_shard {
                 shard.retain(|_, failures| failures.verdict(now) != Verdict::Open);
@@ -166,7 +184,7 @@ impl Throttle for ThrottleTable {
             }
         }
         let failures = shard.entry(key.clone()).or_default();
-        *failures = failures.and_one_more(now, &self.patience);
+        *failures = failures.by_clock_set_back(now).and_one_more(now, &self.patience);
     }
 }
 
@@ -252,6 +270,28 @@ mod tests {
         assert_ne!(table.verdict(&attacker, START), Verdict::Open);
         let size: usize = table.shards.iter().map(|shard| shard.lock().unwrap().len()).sum();
         assert!(size <= 64, "{size}");
+    }
+
+    #[test]
+    fn rule_c10_a_clock_that_was_ahead_locks_nobody_out_and_lets_nobody_in() {
+        let table = ThrottleTable::new(Patience::default(), 16);
+        let attacker = key("acme-pay", "192.0.2.7");
+        let ahead = START.plus_s(30 * 86_400);
+        fail(&table, &attacker, 15, ahead);
+        let Verdict::Wait { retry_after_s } = table.verdict(&attacker, ahead) else { panic!("it waits") };
+        // Set back: the wait is as long as was said, and then it is over.
+        assert_eq!(table.verdict(&attacker, START), Verdict::Wait { retry_after_s });
+        let waited = START.plus_s(i64::from(retry_after_s));
+        assert_eq!(table.verdict(&attacker, waited.plus_s(-1)), Verdict::Wait { retry_after_s: 1 });
+        assert_eq!(table.verdict(&attacker, waited), Verdict::Open);
+
+        // And what was counted then is forgotten in time, so that the table has room for others.
+        let network = |n: u32| key("acme-pay", &format!("192.0.{n}.1"));
+        (0..200).for_each(|n| table.record_failure(&network(n), ahead));
+        let later = START.plus_s(86_400);
+        (0..200).for_each(|n| table.record_failure(&network(n), START));
+        fail(&table, &attacker, 15, later);
+        assert_ne!(table.verdict(&attacker, later), Verdict::Open);
     }
 
     #[test]

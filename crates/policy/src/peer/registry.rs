@@ -5,7 +5,7 @@ use countersign_model::client::{Client, Credential};
 use countersign_model::{ClientId, CredentialId, Serial, Timestamp};
 use countersign_pki::PeerCertificate;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A client with all its credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,8 +37,11 @@ pub trait Registry: Send + Sync {
     fn revocation(&self, issuer_key_hash: &[u8; 32], serial: &Serial) -> Option<RevocationReason>;
 
     /// How long ago all of this was known to be up to date (rule G16). Zero for a registry that is always so.
-    fn age(&self, now: Timestamp) -> Duration {
-        let _ = now;
+    ///
+    /// Both clocks have a say: `now` may be set back, and would hide how long nothing was heard of; `instant`, which
+    /// nobody sets, stands still while the machine sleeps.
+    fn age(&self, now: Timestamp, instant: Instant) -> Duration {
+        let _ = (now, instant);
         Duration::ZERO
     }
 }

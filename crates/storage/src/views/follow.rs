@@ -5,9 +5,9 @@ use crate::{StorageError, Store};
 use countersign_model::Clock;
 use countersign_model::change::Change;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// The feed is looked at this often even when nobody signals: another process may have written.
 const POLL: Duration = Duration::from_millis(500);
@@ -28,7 +28,7 @@ pub async fn follow(
     let mut signal = store.subscribe();
     loop {
         match catch_up(&views, store.as_ref(), clock.as_ref(), &mut on_change).await {
-            Ok(()) => views.heard_ms.store(clock.now().unix_ms(), Ordering::Relaxed),
+            Ok(instant) => views.freshness.heard(clock.now(), instant.into_std()),
             Err(error) => tracing::error!(%error, "the change feed cannot be followed"),
         }
         tokio::select! {
@@ -44,12 +44,15 @@ async fn catch_up(
     store: &dyn Store,
     clock: &dyn Clock,
     on_change: &mut (impl FnMut(&Change) + Send),
-) -> Result<(), StorageError> {
+) -> Result<Instant, StorageError> {
     loop {
+        views.complete(store, clock.now()).await?;
         let position = *views.applied.borrow();
+        // Before it is asked: what is committed while the answer is on its way is not in it.
+        let instant = Instant::now();
         let changes = store.changes_after(position, BATCH).await?;
         if changes.is_empty() {
-            return Ok(());
+            return Ok(instant);
         }
         for change in &changes {
             views.apply(change, store, clock.now()).await?;
@@ -68,7 +71,7 @@ mod tests {
     use countersign_model::Timestamp;
     use countersign_model::certificate::IssuerRole;
     use countersign_policy::Registry;
-    use std::sync::atomic::AtomicI64;
+    use std::sync::atomic::{AtomicI64, Ordering};
 
     /// Goes on by a second whenever it is looked at: it is, in every attempt to apply a change.
     struct Looked(AtomicI64);
@@ -101,9 +104,14 @@ mod tests {
             () = following => panic!("it goes on"),
             () = signalling => {}
         }
-        let hour = Duration::from_secs(3600);
-        assert_eq!(views.age(NOW.plus_s(3600)), hour);
-        assert_eq!(views.age(NOW.plus_s(-3600)), hour, "by a clock that was set back it is no younger");
+        let (hour, instant) = (Duration::from_secs(3600), Instant::now().into_std());
+        assert_eq!(views.age(NOW.plus_s(3600), instant), hour);
+        assert_eq!(
+            views.age(NOW.plus_s(-3600), instant),
+            hour,
+            "by a clock that was set back it is no younger"
+        );
+        assert!(views.age(NOW, instant + hour) >= hour, "nor by one that stands still");
         assert!(!views.applied(1, Duration::ZERO).await);
     }
 }

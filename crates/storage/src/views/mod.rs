@@ -4,6 +4,7 @@
 //! certificates copies nothing but itself. Reading takes no lock that another core holds for long.
 
 mod follow;
+mod freshness;
 mod registry;
 
 pub use follow::follow;
@@ -18,11 +19,12 @@ use countersign_pki::TrustedIssuer;
 use countersign_policy::ClientEntry;
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
+use freshness::Freshness;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// How many CRL shards an issuer has. One to begin with; the address with its shard is in every leaf from day one.
 pub const CRL_SHARDS: u16 = 1;
@@ -33,9 +35,6 @@ pub type IssuerKeyHash = [u8; 32];
 /// How many rows are read at once while the views are built.
 const PAGE: u32 = 1000;
 
-/// How long a revocation is held after its certificate has expired.
-const KEPT_AFTER_EXPIRY_S: i64 = 86_400;
-
 /// The views. One for a process, shared by all workers.
 #[derive(Debug)]
 pub struct Views {
@@ -43,10 +42,8 @@ pub struct Views {
     by_san_uri: DashMap<String, ClientId, RandomState>,
     revoked: DashMap<(IssuerKeyHash, Serial), Revoked, RandomState>,
     issuers: ArcSwap<Issuers>,
-    /// The `now` by which revocations were read or forgotten last.
-    forgotten_ms: AtomicI64,
+    freshness: Freshness,
     applied: watch::Sender<u64>,
-    heard_ms: AtomicI64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -74,9 +71,8 @@ impl Views {
             by_san_uri: DashMap::default(),
             revoked: DashMap::default(),
             issuers: ArcSwap::default(),
-            forgotten_ms: AtomicI64::new(now.unix_ms()),
+            freshness: Freshness::new(now, Instant::now().into_std()),
             applied: watch::Sender::new(position),
-            heard_ms: AtomicI64::new(now.unix_ms()),
         };
         views.load_issuers(store, now).await?;
         let mut after: Option<ClientId> = None;
@@ -110,25 +106,27 @@ impl Views {
             .is_ok_and(|waited| waited.is_ok())
     }
 
-    /// When the feed was last heard of: its age is readiness (rule G16).
-    fn heard_at(&self) -> Timestamp {
-        Timestamp::from_unix_ms(self.heard_ms.load(Ordering::Relaxed))
+    /// Reads the revocations again if they were read by a clock that was ahead: what had expired by then, and is valid
+    /// again, was left out. Until it succeeds the views are not fresh (rule G16), whoever is heard of.
+    ///
+    /// # Errors
+    /// Any storage error.
+    pub async fn complete(&self, store: &dyn Store, now: Timestamp) -> Result<(), StorageError> {
+        if !self.freshness.is_complete(now) {
+            let instant = Instant::now().into_std();
+            self.load_issuers(store, now).await?;
+            self.freshness.read(now, instant);
+            tracing::warn!("the clock was set back by days: the revocations were read again");
+        }
+        Ok(())
     }
 
     /// Forgets revocations of certificates that have expired by themselves. Not at once: validity ends with a whole second
-    /// and is judged by whoever asks, so that at no moment a revoked certificate is neither revoked nor expired. By a clock
-    /// that was ahead the last time too many are forgotten: those are read again.
-    ///
-    /// # Errors
-    /// What storage suffers from; then nothing is forgotten, and the next call reads again.
-    pub async fn forget_expired(&self, store: &dyn Store, now: Timestamp) -> Result<(), StorageError> {
-        if now.unix_ms() < self.forgotten_ms.load(Ordering::Relaxed) {
-            self.load_issuers(store, now).await?;
-        }
-        self.forgotten_ms.store(now.unix_ms(), Ordering::Relaxed);
-        let kept_from = now.plus_s(-KEPT_AFTER_EXPIRY_S);
-        self.revoked.retain(|_, revoked| revoked.not_after >= kept_from);
-        Ok(())
+    /// and is judged by whoever asks, so that at no moment a revoked certificate is neither revoked nor expired. And not by
+    /// the wall clock alone: one that runs ahead forgets nothing.
+    pub fn forget_expired(&self, now: Timestamp) {
+        let held_from = self.freshness.held_from(now, Instant::now().into_std());
+        self.revoked.retain(|_, revoked| revoked.not_after >= held_from);
     }
 
     /// How many clients and revocations are held.
@@ -179,7 +177,7 @@ impl Views {
     }
 
     async fn load_issuers(&self, store: &dyn Store, now: Timestamp) -> Result<(), StorageError> {
-        let kept_from = now.plus_s(-KEPT_AFTER_EXPIRY_S);
+        let kept_from = Freshness::kept_from(now);
         let mut issuers = Issuers::default();
         for issuer in store.issuers().await? {
             let key_hash = TrustedIssuer::new(issuer.id.clone(), issuer.certificate)
@@ -255,24 +253,41 @@ mod tests {
         assert_eq!(owner().as_deref(), Some("other"));
     }
 
-    #[tokio::test]
-    async fn rule_g14_a_revocation_outlives_its_certificate() {
-        let end = Timestamp::from_unix_s(1_800_000_000);
-        struct At(Timestamp);
-        impl countersign_model::Clock for At {
-            fn now(&self) -> Timestamp {
-                self.0
-            }
-        }
-        let store = MemoryStore::new(Arc::new(At(end)));
-        let views = Views::load(&store, end).await.unwrap();
+    async fn views_with_a_revocation_until(end: Timestamp, now: Timestamp) -> (Views, IssuerKeyHash, Serial) {
+        let views = Views::load(&MemoryStore::new(Arc::new(FixedClock)), now).await.unwrap();
         let (key_hash, serial) = ([1; 32], "01".parse::<Serial>().unwrap());
         let revoked = Revoked { reason: RevocationReason::KeyCompromise, not_after: end };
         views.revoked.insert((key_hash, serial), revoked);
+        (views, key_hash, serial)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rule_g14_a_revocation_outlives_its_certificate() {
+        let end = Timestamp::from_unix_s(1_800_000_000);
+        let (views, key_hash, serial) = views_with_a_revocation_until(end, end).await;
         // Within its last second the certificate is valid, and the time is past `not_after`.
+        let mut passed_ms = 0;
         for (later_ms, held) in [(999, true), (60_000, true), (86_400_001, false)] {
-            views.forget_expired(&store, Timestamp::from_unix_ms(end.unix_ms() + later_ms)).await.unwrap();
+            tokio::time::advance(Duration::from_millis(later_ms - passed_ms)).await;
+            passed_ms = later_ms;
+            let later_ms = i64::try_from(later_ms).unwrap();
+            views.forget_expired(Timestamp::from_unix_ms(end.unix_ms() + later_ms));
             assert_eq!(views.revocation(&key_hash, &serial).is_some(), held, "{later_ms}");
         }
+    }
+
+    /// The class of faults that a reload a minute later made good.
+    #[tokio::test(start_paused = true)]
+    async fn rule_g14_no_step_of_the_clock_makes_a_revocation_forgotten() {
+        let now = Timestamp::from_unix_s(1_800_000_000);
+        let (views, key_hash, serial) = views_with_a_revocation_until(now.plus_s(600), now).await;
+        for step_s in [2 * 86_400, -2 * 86_400, 3650 * 86_400, 60, -60, 0] {
+            views.forget_expired(now.plus_s(step_s));
+            assert!(views.revocation(&key_hash, &serial).is_some(), "{step_s}");
+        }
+        // When the time has really passed, it goes.
+        tokio::time::advance(Duration::from_secs(600 + 86_401)).await;
+        views.forget_expired(now.plus_s(600 + 86_401));
+        assert!(views.revocation(&key_hash, &serial).is_none());
     }
 }

@@ -6,7 +6,7 @@ use countersign_model::{ClientId, Serial, Timestamp};
 use countersign_pki::peer::PeerCertificate;
 use countersign_policy::{ClientEntry, Registry};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 impl Registry for Views {
     fn client(&self, id: &ClientId) -> Option<Arc<ClientEntry>> {
@@ -32,8 +32,7 @@ impl Registry for Views {
         self.revoked.get(&(*issuer_key_hash, *serial)).map(|revoked| revoked.reason)
     }
 
-    fn age(&self, now: Timestamp) -> Duration {
-        // Heard of in the future: the clock was set back, and how long ago that is nobody knows until it is heard of again.
-        now.since(self.heard_at()).max(self.heard_at().since(now))
+    fn age(&self, now: Timestamp, instant: Instant) -> Duration {
+        self.freshness.age(now, instant)
     }
 }
