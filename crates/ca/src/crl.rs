@@ -1,10 +1,13 @@
 //! Publishes CRLs: one full list for each issuer and shard, anew at once on revocation, and daily at least (rule R2).
 
+use crate::published::{Known, Listed};
 use crate::signing_issuer::SigningIssuer;
 use crate::{CertificateAuthority, Refusal};
 use countersign_model::certificate::{CrlRecord, IssuerRole};
+use countersign_model::change::Changed;
 use countersign_model::{IssuerId, Timestamp};
 use countersign_pki::{CrlEntry, CrlPolicy, CrlTemplate, RevocationList};
+use countersign_storage::stores::RevokedCertificate;
 use countersign_storage::views::CRL_SHARDS;
 use countersign_storage::{StorageError, Transaction, Write};
 use std::collections::HashSet;
@@ -13,6 +16,12 @@ use std::sync::Arc;
 /// After how many days the next list is out (rule R2: daily at least; the root's too, which costs a signature and spares
 /// an exception).
 const RENEW_DAYS: i64 = 1;
+
+/// How many changes are read at once.
+const CHANGES_AT_ONCE: u32 = 500;
+
+/// Behind more changes than this the whole ledger is read instead.
+const MOST_CHANGES: u64 = 2000;
 
 impl CertificateAuthority {
     /// The list of an issuer's shard, as last published.
@@ -77,15 +86,82 @@ impl CertificateAuthority {
     }
 
     /// The list of a shard, with everything on it that was committed before this call: the one that is served if that is
-    /// so, else a new one. Revoking twice signs nothing twice.
+    /// so, else a new one. Revoking twice signs nothing twice, and callers that wait at the same time share one look and one
+    /// list.
     ///
     /// # Errors
     /// As [`CertificateAuthority::publish_crl`].
     pub async fn complete_crl(&self, issuer: &IssuerId, shard: u16) -> Result<Arc<CrlRecord>, Refusal> {
-        match self.crl(issuer, shard) {
-            Some(crl) if self.is_complete(&crl).await? => Ok(crl),
-            _ => self.publish_crl(issuer, shard).await,
+        let issuer = self.issuer(issuer)?;
+        let asked_at = self.store.last_change().await?;
+        let known = self.crls.known(&issuer.id, shard);
+        let mut known = known.lock().await;
+        let Some(served) = self.crl(&issuer.id, shard) else {
+            return self.sign_and_publish(issuer, shard, &mut known, None).await;
+        };
+        // A clock that was set back: it left out what had expired by then, and is valid again today.
+        let of_today = served.this_update <= self.clock.now();
+        let listed = known.listed.take().filter(|listed| listed.number == served.number && of_today);
+        let Some(mut listed) = listed else {
+            return match of_today && self.is_complete(&served).await? {
+                true => Ok(served),
+                false => self.sign_and_publish(issuer, shard, &mut known, None).await,
+            };
+        };
+        if listed.through >= asked_at {
+            known.listed = Some(listed);
+            return Ok(served);
         }
+        let position = self.store.last_change().await?;
+        match self.ended_since(issuer, shard, &listed, position).await? {
+            Some(ended) if ended.is_empty() => {
+                listed.through = position;
+                known.listed = Some(listed);
+                Ok(served)
+            }
+            Some(ended) => {
+                let mut entries = listed.entries;
+                entries.extend(ended);
+                entries.sort_unstable_by_key(|entry| entry.serial);
+                entries.dedup_by_key(|entry| entry.serial);
+                let entries = Some((position, entries));
+                self.sign_and_publish(issuer, shard, &mut known, entries).await
+            }
+            None => self.sign_and_publish(issuer, shard, &mut known, None).await,
+        }
+    }
+
+    /// What has ended since a list was signed and is not on it, up to `position`; `None` if that is to be read from the
+    /// ledger: the feed does not reach back so far, or it is so much that one look at all is cheaper.
+    async fn ended_since(
+        &self,
+        issuer: &SigningIssuer,
+        shard: u16,
+        listed: &Listed,
+        position: u64,
+    ) -> Result<Option<Vec<RevokedCertificate>>, Refusal> {
+        let (mut read, mut ended) = (listed.through, Vec::new());
+        if position.saturating_sub(read) > MOST_CHANGES {
+            return Ok(None);
+        }
+        while read < position {
+            let changes = self.store.changes_after(read, CHANGES_AT_ONCE).await?;
+            // Numbers have no gaps: where one is missing, changes were forgotten.
+            let Some(last) = changes.last().filter(|_| changes[0].sequence == read + 1) else {
+                return Ok(None);
+            };
+            read = last.sequence;
+            for change in changes {
+                let Changed::Certificate(of, serial) = change.subject else { continue };
+                if of != issuer.id || listed.has(&serial) {
+                    continue;
+                }
+                let row = self.store.certificate(&of, &serial).await?;
+                let row = row.filter(|row| row.crl_shard == shard);
+                ended.extend(row.as_ref().and_then(RevokedCertificate::of));
+            }
+        }
+        Ok(Some(ended))
     }
 
     /// Whether everything that belongs on a list is on it, compared entry by entry: no position has a say. Only the
@@ -117,24 +193,54 @@ impl CertificateAuthority {
     /// did so while this one waited.
     ///
     /// # Errors
-    /// `NotFound` for an unknown issuer; what the signer or storage suffer from.
+    /// `NotFound` for an unknown issuer; any error of the signer or of storage.
     pub async fn publish_crl(&self, issuer: &IssuerId, shard: u16) -> Result<Arc<CrlRecord>, Refusal> {
         let issuer = self.issuer(issuer)?;
         let asked_at = self.store.last_change().await?;
-        let mut covered = self.crls.covered.lock().await;
-        let key = (issuer.id.clone(), shard);
-        if covered.get(&key).is_some_and(|&position| position >= asked_at)
+        let known = self.crls.known(&issuer.id, shard);
+        let mut known = known.lock().await;
+        if known.signed_at.is_some_and(|position| position >= asked_at)
             && let Some(published) = self.crl(&issuer.id, shard)
         {
             return Ok(published);
         }
+        self.sign_and_publish(issuer, shard, &mut known, None).await
+    }
+
+    /// Signs and publishes a list for who holds `known`: of `entries`, which are complete up to their position of the change
+    /// feed, or of what the ledger says.
+    async fn sign_and_publish(
+        &self,
+        issuer: &SigningIssuer,
+        shard: u16,
+        known: &mut Known,
+        entries: Option<(u64, Vec<RevokedCertificate>)>,
+    ) -> Result<Arc<CrlRecord>, Refusal> {
+        // Whatever fails below, nothing is known of the list that is served then.
+        known.listed = None;
         // Read before the entries: what is committed after it may be on the list, what was before it is.
-        let position = self.store.last_change().await?;
+        let position = match &entries {
+            Some((position, _)) => *position,
+            None => self.store.last_change().await?,
+        };
         let before = self.store.crl(&issuer.id, shard).await?;
-        let crl = self.sign_crl(issuer, shard, before.as_ref()).await?;
+        let this_update = self.clock.now().whole_second();
+        // Rule R1: an entry stays until it was on one CRL after its certificate's expiry. A list of a day to come says
+        // nothing: with a clock that was set back, what it left out as expired is valid again.
+        let expires_from =
+            before.as_ref().map_or(Timestamp::default(), |crl| crl.this_update.min(this_update));
+        let entries = match entries {
+            Some((_, mut entries)) => {
+                entries.retain(|entry| entry.not_after >= expires_from);
+                entries
+            }
+            None => self.store.revoked_certificates(&issuer.id, shard, expires_from).await?,
+        };
+        let crl = self.sign_crl(issuer, shard, before.as_ref(), this_update, &entries).await?;
         self.store.commit(Transaction::new().write(Write::PutCrl(crl.clone()))).await?;
         tracing::info!(issuer = %issuer.id, shard, number = crl.number, "CRL published");
-        covered.insert(key, position);
+        known.signed_at = Some(position);
+        known.listed = Some(Listed { number: crl.number, through: position, entries });
         Ok(self.crls.keep(crl))
     }
 
@@ -143,14 +249,11 @@ impl CertificateAuthority {
         issuer: &SigningIssuer,
         shard: u16,
         before: Option<&CrlRecord>,
+        this_update: Timestamp,
+        entries: &[RevokedCertificate],
     ) -> Result<CrlRecord, Refusal> {
-        let this_update = self.clock.now().whole_second();
         let next_update = this_update.plus_days(valid_days(issuer)).min(issuer.identity.not_after());
         let number = before.map_or(1, |crl| crl.number + 1);
-        // Rule R1: an entry stays until it was on one CRL after its certificate's expiry. A list of a day to come says
-        // nothing: with a clock that was set back, what it left out as expired is valid again.
-        let expires_after = before.map_or(Timestamp::default(), |crl| crl.this_update.min(this_update));
-        let revoked = self.store.revoked_certificates(&issuer.id, shard, expires_after).await?;
         let url = self.settings.crl_url(&issuer.id, shard);
         let template = CrlTemplate {
             issuer: issuer.identity.clone(),
@@ -158,8 +261,8 @@ impl CertificateAuthority {
             this_update,
             next_update,
             distribution_point_url: url.clone(),
-            entries: revoked
-                .into_iter()
+            entries: entries
+                .iter()
                 .map(|entry| CrlEntry {
                     serial: entry.serial,
                     // A clock that was set back must not make a list of revocations to come, which no list may be.

@@ -4,7 +4,9 @@ use crate::transaction::AuditHead;
 use crate::{Receipt, StorageError, Transaction};
 use async_trait::async_trait;
 use countersign_model::audit::AuditEvent;
-use countersign_model::certificate::{CertificateRecord, CrlRecord, Issuer, Profile, RevocationReason};
+use countersign_model::certificate::{
+    CertificateRecord, CertificateState, CrlRecord, Issuer, Profile, RevocationReason,
+};
 use countersign_model::change::Change;
 use countersign_model::client::{Client, Credential};
 use countersign_model::key::{KeyPurpose, KeyRecord};
@@ -85,6 +87,18 @@ pub struct RevokedCertificate {
     pub reason: RevocationReason,
     /// When it expires by itself.
     pub not_after: Timestamp,
+}
+
+impl RevokedCertificate {
+    /// The line of a row; `None` if it has not ended.
+    pub fn of(row: &CertificateRecord) -> Option<Self> {
+        let (at, reason) = match row.state {
+            CertificateState::Pending | CertificateState::Issued => return None,
+            CertificateState::Abandoned { at } => (at, RevocationReason::CessationOfOperation),
+            CertificateState::Revoked { at, reason } => (at, reason),
+        };
+        Some(Self { serial: row.serial, at, reason, not_after: row.not_after })
+    }
 }
 
 /// The ledger, the issuers and the CRLs.

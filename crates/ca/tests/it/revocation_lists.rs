@@ -6,8 +6,11 @@ use countersign_model::audit::Actor;
 use countersign_model::certificate::RevocationReason;
 use countersign_model::{ReasonCode, Serial};
 use countersign_storage::Write;
+use countersign_storage::conformance::interleaved::{Interleaved, Step};
 use countersign_storage::stores::{CertificateStore, ChangeFeed};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::task::JoinSet;
 
 async fn issue_and_revoke(installation: &Installation, ca: &CertificateAuthority) -> Serial {
     let issued = installation.issue(ca, request("acme-pay").as_bytes()).await.unwrap();
@@ -219,4 +222,141 @@ async fn rule_r1_a_clock_that_was_set_back_drops_no_certificate_that_is_valid_ag
     ca.complete_crl(&id("clients"), 0).await.unwrap();
     let list = served(&ca, "clients");
     assert!(list.this_update == BEGIN && list.revocation(&serial).is_some());
+}
+
+/// A process that counts how often it reads all rows of a list, and gives the others their turn at each commit.
+async fn counting(installation: &Installation) -> (Arc<CertificateAuthority>, Arc<AtomicUsize>) {
+    let reads = Arc::new(AtomicUsize::new(0));
+    let counted = reads.clone();
+    let at = move |step| {
+        if step == Step::RevokedRead {
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
+        async {
+            tokio::task::yield_now().await;
+        }
+    };
+    let store = Arc::new(Interleaved::new(installation.store.clone(), at));
+    (installation.open_on(store).await, reads)
+}
+
+/// Thirty operators revoke at once: the list is looked at and signed for all of them together.
+#[tokio::test]
+async fn rule_r2_acknowledgements_that_wait_for_the_same_list_share_one_look_and_one_list() {
+    let (installation, _) = Installation::with_client().await;
+    let (ca, reads) = counting(&installation).await;
+    ca.publish_due_crls().await.unwrap();
+    for round in 1..=3 {
+        for _ in 0..30 {
+            issue_and_revoke(&installation, &ca).await;
+        }
+        installation.store.committed();
+        reads.store(0, Ordering::SeqCst);
+        let mut callers = JoinSet::new();
+        for _ in 0..30 {
+            let ca = ca.clone();
+            callers.spawn(async move { ca.complete_crl(&id("clients"), 0).await.unwrap().number });
+        }
+        let numbers = callers.join_all().await;
+        assert!(numbers.iter().all(|number| *number == numbers[0]), "{numbers:?}");
+        assert_eq!(installation.store.committed().len(), 1, "one list");
+        assert_eq!(reads.load(Ordering::SeqCst), 0, "what was signed here is known");
+        assert_eq!(served(&ca, "clients").entries.len(), 30 * round);
+    }
+}
+
+/// A process that has just started knows nothing of the list: it looks once, however many ask.
+#[tokio::test]
+async fn rule_r2_after_a_start_thirty_that_ask_at_once_share_one_look() {
+    let (installation, ca) = Installation::with_client().await;
+    issue_and_revoke(&installation, &ca).await;
+    ca.publish_due_crls().await.unwrap();
+    issue_and_revoke(&installation, &ca).await;
+    let (restarted, reads) = counting(&installation).await;
+    let mut callers = JoinSet::new();
+    for _ in 0..30 {
+        let restarted = restarted.clone();
+        callers.spawn(async move { restarted.complete_crl(&id("clients"), 0).await.unwrap().number });
+    }
+    callers.join_all().await;
+    assert_eq!(served(&restarted, "clients").entries.len(), 2);
+    assert_eq!(reads.load(Ordering::SeqCst), 2, "one to look, and one to sign");
+}
+
+/// What is committed while a list is signed is on the next one, and whoever revoked it waits for that.
+#[tokio::test]
+async fn rule_r2_a_revocation_that_comes_while_a_list_is_signed_is_on_the_list_of_its_own_answer() {
+    let (installation, first) = Installation::with_client().await;
+    first.publish_due_crls().await.unwrap();
+    issue_and_revoke(&installation, &first).await;
+    let installation = Arc::new(installation);
+    let (revoking, publications) = (installation.clone(), AtomicUsize::new(0));
+    let at = move |step| {
+        let come = step == Step::BeforeCommit && publications.fetch_add(1, Ordering::SeqCst) == 0;
+        let come = come.then(|| (revoking.clone(), first.clone()));
+        async move {
+            if let Some((installation, ca)) = come {
+                issue_and_revoke(&installation, &ca).await;
+            }
+        }
+    };
+    let ca = installation.open_on(Arc::new(Interleaved::new(installation.store.clone(), at))).await;
+    assert_eq!(ca.complete_crl(&id("clients"), 0).await.unwrap().number, 2);
+    assert_eq!(served(&ca, "clients").entries.len(), 1, "it was committed after the list was read");
+    assert_eq!(ca.complete_crl(&id("clients"), 0).await.unwrap().number, 3);
+    assert_eq!(served(&ca, "clients").entries.len(), 2);
+    assert_eq!(ca.complete_crl(&id("clients"), 0).await.unwrap().number, 3, "and no other is signed");
+}
+
+/// By the feed, and where the feed does not say enough by the ledger, each list is the one that a full look makes.
+#[tokio::test]
+async fn rule_r1_what_is_known_of_a_list_is_what_the_ledger_says() {
+    let (installation, ca) = Installation::with_client().await;
+    ca.publish_due_crls().await.unwrap();
+    let complete = async |expected: usize| {
+        ca.complete_crl(&id("clients"), 0).await.unwrap();
+        let list = served(&ca, "clients");
+        let from = list.this_update;
+        let rows = installation.store.revoked_certificates(&id("clients"), 0, from).await.unwrap();
+        let listed: Vec<_> = list.entries.iter().map(|entry| (entry.serial, entry.reason)).collect();
+        let rows: Vec<_> = rows.iter().map(|row| (row.serial, row.reason)).collect();
+        assert!(rows.iter().all(|row| listed.contains(row)), "{listed:?} {rows:?}");
+        assert_eq!(listed.len(), expected);
+    };
+    issue_and_revoke(&installation, &ca).await;
+    complete(1).await;
+    issue_and_revoke(&installation, &ca).await;
+    complete(2).await;
+    // Abandoned rows belong on it too.
+    installation.store.fail(2);
+    installation.issue(&ca, request("acme-pay").as_bytes()).await.unwrap_err();
+    ca.recover().await.unwrap();
+    complete(3).await;
+    // Changes that say nothing of certificates.
+    installation.add_client("other").await;
+    complete(3).await;
+    // A part of the feed is forgotten.
+    issue_and_revoke(&installation, &ca).await;
+    let through = installation.store.last_change().await.unwrap();
+    installation.commit(Write::ForgetChanges { through }).await;
+    complete(4).await;
+    // A list that another process published, and one that failed.
+    let other = installation.open().await;
+    issue_and_revoke(&installation, &other).await;
+    other.complete_crl(&id("clients"), 0).await.unwrap();
+    ca.reload_crl(&id("clients"), 0).await.unwrap();
+    issue_and_revoke(&installation, &ca).await;
+    complete(6).await;
+    issue_and_revoke(&installation, &ca).await;
+    installation.store.fail(1);
+    ca.complete_crl(&id("clients"), 0).await.unwrap_err();
+    complete(7).await;
+    // Expired entries go when they were on one list after it.
+    installation.clock.advance_s(31 * DAY_S);
+    issue_and_revoke(&installation, &ca).await;
+    complete(8).await;
+    issue_and_revoke(&installation, &ca).await;
+    complete(2).await;
+    installation.clock.advance_s(-31 * DAY_S);
+    complete(9).await;
 }

@@ -2,12 +2,10 @@
 
 use super::strict::is_strict_list;
 use super::{Findings, LintErrors, Policy, is_our_algorithm, is_well_encoded};
-use crate::asn1::TbsCertList;
 use crate::certificate::IssuerIdentity;
 use crate::crl::{full_name_uri, read_entry};
 use countersign_model::certificate::RevocationReason;
 use countersign_model::{Serial, Timestamp};
-use der::Decode;
 use x509_parser::extensions::{IssuingDistributionPoint, ParsedExtension, X509Extension};
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::TbsCertList as ParsedList;
@@ -40,7 +38,7 @@ impl Policy for CrlPolicy<'_> {
         let (rest, list) = ParsedList::from_der(der).map_err(|_| LintErrors::from("unreadable"))?;
         let mut findings = Findings::default();
         findings.require(rest.is_empty(), "bytes after its end");
-        findings.require(is_strict_list(der), "not strict DER");
+        findings.require(is_strict_list(der), "not strict DER, or an empty list of revoked certificates");
         findings.require(list.version == Some(X509Version::V2), "not version 2");
         findings.require(is_our_algorithm(&list.signature), "signature algorithm is not ecdsa-with-SHA256");
         findings.require(
@@ -48,7 +46,7 @@ impl Policy for CrlPolicy<'_> {
             "issuer is not the CA's subject byte for byte",
         );
         self.check_dates(&list, &mut findings);
-        check_entries(&list, der, &mut findings);
+        check_entries(&list, &mut findings);
         self.check_extensions(&list, &mut findings);
         findings.into_result()
     }
@@ -119,7 +117,7 @@ impl CrlPolicy<'_> {
     }
 }
 
-fn check_entries(list: &ParsedList<'_>, der: &[u8], findings: &mut Findings) {
+fn check_entries(list: &ParsedList<'_>, findings: &mut Findings) {
     let mut previous: Option<Serial> = None;
     for entry in &list.revoked_certificates {
         let Ok(read) = read_entry(entry) else {
@@ -127,7 +125,9 @@ fn check_entries(list: &ParsedList<'_>, der: &[u8], findings: &mut Findings) {
                 .require(false, "an entry with a bad serial number or a reason that we do not use");
         };
         let ascending = previous.is_none_or(|previous| previous < read.serial);
-        findings.require(ascending, format!("serial number {} is out of order or twice", read.serial));
+        if !ascending {
+            findings.require(false, format!("serial number {} is out of order or twice", read.serial));
+        }
         previous = Some(read.serial);
         findings.require(is_well_encoded(&entry.revocation_date), "a badly encoded revocation date");
         findings.require(
@@ -141,8 +141,4 @@ fn check_entries(list: &ParsedList<'_>, der: &[u8], findings: &mut Findings) {
             "an entry with an explicit unspecified or another extension",
         );
     }
-    // RFC 5280 section 5.1.2.6: absent, not empty. x509-parser does not tell one from the other.
-    let absent_or_filled = TbsCertList::from_der(der)
-        .is_ok_and(|list| list.revoked_certificates.is_none_or(|entries| !entries.is_empty()));
-    findings.require(absent_or_filled, "revokedCertificates is empty instead of absent");
 }

@@ -29,7 +29,9 @@ pub(super) fn is_strict_list(der: &[u8]) -> bool {
         None => true,
         Some(extensions) => !extensions.is_empty() && extensions.iter().all(is_strict_extension),
     };
-    round_trips::<TbsCertList<'_>>(der)
+    // RFC 5280 section 5.1.2.6: absent, not empty. x509-parser does not tell one from the other.
+    list.to_der().is_ok_and(|encoded| encoded == der)
+        && list.revoked_certificates.as_ref().is_none_or(|entries| !entries.is_empty())
         && list.revoked_certificates.iter().flatten().all(is_strict_entry)
         && list.extensions.iter().all(is_strict_extension)
 }

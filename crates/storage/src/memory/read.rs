@@ -9,9 +9,7 @@ use crate::stores::{
 use crate::transaction::AuditHead;
 use async_trait::async_trait;
 use countersign_model::audit::AuditEvent;
-use countersign_model::certificate::{
-    CertificateRecord, CertificateState, CrlRecord, Issuer, RevocationReason,
-};
+use countersign_model::certificate::{CertificateRecord, CertificateState, CrlRecord, Issuer};
 use countersign_model::change::Change;
 use countersign_model::key::{KeyPurpose, KeyRecord};
 use countersign_model::operator::Operator;
@@ -95,7 +93,7 @@ impl CertificateStore for MemoryStore {
         let of_shard = state.certificates.values().filter(|record| {
             record.issuer == *issuer && record.crl_shard == shard && record.not_after >= expires_from
         });
-        let mut revoked: Vec<_> = of_shard.filter_map(revoked_certificate).collect();
+        let mut revoked: Vec<_> = of_shard.filter_map(RevokedCertificate::of).collect();
         revoked.sort_by_key(|entry| entry.serial);
         Ok(revoked)
     }
@@ -109,15 +107,6 @@ impl CertificateStore for MemoryStore {
     async fn crl(&self, issuer: &IssuerId, shard: u16) -> Result<Option<CrlRecord>, StorageError> {
         Ok(self.state().crls.get(&(issuer.clone(), shard)).cloned())
     }
-}
-
-fn revoked_certificate(record: &CertificateRecord) -> Option<RevokedCertificate> {
-    let (at, reason) = match record.state {
-        CertificateState::Pending | CertificateState::Issued => return None,
-        CertificateState::Abandoned { at } => (at, RevocationReason::CessationOfOperation),
-        CertificateState::Revoked { at, reason } => (at, reason),
-    };
-    Some(RevokedCertificate { serial: record.serial, at, reason, not_after: record.not_after })
 }
 
 #[async_trait]
