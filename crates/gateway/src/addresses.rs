@@ -39,7 +39,7 @@ impl Drop for Counted {
 }
 
 /// An IPv6 subscriber has a whole /64, so that is what counts as one address.
-fn source_of(address: IpAddr) -> IpAddr {
+pub(crate) fn source_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();

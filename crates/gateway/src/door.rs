@@ -1,4 +1,4 @@
-//! Who is let in, before any TLS work (rules T11 and G20), and what happens when the system gives no connection.
+//! Who is let in, before any TLS work (rules T11, T13 and G20), and what happens when the system gives no connection.
 
 use crate::addresses::Counted;
 use crate::descriptors::Taken;
@@ -21,9 +21,21 @@ pub(crate) struct Entered {
 
 /// Lets a connection in, or says by `None` that it is to be closed at once.
 pub(crate) async fn enter(worker: &Worker, listener: &Listener, address: SocketAddr) -> Option<Entered> {
-    let limits = worker.settings.snapshot.load().limits;
+    let snapshot = worker.settings.snapshot.load();
+    let limits = snapshot.limits;
+    // Everybody comes from a balancer's address: what counts by addresses says nothing there.
+    let is_balancer = snapshot.balancers.contains(address.ip());
+    drop(snapshot);
     let shared = &worker.shared;
     let operators = listener.settings.operators;
+    // Rule T13: an address whose failed handshakes cost too much costs nothing more for a while.
+    if !operators && !is_balancer && listener.settings.certificate.is_some() {
+        let failed = &shared.failed_handshakes;
+        if !failed.admits(address.ip(), &limits.failed_handshakes()) {
+            listener.metrics.over_budget();
+            return None;
+        }
+    }
     let (share, limit, strangers) = if operators {
         (&shared.operators, OPERATORS, &worker.visitors)
     } else {
@@ -35,7 +47,8 @@ pub(crate) async fn enter(worker: &Worker, listener: &Listener, address: SocketA
     let counted = match operators {
         true => None,
         false => {
-            let Some(counted) = shared.addresses.admit(address.ip(), limits.connections_per_address) else {
+            let limit = if is_balancer { usize::MAX } else { limits.connections_per_address };
+            let Some(counted) = shared.addresses.admit(address.ip(), limit) else {
                 listener.metrics.turned_away();
                 return None;
             };

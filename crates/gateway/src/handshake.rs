@@ -1,6 +1,8 @@
 //! From an accepted socket to a peer (rule T11): one deadline over the whole handshake, a cap on connections per address
-//! before any of it, and a record of what failed and why.
+//! before any of it, and a record of what failed and why. What it cost is measured, and counts against the network of a
+//! peer that failed (rule T13).
 
+use crate::cpu::measured;
 use crate::settings::Limits;
 use crate::socket::{HandshakeTooLarge, Socket};
 use crate::tls::{self, Observed};
@@ -11,6 +13,7 @@ use countersign_policy::Peer;
 use metrics::counter;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
@@ -32,7 +35,9 @@ pub(crate) async fn accept(
 ) -> Option<Accepted> {
     let acceptor = listener.acceptor(worker)?;
     stream.handshake_begins();
-    let (result, observed) = tls::observe(timeout(limits.handshake, acceptor.accept(stream))).await;
+    let handshake = tls::observe(timeout(limits.handshake, acceptor.accept(stream)));
+    let ((result, observed), cpu) = measured(handshake).await;
+    listener.metrics.handshake_took(cpu, matches!(result, Ok(Ok(_))));
     let failure = match result {
         Ok(Ok(mut stream)) => {
             let (socket, tls) = stream.get_mut();
@@ -53,7 +58,24 @@ pub(crate) async fn accept(
         }
     };
     failure.report(address, observed, worker, listener);
+    charge(address, cpu, worker, listener, limits);
     None
+}
+
+/// Rule T13: a peer that fails pays for what that cost, together with its network. Nobody pays for others behind a balancer.
+fn charge(address: SocketAddr, cpu: Duration, worker: &Worker, listener: &Listener, limits: &Limits) {
+    if worker.settings.snapshot.load().balancers.contains(address.ip()) {
+        return;
+    }
+    let failed = &worker.shared.failed_handshakes;
+    if let Some(wait) = failed.charge(address.ip(), cpu, &limits.failed_handshakes()) {
+        tracing::warn!(
+            "countersign.listener" = &*listener.name,
+            "client.address" = %address.ip().to_canonical(),
+            wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+            "failed TLS handshakes of a network take too much CPU: its connections are closed before TLS"
+        );
+    }
 }
 
 /// Why a handshake failed.

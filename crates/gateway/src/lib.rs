@@ -19,8 +19,10 @@ pub mod settings;
 mod worker;
 
 mod addresses;
+mod cpu;
 pub mod descriptors;
 mod door;
+mod failed_handshakes;
 mod handshake;
 mod strangers;
 mod tls;
@@ -61,5 +63,5 @@ pub use gateway::{Gateway, Running, StartError};
 pub use local::{LocalBody, LocalFuture, LocalRequest, LocalService};
 pub use log::log_denial;
 pub use settings::{
-    ClientCertificateRequest, Limits, ListenerSettings, LocalPaths, Settings, Snapshot, Upstream,
+    ClientCertificateRequest, Limits, ListenerSettings, LocalPaths, Networks, Settings, Snapshot, Upstream,
 };

@@ -11,6 +11,7 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// The handles of one worker.
@@ -166,6 +167,9 @@ pub(crate) struct ListenerMetrics {
     full: Counter,
     made_room: Counter,
     accept_failed: Counter,
+    over_budget: Counter,
+    handshake_cpu_ok: Counter,
+    handshake_cpu_failed: Counter,
 }
 
 /// Counts an open connection until dropped.
@@ -177,8 +181,14 @@ impl ListenerMetrics {
             counter!("countersign_tls_handshakes_total",
                 "listener" => listener.to_owned(), "version" => version, "result" => result)
         };
+        let cpu = |result| {
+            counter!("countersign_tls_handshake_cpu_microseconds_total",
+                "listener" => listener.to_owned(), "result" => result)
+        };
         Self {
             name: listener.to_owned(),
+            handshake_cpu_ok: cpu("ok"),
+            handshake_cpu_failed: cpu("failed"),
             active: gauge!("countersign_connections_active", "listener" => listener.to_owned()),
             handshakes_13: handshakes("1.3", "ok"),
             handshakes_12: handshakes("1.2", "ok"),
@@ -186,6 +196,7 @@ impl ListenerMetrics {
             full: handshakes("none", "full"),
             made_room: counter!("countersign_connections_evicted_total", "listener" => listener.to_owned()),
             accept_failed: counter!("countersign_accept_failures_total", "listener" => listener.to_owned()),
+            over_budget: handshakes("none", "over_budget"),
         }
     }
 
@@ -211,6 +222,18 @@ impl ListenerMetrics {
     /// The system gave no connection.
     pub(crate) fn accept_failed(&self) {
         self.accept_failed.increment(1);
+    }
+
+    /// A connection was closed before TLS, because failed handshakes of its network have cost too much.
+    pub(crate) fn over_budget(&self) {
+        self.over_budget.increment(1);
+    }
+
+    /// What a handshake cost.
+    pub(crate) fn handshake_took(&self, cpu: Duration, is_done: bool) {
+        let microseconds = u64::try_from(cpu.as_micros()).unwrap_or(u64::MAX);
+        let counter = if is_done { &self.handshake_cpu_ok } else { &self.handshake_cpu_failed };
+        counter.increment(microseconds);
     }
 
     /// Counts an HTTP/2 connection that did not end in order (design, decision 21): below the service nobody else sees it.

@@ -12,6 +12,7 @@ use countersign_audit::Recorder;
 use countersign_model::{Clock, Rng};
 use countersign_pki::TrustAnchors;
 use countersign_policy::client_auth::{Pepper, Throttle};
+use countersign_policy::cost_budget::CostBudget;
 use countersign_policy::decision::InternalHeaders;
 use countersign_policy::route::TrustConfigurations;
 use countersign_policy::{Registry, RouteTable};
@@ -20,9 +21,10 @@ use countersign_token::VerificationKeys;
 use foldhash::fast::RandomState;
 use http::HeaderValue;
 use http::uri::{Authority, PathAndQuery};
+use ipnet::IpNet;
 use rustls::server::ResolvesServerCert;
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,8 +131,26 @@ pub struct Snapshot {
     pub upstreams: HashMap<String, Arc<Upstream>, RandomState>,
     /// The limits.
     pub limits: Limits,
+    /// Load balancers that pass TLS on: everybody comes from their addresses, so that no limit counts by them.
+    pub balancers: Networks,
     /// The headers of the `internal` method.
     pub internal_headers: InternalHeaders,
+}
+
+/// A list of networks; most lists have no entry or a few.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Networks(Vec<IpNet>);
+
+impl Networks {
+    /// A list of these.
+    pub fn new(networks: Vec<IpNet>) -> Self {
+        Self(networks)
+    }
+
+    /// Whether `address` is in one of them; an IPv4 address also if it is written as one of IPv6.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        !self.0.is_empty() && self.0.iter().any(|network| network.contains(&address.to_canonical()))
+    }
 }
 
 /// An API behind us.
@@ -205,6 +225,9 @@ pub struct Limits {
     pub connections: usize,
     /// Open connections from one address, counted before any TLS work; more are closed. Default 256 (rule T11).
     pub connections_per_address: usize,
+    /// CPU time that failed handshakes of one network may take in each second, and ten times that at once; beyond it, its
+    /// connections are closed before any TLS work. Default 100 ms (rule T13).
+    pub failed_handshake_cpu: Duration,
     /// Open connections with certificates of one client, over all workers; more get 503. Default 1024.
     pub connections_per_client: usize,
     /// Requests of one client that are being forwarded, over all workers; more get 503. Default 256, and at most a quarter
@@ -233,6 +256,7 @@ impl Default for Limits {
             handshake: Duration::from_secs(5),
             connections: 10_000,
             connections_per_address: 256,
+            failed_handshake_cpu: Duration::from_millis(100),
             connections_per_client: 1024,
             requests_per_client: 256,
             concurrent_streams: 128,
@@ -241,5 +265,29 @@ impl Default for Limits {
             registry_age: Some(Duration::from_secs(10)),
             shutdown: Duration::from_secs(10),
         }
+    }
+}
+
+impl Limits {
+    /// What failed handshakes of one network may cost.
+    pub(crate) const fn failed_handshakes(&self) -> CostBudget {
+        CostBudget::new(self.failed_handshake_cpu, Duration::from_secs(10))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_contains_its_addresses_in_either_spelling() {
+        let networks = Networks::new(vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/48".parse().unwrap()]);
+        for inside in ["10.1.2.3", "::ffff:10.1.2.3", "2001:db8:0:1::1"] {
+            assert!(networks.contains(inside.parse().unwrap()), "{inside}");
+        }
+        for outside in ["11.0.0.1", "2001:db8:1::1", "::10.1.2.3"] {
+            assert!(!networks.contains(outside.parse().unwrap()), "{outside}");
+        }
+        assert!(!Networks::default().contains("10.1.2.3".parse().unwrap()));
     }
 }

@@ -13,9 +13,12 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Most bytes that a peer may send in its handshake: one message of the largest size that rustls takes, and as much again
+/// Most bytes that a peer may send before we answer: a ClientHello of the size of one record. Clients send 2 KiB; reading
+/// 15,000 extensions costs more than the handshake that they begin.
+const MAX_HELLO_BYTES: usize = 20 * 1024;
+/// Most bytes that a peer may send after that: one message of the largest size that rustls takes, and half as much again
 /// for all others. A client with a long chain sends 10 KiB.
-const MAX_HANDSHAKE_BYTES: usize = 128 * 1024;
+const MAX_ANSWER_BYTES: usize = 96 * 1024;
 /// Most reads that a handshake may take: enough for all these bytes in the smallest segments of IPv4.
 const MAX_HANDSHAKE_READS: usize = 256;
 
@@ -31,11 +34,13 @@ pub(crate) struct Socket {
 struct Allowance {
     bytes: usize,
     reads: usize,
+    /// We have sent nothing yet.
+    first: bool,
 }
 
 /// A peer that sends more in its handshake than any client has to say.
 #[derive(Debug, thiserror::Error)]
-#[error("more than 128 KiB, or more than 256 pieces, in a handshake")]
+#[error("more than 20 KiB in a ClientHello, or 96 KiB or 256 pieces in a handshake")]
 pub(crate) struct HandshakeTooLarge;
 
 impl Socket {
@@ -50,7 +55,7 @@ impl Socket {
 
     /// Bounds what is read until [`Self::handshake_done`].
     pub(crate) fn handshake_begins(&mut self) {
-        self.handshake = Some(Allowance { bytes: MAX_HANDSHAKE_BYTES, reads: MAX_HANDSHAKE_READS });
+        self.handshake = Some(Allowance::new());
     }
 
     /// From here on anything may come.
@@ -60,6 +65,17 @@ impl Socket {
 }
 
 impl Allowance {
+    fn new() -> Self {
+        Self { bytes: MAX_HELLO_BYTES, reads: MAX_HANDSHAKE_READS, first: true }
+    }
+
+    /// We send something: the peer may go on.
+    fn answered(&mut self) {
+        if std::mem::take(&mut self.first) {
+            self.bytes = MAX_ANSWER_BYTES;
+        }
+    }
+
     /// Counts a read of so many bytes.
     fn spend(&mut self, bytes: usize) -> io::Result<()> {
         let too_large = || io::Error::new(io::ErrorKind::InvalidData, HandshakeTooLarge);
@@ -85,6 +101,9 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(allowance) = &mut self.handshake {
+            allowance.answered();
+        }
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
@@ -93,6 +112,9 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let Some(allowance) = &mut self.handshake {
+            allowance.answered();
+        }
         match slices {
             [one] => Pin::new(&mut self.stream).poll_write(cx, one),
             several => Pin::new(&mut self.stream).poll_write_vectored(cx, several),
@@ -116,20 +138,23 @@ impl AsyncWrite for Socket {
 mod tests {
     use super::*;
 
-    fn allowance() -> Allowance {
-        Allowance { bytes: MAX_HANDSHAKE_BYTES, reads: MAX_HANDSHAKE_READS }
-    }
-
     #[test]
     fn rule_t13_a_handshake_is_bounded_in_bytes_and_in_pieces() {
-        let mut large = allowance();
-        assert!(large.spend(MAX_HANDSHAKE_BYTES).is_ok());
-        assert!(large.spend(1).is_err());
-        let mut dribbled = allowance();
+        let mut hello = Allowance::new();
+        assert!(hello.spend(MAX_HELLO_BYTES).is_ok());
+        assert!(hello.spend(1).is_err());
+        hello.answered();
+        assert!(hello.spend(MAX_ANSWER_BYTES).is_ok());
+        hello.answered();
+        assert!(hello.spend(1).is_err(), "we answer twice, and that gives nothing more");
+
+        let mut dribbled = Allowance::new();
         let taken = std::iter::repeat_with(|| dribbled.spend(1)).take_while(Result::is_ok).count();
         assert_eq!(taken, MAX_HANDSHAKE_READS);
         // In segments of 536 octets, the least that IPv4 has, all of the bytes fit.
-        let mut slow = allowance();
-        assert!((0..MAX_HANDSHAKE_BYTES / 536).all(|_| slow.spend(536).is_ok()));
+        let mut slow = Allowance::new();
+        assert!((0..MAX_HELLO_BYTES / 536).all(|_| slow.spend(536).is_ok()));
+        slow.answered();
+        assert!((0..MAX_ANSWER_BYTES / 536).all(|_| slow.spend(536).is_ok()));
     }
 }

@@ -4,6 +4,7 @@
 use crate::addresses::Addresses;
 use crate::admission::RateLimits;
 use crate::descriptors::Share;
+use crate::failed_handshakes::FailedHandshakes;
 use crate::forward::Pools;
 use crate::interaction_id::InteractionIds;
 use crate::load::Loads;
@@ -42,6 +43,7 @@ pub(crate) struct Worker {
 pub(crate) struct Shared {
     pub(crate) addresses: Arc<Addresses>,
     pub(crate) rate_limits: RateLimits,
+    pub(crate) failed_handshakes: FailedHandshakes,
     pub(crate) loads: Loads,
     /// Descriptors of callers' connections, of operators', and of connections to upstreams.
     pub(crate) callers: Arc<Share>,
@@ -58,6 +60,7 @@ impl Shared {
         Self {
             addresses: Arc::default(),
             rate_limits: RateLimits::default(),
+            failed_handshakes: FailedHandshakes::default(),
             loads: Loads::default(),
             callers: Arc::default(),
             operators: Arc::default(),
@@ -71,6 +74,7 @@ impl Shared {
     /// Drops what grew old, and tells how much is taken. Every worker calls it.
     pub(crate) fn sweep(&self) {
         self.rate_limits.sweep();
+        self.failed_handshakes.sweep();
         self.loads.sweep();
         for (kind, share) in
             [("connections", &self.callers), ("operators", &self.operators), ("upstreams", &self.upstreams)]

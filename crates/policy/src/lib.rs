@@ -8,7 +8,7 @@
 //! [`route::Matched`] -> [`decision::Caller`] -> [`decision::Permit`]. A `Permit` can be built nowhere else, and
 //! forwarding takes one: code that proxies without deciding does not compile.
 //!
-//! Read in this order: [`peer`], [`route`], [`decision`], [`client_auth`], [`rate_limit`], [`identity`], [`denial`].
+//! Read in this order: [`peer`], [`route`], [`decision`], [`client_auth`], [`rate_limit`], [`cost_budget`], [`identity`], [`denial`].
 
 pub mod peer;
 pub mod route;
@@ -16,6 +16,7 @@ pub mod route;
 pub mod decision;
 
 pub mod client_auth;
+pub mod cost_budget;
 pub mod header_names;
 pub mod identity;
 pub mod rate_limit;

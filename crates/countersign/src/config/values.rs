@@ -4,8 +4,9 @@ use super::mistake::{Hidden, Mistake, Mistakes};
 use super::reader::{At, Value, wrong_type};
 use crate::words::{list, similar};
 use countersign_model::{ClientId, Environment, Scope};
+use ipnet::IpNet;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
@@ -145,6 +146,7 @@ text_values! {
     DatabaseUrl: "`sqlite:PATH`";
     PathBufText: "path of a directory";
     HeaderText: "header name";
+    Network: "network, as `10.0.0.0/8`, or one address";
 }
 
 pub(super) fn text_of<'a>(
@@ -243,6 +245,23 @@ impl FromStr for Name {
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// A network of IPv4 or IPv6 addresses; one address is a network too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Network(pub(crate) IpNet);
+
+impl FromStr for Network {
+    type Err = NotUnderstood;
+    fn from_str(text: &str) -> Result<Self, NotUnderstood> {
+        const SHAPE: NotUnderstood =
+            NotUnderstood("an address with a prefix length, as `10.0.0.0/8`, belongs here");
+        let network = match text.parse::<IpAddr>() {
+            Ok(address) => IpNet::from(address),
+            Err(_) => text.parse().map_err(|_| SHAPE)?,
+        };
+        Ok(Self(network.trunc()))
     }
 }
 

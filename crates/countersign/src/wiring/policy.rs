@@ -6,7 +6,7 @@ use crate::config::sections::listeners::Serve;
 use crate::config::sections::storage::{Storage, WhenStale};
 use countersign_gateway::guard::GuardTimes;
 use countersign_gateway::guard::limits::FramingLimits;
-use countersign_gateway::settings::{Snapshot, Upstream};
+use countersign_gateway::settings::{Networks, Snapshot, Upstream};
 use countersign_oauth::{MutualTls, ProtectedResource, SettingsError};
 use countersign_policy::RouteTable;
 use countersign_policy::decision::{InternalHeaders, InternalHeadersError};
@@ -49,6 +49,7 @@ pub(super) fn snapshot(configuration: &Configuration) -> Result<Snapshot, Policy
         routes,
         upstreams: upstreams.collect::<Result<_, PolicyError>>()?,
         limits: limits(&configuration.limits, &configuration.storage),
+        balancers: Networks::new(configuration.limits.balancers.clone()),
         internal_headers: InternalHeaders::new(
             configuration.internal.client_id_header.clone(),
             configuration.internal.client_secret_header.clone(),
@@ -96,6 +97,7 @@ fn limits(limits: &Limits, storage: &Storage) -> countersign_gateway::settings::
         handshake: limits.handshake_timeout,
         connections: limits.connections,
         connections_per_address: limits.connections_per_address,
+        failed_handshake_cpu: limits.failed_handshake_cpu,
         connections_per_client: limits.connections_per_client,
         requests_per_client: limits.requests_per_client,
         concurrent_streams: limits.concurrent_streams,
@@ -163,6 +165,8 @@ idle_timeout = "10s"
 shutdown_timeout = "11s"
 connections = 19
 connections_per_address = 12
+failed_handshake_cpu = "18s"
+balancers = ["10.0.0.0/28", "2001:db8::1"]
 connections_per_client = 13
 requests_per_client = 20
 concurrent_streams = 14
@@ -189,6 +193,7 @@ resets_per_second = 16
             handshake: seconds(5),
             connections: 19,
             connections_per_address: 12,
+            failed_handshake_cpu: seconds(18),
             connections_per_client: 13,
             requests_per_client: 20,
             concurrent_streams: 14,
@@ -198,6 +203,8 @@ resets_per_second = 16
             shutdown: seconds(11),
         };
         assert_eq!(snapshot.limits, limits);
+        let balancers = ["10.0.0.0/28", "2001:db8::1/128"].map(|network| network.parse().unwrap());
+        assert_eq!(snapshot.balancers, Networks::new(balancers.into()));
         let mut upstream = Upstream::new("core-banking", "http://127.0.0.1:8446").unwrap();
         upstream.connect_timeout = seconds(31);
         upstream.response_timeout = seconds(32);

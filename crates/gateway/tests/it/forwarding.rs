@@ -259,6 +259,7 @@ async fn rule_t10_routes_are_swapped_without_dropping_a_connection() {
         routes: countersign_policy::RouteTable::default(),
         upstreams: old.upstreams.clone(),
         limits: old.limits,
+        balancers: old.balancers.clone(),
         internal_headers: old.internal_headers.clone(),
     }));
     assert_eq!(raw.call(get("/data/", &token)).await.code(), "route_not_found");

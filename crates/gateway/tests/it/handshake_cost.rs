@@ -1,18 +1,27 @@
-//! What a client sends beside its certificate (rule T13).
+//! What a client sends beside its certificate, and what becomes of a network whose handshakes fail (rule T13).
 
 use crate::client::Dial;
+use crate::observed::metrics;
 use crate::pki::{Authority, Flaw, Identity};
-use crate::world::{World, get, uri};
+use crate::world::{Options, World, get, uri};
+use countersign_gateway::{Limits, Networks, Snapshot};
+use countersign_policy::RouteTable;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+use tokio_rustls::TlsConnector;
 
 /// What rustls takes of a certificate message, less what is around the certificates.
 const MAX_CHAIN_BYTES: usize = 60 * 1024;
 
 /// `identity`, with these certificates sent beside its own.
-fn beside(identity: &Identity, others: impl IntoIterator<Item = CertificateDer<'static>>) -> Identity {
+pub(crate) fn beside(
+    identity: &Identity,
+    others: impl IntoIterator<Item = CertificateDer<'static>>,
+) -> Identity {
     let mut identity = identity.clone();
     let mut room = MAX_CHAIN_BYTES;
     for certificate in others {
@@ -26,7 +35,7 @@ fn beside(identity: &Identity, others: impl IntoIterator<Item = CertificateDer<'
 }
 
 /// Nine CAs of one name, and then CAs that nobody asks for.
-fn useless() -> Vec<CertificateDer<'static>> {
+pub(crate) fn useless() -> Vec<CertificateDer<'static>> {
     let names =
         (0..9).map(|_| "clients".to_owned()).chain((0..30).map(|number| format!("unrelated {number}")));
     let mut certificates: Vec<_> = names.map(|name| Authority::new(&name).certificate).collect();
@@ -70,8 +79,70 @@ fn trusting(dial: &Dial, identity: &Identity) -> rustls::ClientConfig {
     config
 }
 
-async fn is_let_in(dial: &Dial, identity: &Identity) -> bool {
+pub(crate) async fn is_let_in(dial: &Dial, identity: &Identity) -> bool {
     let Ok(mut stream) = dial.tls_with(Arc::new(trusting(dial, identity))).await else { return false };
     let _ = stream.write_all(b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     stream.read(&mut [0; 10]).await.is_ok_and(|n| n > 0)
+}
+
+/// Connects from an address of the loopback network, and says whether a handshake with this certificate is done.
+async fn is_let_in_from(source: [u8; 4], world: &World, identity: &Identity) -> bool {
+    let dial = world.dial(Some(identity));
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((source, 0).into()).unwrap();
+    let stream = socket.connect(dial.address).await.unwrap();
+    let connector = TlsConnector::from(Arc::new(dial.config()));
+    let Ok(mut stream) = connector.connect("localhost".try_into().unwrap(), stream).await else {
+        return false;
+    };
+    let _ = stream.write_all(b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    stream.read(&mut [0; 10]).await.is_ok_and(|n| n > 0)
+}
+
+const ONE: [u8; 4] = [127, 0, 0, 1];
+const OTHER: [u8; 4] = [127, 0, 0, 2];
+
+/// Whoever sets up a client fails more often than that.
+#[tokio::test]
+async fn rule_t13_eighty_failed_handshakes_turn_nobody_away() {
+    let world = World::start().await;
+    let stranger = Authority::new("clients").client(&uri("acme-pay"), Flaw::None);
+    for _ in 0..80 {
+        assert!(!is_let_in_from(ONE, &world, &stranger).await);
+    }
+    assert!(is_let_in_from(ONE, &world, &world.acme).await);
+}
+
+#[tokio::test]
+async fn rule_t13_a_network_whose_failures_cost_too_much_is_turned_away_before_tls() {
+    // Nothing at once, and of the least failure more than ten seconds to pay it back.
+    let limits = Limits { failed_handshake_cpu: Duration::from_nanos(1), ..Limits::default() };
+    let world = World::start_with(Options { limits, ..Options::default() }).await;
+    let stranger = Authority::new("clients").client(&uri("acme-pay"), Flaw::None);
+    assert!(is_let_in_from(ONE, &world, &world.acme).await, "what succeeds costs nothing");
+    assert!(!is_let_in_from(ONE, &world, &stranger).await);
+    // Its alert is out before it is counted.
+    let mut tries = 0;
+    while is_let_in_from(ONE, &world, &world.acme).await {
+        tries += 1;
+        assert!(tries < 1000, "it is let in again and again");
+    }
+    assert!(metrics().render().contains(r#"listener="public",version="none",result="over_budget"}"#));
+    assert!(is_let_in_from(OTHER, &world, &world.acme).await, "another address is not touched");
+
+    // The address of a balancer is everybody's, so that neither this nor the cap of connections holds for it.
+    let present = world.snapshot.load_full();
+    let limits = Limits { connections_per_address: 1, ..limits };
+    world.snapshot.store(Arc::new(Snapshot {
+        routes: RouteTable::default(),
+        upstreams: present.upstreams.clone(),
+        limits,
+        balancers: Networks::new(vec!["127.0.0.1/32".parse().unwrap()]),
+        internal_headers: present.internal_headers.clone(),
+    }));
+    let _open = [world.connect(None).await, world.connect(None).await, world.connect(None).await];
+    for _ in 0..3 {
+        assert!(!is_let_in_from(ONE, &world, &stranger).await);
+        assert!(is_let_in_from(ONE, &world, &world.acme).await);
+    }
 }

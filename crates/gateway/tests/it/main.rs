@@ -18,6 +18,7 @@ mod descriptors;
 mod forwarding;
 mod framing;
 mod handshake_cost;
+mod handshake_cpu;
 mod header_names;
 mod http2;
 mod http2_waits;

@@ -3,8 +3,8 @@
 use countersign_model::IssuerId;
 use countersign_pki::{TrustAnchors, TrustedIssuer};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, SanType, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber, date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -77,6 +77,23 @@ impl Authority {
         self.issue(params)
     }
 
+    /// A client certificate with very many purposes, for none of which it is meant to be used here.
+    pub(crate) fn client_with_purposes(&self, count: u64) -> Identity {
+        let purpose = |number| ExtendedKeyUsagePurpose::Other(vec![1, 3, 6, 1, number]);
+        let mut params = valid_now();
+        params.extended_key_usages = (0..count).map(purpose).collect();
+        self.issue(params)
+    }
+
+    /// A client certificate with very many extensions that nobody knows.
+    pub(crate) fn client_with_extensions(&self, count: u64) -> Identity {
+        let extension = |number| CustomExtension::from_oid_content(&[1, 3, 6, 1, number], vec![5, 0]);
+        let mut params = valid_now();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.custom_extensions = (0..count).map(extension).collect();
+        self.issue(params)
+    }
+
     pub(crate) fn server(&self) -> Identity {
         let mut params =
             CertificateParams::new(vec!["localhost".to_owned(), "other.example".to_owned()]).unwrap();
@@ -95,6 +112,12 @@ impl Authority {
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Identity { chain: vec![certificate.der().clone()], key: key.serialize_der() }
     }
+}
+
+fn valid_now() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    (params.not_before, params.not_after) = (date_time_ymd(2026, 1, 1), date_time_ymd(2028, 1, 1));
+    params
 }
 
 fn name(common_name: &str) -> DistinguishedName {

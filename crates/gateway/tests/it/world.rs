@@ -13,7 +13,7 @@ use countersign_gateway::parts::Parts;
 use countersign_gateway::resolve::{Resolve, SystemResolver};
 use countersign_gateway::{
     ClientCertificateRequest, Cut, Descriptors, Gateway, Limits, ListenerSettings, LocalFuture, LocalPaths,
-    LocalRequest, LocalService, Running, Settings, Snapshot, StartError, Upstream,
+    LocalRequest, LocalService, Networks, Running, Settings, Snapshot, StartError, Upstream,
 };
 use countersign_model::certificate::RevocationReason;
 use countersign_model::client::{
@@ -51,6 +51,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// What a test may change before the gateway starts.
 pub(crate) struct Options {
     pub(crate) limits: Limits,
+    pub(crate) balancers: Networks,
     pub(crate) client_certificate: ClientCertificateRequest,
     pub(crate) trust: TrustConfigurations,
     pub(crate) response_timeout: Duration,
@@ -65,6 +66,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
+            balancers: Networks::default(),
             client_certificate: ClientCertificateRequest::Optional,
             trust: TrustConfigurations::default(),
             response_timeout: Duration::from_secs(30),
@@ -298,6 +300,7 @@ impl World {
             routes: routes(upstreams.keys()),
             upstreams,
             limits: options.limits,
+            balancers: options.balancers,
             internal_headers: InternalHeaders::default(),
         }));
         let anchors = Arc::new(ArcSwap::from_pointee(clients_ca.anchors()));

@@ -1,9 +1,10 @@
 //! `[limits]`: how much and how long (rule G15).
 
 use crate::config::mistake::{Mistake, Mistakes};
-use crate::config::reader::section;
-use crate::config::values::{Period, Size};
+use crate::config::reader::{At, section};
+use crate::config::values::{Network, Period, Size};
 use countersign_gateway::guard::limits::{MAX_CHUNK_OVERHEAD_BYTES, MAX_HEAD_BYTES, MAX_HEADER_COUNT};
+use ipnet::IpNet;
 use std::num::NonZeroU32;
 use std::ops::Range;
 use std::time::Duration;
@@ -39,6 +40,10 @@ section! {
         connections: NonZeroU32 = Default("10000");
         /// Open connections from one address; more are closed before any TLS work.
         connections_per_address: NonZeroU32 = Default("256");
+        /// CPU time that failed TLS handshakes of one address (or /64 of IPv6) may take in each second, and ten times that at once; beyond it, its connections are closed before any TLS work. An ordinary one takes less than 1ms.
+        failed_handshake_cpu: Period = Default("\"100ms\"");
+        /// Addresses of load balancers that pass TLS on, as `["10.0.0.0/28"]`: `connections_per_address` and `failed_handshake_cpu` do not hold for them, since everybody comes from there. Default: none.
+        balancers: Vec<At<Network>> = Optional;
         /// Open connections with certificates of one client; more are answered with 503.
         connections_per_client: NonZeroU32 = Default("1024");
         /// Requests of one client that wait for upstreams, and at most a quarter of the connections to upstreams that the limit of open files allows; more are answered with 503.
@@ -53,7 +58,7 @@ section! {
 }
 
 /// How much and how long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each field is the key of the same name, which LimitsSection documents")]
 pub struct Limits {
     pub header_bytes: usize,
@@ -70,6 +75,8 @@ pub struct Limits {
     pub shutdown_timeout: Duration,
     pub connections: usize,
     pub connections_per_address: usize,
+    pub failed_handshake_cpu: Duration,
+    pub balancers: Vec<IpNet>,
     pub connections_per_client: usize,
     pub requests_per_client: usize,
     pub concurrent_streams: u32,
@@ -107,6 +114,11 @@ impl LimitsSection {
             shutdown_timeout: self.shutdown_timeout.value()?.0,
             connections: count(*self.connections.value()?),
             connections_per_address: count(*self.connections_per_address.value()?),
+            failed_handshake_cpu: self.failed_handshake_cpu.value()?.0,
+            balancers: match self.balancers.get() {
+                Some(list) => list.value.iter().map(|network| network.value.0).collect(),
+                None => Vec::new(),
+            },
             connections_per_client: count(*self.connections_per_client.value()?),
             requests_per_client: count(*self.requests_per_client.value()?),
             concurrent_streams: self.concurrent_streams.value()?.get(),
