@@ -7,7 +7,9 @@
 //! While a handshake is under way, what is read is counted and bounded (rule T13): rustls takes 64 KiB for each message,
 //! and works once for each piece in which they come, however small.
 
+use socket2::SockRef;
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -51,6 +53,14 @@ impl Socket {
     pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         Ok(Self { stream, handshake: None })
+    }
+
+    /// How much can be read at once, one byte at most: asked of the kernel, and not of what the runtime has heard of it.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing has come and the peer has not closed.
+    pub(crate) fn peek_now(&self) -> io::Result<usize> {
+        SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit(); 1])
     }
 
     /// Bounds what is read until [`Self::handshake_done`].

@@ -82,6 +82,17 @@ pub(super) fn is_framed_once(headers: &HeaderMap) -> bool {
     }
 }
 
+/// Whether an answer that ended with its head may be followed by a body that its upstream should not have sent (RFC 9110
+/// sections 9.3.2, 15.3.5 and 15.4.5): one to HEAD, and a 204 or 304 that speaks of a body. It would be read as the answer
+/// to the next request.
+pub(super) fn may_be_followed(is_head: bool, status: StatusCode, headers: &HeaderMap) -> bool {
+    let speaks_of_body = || {
+        headers.contains_key(header::TRANSFER_ENCODING)
+            || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0")
+    };
+    is_head || (matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) && speaks_of_body())
+}
+
 /// Makes an upstream's header fields the client's.
 pub(crate) fn for_client(status: StatusCode, headers: &mut HeaderMap, interaction_id: HeaderValue) {
     remove_named_by_connection(headers);

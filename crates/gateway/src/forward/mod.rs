@@ -8,6 +8,7 @@ mod bell;
 mod headers;
 mod pool;
 mod upload;
+mod wire;
 
 pub(crate) use headers::INTERACTION_ID;
 #[cfg(feature = "fuzzing")]
@@ -25,7 +26,7 @@ use countersign_policy::{Denial, Permit};
 use futures_util::task::noop_waker_ref;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body, SizeHint};
 use hyper::body::Incoming;
 use pool::{ConnectError, Link, Pool, Turn};
@@ -89,6 +90,7 @@ pub(crate) async fn forward(
         authority,
         &interaction_id,
     );
+    let is_head = parts.method == Method::HEAD;
     let (upload, progress) = Upload::new(body);
     let request = Request::from_parts(parts, upload);
     let pool = pools.pool(upstream);
@@ -105,6 +107,9 @@ pub(crate) async fn forward(
     if !headers::is_framed_once(response.headers()) {
         let denial = Denial::new(ReasonCode::UpstreamResponseInvalid);
         return Err(of_client(denial.note("the length of the answer can be read in two ways")));
+    }
+    if headers::may_be_followed(is_head, response.status(), response.headers()) {
+        link.conduct.give_up();
     }
     headers::for_client(response.status(), response.headers_mut(), interaction_id);
     *response.version_mut() = Version::HTTP_11;
@@ -145,7 +150,9 @@ async fn send(
     })?;
     match exchange(link, request, progress, pool.upstream().response_timeout).await {
         Ok(done) => Ok(done),
-        Err(Failed::Unsent(_)) => Err(Denial::new(ReasonCode::UpstreamUnreachable).note("closed at once")),
+        Err(Failed::Unsent(_)) => {
+            Err(Denial::new(ReasonCode::UpstreamUnreachable).note("closed, or answered, before it was asked"))
+        }
         Err(Failed::Final(denial)) => Err(denial),
     }
 }
@@ -287,7 +294,8 @@ impl Drop for UpstreamBody {
     fn drop(&mut self) {
         // One that is not complete is not usable, and is dropped there: the upstream sees that nobody listens.
         if let Some(link) = self.link.take() {
-            self.turn.pool().put(link);
+            let sent = self.progress.as_ref().is_none_or(|progress| progress.is_sent());
+            self.turn.pool().put(link, sent);
         }
     }
 }

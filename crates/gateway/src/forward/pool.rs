@@ -2,10 +2,12 @@
 //!
 //! A connection has no task of its own. Whoever uses it polls it along (design, section 7: the upstream side is where the
 //! time goes; a task costs two wake-ups for each request). Whether the upstream has closed an unused one shows when it is
-//! used again: the first look is at what came in, and a request that was not written by then is given back.
+//! used again: the first look is at what came in, and a request that was not written by then is given back. What must not
+//! be used again is told by [`Conduct`], and by the kind of the last answer.
 
 use super::bell::Bell;
 use super::upload::Upload;
+use super::wire::{Conduct, Wire};
 use crate::descriptors::{Descriptors, Taken};
 use crate::guard::timer::Timer;
 use crate::load::Load;
@@ -73,8 +75,9 @@ struct KeptOne(Rc<Kept>);
 pub(super) struct Link {
     pub(super) sender: SendRequest<Upload>,
     /// Dropped when it has ended: a request that it still held is given back then.
-    connection: Option<Connection<TokioIo<Socket>, Upload>>,
+    connection: Option<Connection<TokioIo<Wire>, Upload>>,
     pub(super) timer: Timer,
+    pub(super) conduct: Rc<Conduct>,
     bell: Arc<Bell>,
     waker: Waker,
     _open: Taken,
@@ -150,14 +153,17 @@ impl Pool {
         // The one put away last: the others may then grow old and go.
         while let Some(idle) = self.idle.borrow_mut().pop_back() {
             if idle.since.elapsed() < self.upstream.idle_timeout && idle.link.sender.is_ready() {
+                idle.link.conduct.begin();
                 return Some(idle.link);
             }
         }
         None
     }
 
-    /// Keeps a connection whose answer is complete; drops one that is not fit for another request.
-    pub(super) fn put(&self, mut link: Box<Link>) {
+    /// Keeps a connection whose answer is complete; drops one that is not fit for another request. `sent` says whether the
+    /// whole request was handed on.
+    pub(super) fn put(&self, mut link: Box<Link>, sent: bool) {
+        link.conduct.park(sent);
         let mut idle = self.idle.borrow_mut();
         if idle.len() < self.upstream.max_idle && self.kept.has_room() && link.is_usable() {
             idle.push_back(Idle { link, since: Instant::now(), _kept: KeptOne::new(&self.kept) });
@@ -171,8 +177,9 @@ impl Pool {
             .await
             .map_err(|_| ConnectError::TimedOut)??;
         let stream = Socket::new(stream).map_err(ConnectError::Io)?;
+        let conduct = Conduct::new();
         let (sender, connection) = hyper::client::conn::http1::Builder::new()
-            .handshake(TokioIo::new(stream))
+            .handshake(TokioIo::new(Wire::new(stream, conduct.clone())))
             .await
             .map_err(ConnectError::Http)?;
         let bell = Arc::<Bell>::default();
@@ -181,6 +188,7 @@ impl Pool {
             sender,
             connection: Some(connection),
             timer: Timer::default(),
+            conduct,
             bell,
             waker,
             _open: open,
@@ -276,7 +284,7 @@ impl Link {
     fn is_usable(&mut self) -> bool {
         self.bell.calls_nobody();
         self.poll_connection();
-        self.connection.is_some() && self.sender.is_ready()
+        self.connection.is_some() && self.sender.is_ready() && self.conduct.is_in_order()
     }
 
     fn poll_connection(&mut self) {

@@ -18,6 +18,8 @@ pub(super) struct Upload(Option<(RequestBody, Rc<Progress>)>);
 pub(super) struct Progress {
     last: Cell<Instant>,
     client_owes: Cell<bool>,
+    /// All of the body was handed on.
+    sent: Cell<bool>,
     failure: Cell<Option<UploadFailure>>,
 }
 
@@ -37,6 +39,7 @@ impl Upload {
         let progress = Rc::new(Progress {
             last: Cell::new(Instant::now()),
             client_owes: Cell::new(true),
+            sent: Cell::new(false),
             failure: Cell::new(None),
         });
         (Self(Some((body, progress.clone()))), Some(progress))
@@ -60,6 +63,11 @@ impl Progress {
         (!self.client_owes.get()).then(|| self.last.get())
     }
 
+    /// Whether all of the body was handed on.
+    pub(super) fn is_sent(&self) -> bool {
+        self.sent.get()
+    }
+
     pub(super) fn failure(&self) -> Option<UploadFailure> {
         self.failure.get()
     }
@@ -79,8 +87,10 @@ impl Body for Upload {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         let Some((body, progress)) = &mut self.0 else { return Poll::Ready(None) };
-        let polled = Pin::new(body).poll_frame(cx);
+        let polled = Pin::new(&mut *body).poll_frame(cx);
         progress.set(polled.is_pending());
+        // hyper asks no more once it knows the end.
+        progress.sent.set(matches!(polled, Poll::Ready(None)) || body.is_end_stream());
         match &polled {
             Poll::Ready(Some(Err(RequestBodyError::Refused(reason)))) => {
                 progress.failure.set(Some(UploadFailure::Refused(*reason)));

@@ -26,4 +26,5 @@ mod limits;
 mod observed;
 mod plain;
 mod resolving;
+mod reuse;
 mod tls;

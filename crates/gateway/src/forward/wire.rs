@@ -1,0 +1,259 @@
+//! Whether a connection to an upstream may carry another request, read off the order of its bytes.
+//!
+//! A connection is used for one caller after another, and HTTP/1.1 does not say which answer belongs to which request. So
+//! a connection on which anything came that was not asked for, or whose last answer may be followed by more, is not used
+//! again: the next caller would read what was meant for another one. hyper looks at the messages; the order of bytes,
+//! and what lies in the kernel unread, are looked at here.
+
+use crate::socket::Socket;
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What the stream and the pool tell each other.
+#[derive(Debug)]
+pub(super) struct Conduct {
+    stage: Cell<Stage>,
+    fit: Cell<bool>,
+    /// The next read asks the kernel, whatever the runtime has heard.
+    look: Cell<bool>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Nobody uses the connection.
+    Parked,
+    /// A request is to be written.
+    Ours,
+    /// Something of it was written.
+    Asked,
+    /// Something of the answer came.
+    Answered,
+}
+
+impl Conduct {
+    /// Of a connection that is new.
+    pub(super) fn new() -> Rc<Self> {
+        Rc::new(Self { stage: Cell::new(Stage::Ours), fit: Cell::new(true), look: Cell::new(false) })
+    }
+
+    /// The connection was parked and is to carry a request. What came meanwhile lies in the kernel, and the runtime has
+    /// possibly not looked there since: it does between tasks.
+    pub(super) fn begin(&self) {
+        self.stage.set(Stage::Ours);
+        self.look.set(true);
+    }
+
+    /// The answer is complete. `sent` says whether the whole request was: what is still written of it would be read as the
+    /// next one.
+    pub(super) fn park(&self, sent: bool) {
+        self.fit.set(self.fit.get() && sent);
+        self.stage.set(Stage::Parked);
+    }
+
+    /// The answer is of a kind that more may follow.
+    pub(super) fn give_up(&self) {
+        self.fit.set(false);
+    }
+
+    /// Whether the connection may carry another request.
+    pub(super) fn is_in_order(&self) -> bool {
+        self.fit.get()
+    }
+
+    fn wrote(&self) {
+        match self.stage.get() {
+            Stage::Ours => self.stage.set(Stage::Asked),
+            Stage::Asked => {}
+            // The upstream answered before it had the whole request.
+            Stage::Answered | Stage::Parked => self.fit.set(false),
+        }
+    }
+
+    fn read(&self, bytes: &[u8]) -> io::Result<()> {
+        match self.stage.get() {
+            Stage::Parked | Stage::Ours => {
+                self.fit.set(false);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "an answer to no request"));
+            }
+            Stage::Asked => {
+                self.stage.set(Stage::Answered);
+                self.fit.set(self.fit.get() && begins_final_answer(bytes));
+            }
+            Stage::Answered => {}
+        }
+        Ok(())
+    }
+}
+
+/// Whether these are the first bytes of an answer that is no interim one (1xx): we asked for none, and who sends one may
+/// send more. An answer that comes in smaller pieces than this is not looked at closer.
+fn begins_final_answer(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"HTTP/1.") && bytes.get(9).is_some_and(|class| *class != b'1')
+}
+
+/// A connection to an upstream, below hyper.
+#[derive(Debug)]
+pub(super) struct Wire {
+    socket: Socket,
+    conduct: Rc<Conduct>,
+}
+
+impl Wire {
+    pub(super) fn new(socket: Socket, conduct: Rc<Conduct>) -> Self {
+        Self { socket, conduct }
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Self { socket, conduct } = self.get_mut();
+        if conduct.look.take() {
+            match socket.peek_now() {
+                Ok(0) => return Poll::Ready(Ok(())), // closed
+                Ok(_) => return Poll::Ready(conduct.read(b"")),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        let start = buf.filled().len();
+        ready!(Pin::new(socket).poll_read(cx, buf))?;
+        let bytes = &buf.filled()[start..];
+        Poll::Ready(if bytes.is_empty() { Ok(()) } else { conduct.read(bytes) })
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let Self { socket, conduct } = self.get_mut();
+        let written = ready!(Pin::new(socket).poll_write(cx, bytes))?;
+        conduct.wrote();
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let Self { socket, conduct } = self.get_mut();
+        let written = ready!(Pin::new(socket).poll_write_vectored(cx, slices))?;
+        conduct.wrote();
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::task::Waker;
+
+    fn read(wire: &mut Wire) -> Poll<io::Result<usize>> {
+        let (mut bytes, mut cx) = ([0; 64], Context::from_waker(Waker::noop()));
+        let mut buf = ReadBuf::new(&mut bytes);
+        Pin::new(wire).poll_read(&mut cx, &mut buf).map_ok(|()| buf.filled().len())
+    }
+
+    /// A wire, and the upstream's end of it.
+    async fn connected() -> (Wire, Rc<Conduct>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let conduct = Conduct::new();
+        (Wire::new(Socket::new(stream).unwrap(), conduct.clone()), conduct, listener.accept().unwrap().0)
+    }
+
+    /// Until the other end's kernel has acknowledged all that `stream` wrote, as /proc/net/tcp tells. The runtime does not
+    /// run meanwhile.
+    fn settle(stream: &TcpStream) {
+        let port = |address: SocketAddr| format!(":{:04X}", address.port());
+        let (local, remote) = (port(stream.local_addr().unwrap()), port(stream.peer_addr().unwrap()));
+        loop {
+            let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+            let row = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+            let mut row =
+                row.filter(|row| row.len() > 4 && row[1].ends_with(&local) && row[2].ends_with(&remote));
+            if row.next().unwrap()[4].starts_with("00000000:") {
+                return;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_came_while_the_connection_was_parked_is_seen_though_the_runtime_has_not_looked() {
+        let (mut wire, conduct, mut upstream) = connected().await;
+        conduct.park(true);
+        assert!(read(&mut wire).is_pending());
+        upstream.write_all(b"x").unwrap();
+        settle(&upstream);
+        assert!(read(&mut wire).is_pending(), "the runtime has not looked: what follows shows nothing");
+        conduct.begin();
+        let Poll::Ready(Err(error)) = read(&mut wire) else { panic!("it was not seen") };
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!(!conduct.is_in_order());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_closed_while_it_was_parked_reads_as_closed() {
+        let (mut wire, conduct, upstream) = connected().await;
+        conduct.park(true);
+        assert!(read(&mut wire).is_pending());
+        upstream.shutdown(std::net::Shutdown::Write).unwrap();
+        settle(&upstream);
+        // The end is no data, so nothing tells when the kernel has it.
+        loop {
+            conduct.begin();
+            match read(&mut wire) {
+                Poll::Pending => std::thread::yield_now(),
+                end => return assert!(matches!(end, Poll::Ready(Ok(0))), "{end:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn each_order_of_bytes_has_its_judgement() {
+        const OK: &[u8] = b"HTTP/1.1 200 OK\r\n";
+        for (first, then_written, sent, fit) in [
+            (OK, false, true, true),
+            (OK, true, true, false),
+            (OK, false, false, false),
+            (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n", false, true, false),
+            (b"HTTP/1.1 103 Early Hints\r\n", false, true, false),
+            (b"\r\nHTTP/1.1 200 OK\r\n", false, true, false),
+            (b"HTTP/1.1 ", false, true, false),
+            (b"HTTP/1.0 200 OK\r\n", false, true, true),
+        ] {
+            let conduct = Conduct::new();
+            conduct.wrote();
+            conduct.wrote();
+            conduct.read(first).unwrap();
+            conduct.read(b"more").unwrap();
+            if then_written {
+                conduct.wrote();
+            }
+            conduct.park(sent);
+            assert_eq!(conduct.is_in_order(), fit, "{}", String::from_utf8_lossy(first));
+        }
+        let conduct = Conduct::new();
+        conduct.park(true);
+        conduct.wrote();
+        assert!(!conduct.is_in_order(), "the rest of a request");
+    }
+}
