@@ -63,7 +63,9 @@ const NEWEST_ENDED: &str = select_page!("ended_at IS NOT NULL AND state = $3 AND
 const NEWEST_PENDING: &str = select_page!("state = 'pending' AND ");
 const NEWEST_OF_CLIENT: &str = select_page!("client = $8 AND ");
 const NEWEST_WITH_PREFIX: &str = select_page!("serial >= $8 AND serial < $9 AND ");
-const NEWEST_OF_CLIENT_WITH_PREFIX: &str = select_page!("client = $8 AND serial >= $9 AND serial < $10 AND ");
+/// The beginning of a serial number narrows more than a client: the cast keeps the index of clients out of it.
+const NEWEST_OF_CLIENT_WITH_PREFIX: &str =
+    select_page!("CAST(client AS TEXT) = $8 AND serial >= $9 AND serial < $10 AND ");
 const CERTIFICATE: &str = select_certificates!("serial = $1 AND issuer = $2");
 const CERTIFICATE_BY_THUMBPRINT: &str = select_certificates!("thumbprint = $1");
 const PENDING: &str = select_certificates!("state = 'pending' ORDER BY issuer, serial");
@@ -117,20 +119,7 @@ pub(crate) async fn certificates(
         Some(range) => range,
         None => None,
     };
-    // The statement is chosen by what narrows the listing, so that each has an index to walk on. What is asked for beside
-    // that is looked at row by row: the expired are found behind all newer ones that are valid still, which takes half a
-    // second when these are a million.
-    let statement = match (&filter.client, &range) {
-        (None, None) => match (filter.state.as_deref(), filter.profile) {
-            (Some("revoked" | "abandoned"), _) => NEWEST_ENDED,
-            (Some("pending"), _) => NEWEST_PENDING,
-            (_, Some(Profile::RootCa | Profile::IssuingCa | Profile::Server)) => NEWEST_OWN,
-            _ => NEWEST,
-        },
-        (Some(_), None) => NEWEST_OF_CLIENT,
-        (None, Some(_)) => NEWEST_WITH_PREFIX,
-        (Some(_), Some(_)) => NEWEST_OF_CLIENT_WITH_PREFIX,
-    };
+    let statement = listing(filter);
     let (before, before_serial) = match &filter.before {
         Some((at, serial)) => (at.unix_ms(), serial.octets().to_vec()),
         None => (i64::MAX, AFTER_EVERY_SERIAL.to_vec()),
@@ -150,6 +139,24 @@ pub(crate) async fn certificates(
         query = query.bind(from).bind(to);
     }
     fetch_all(store.scanners(), query, record).await
+}
+
+/// The statement of a listing: chosen by what narrows it most, so that each has an index to walk on. What is asked for
+/// beside that is looked at row by row, in the index where that can be: the expired are found behind all newer ones that
+/// are valid still.
+pub(crate) fn listing(filter: &CertificateFilter) -> &'static str {
+    let has_prefix = filter.serial_prefix.as_ref().is_some_and(|prefix| !prefix.is_empty());
+    match (&filter.client, has_prefix) {
+        (None, false) => match (filter.state.as_deref(), filter.profile) {
+            (Some("revoked" | "abandoned"), _) => NEWEST_ENDED,
+            (Some("pending"), _) => NEWEST_PENDING,
+            (_, Some(Profile::RootCa | Profile::IssuingCa | Profile::Server)) => NEWEST_OWN,
+            _ => NEWEST,
+        },
+        (Some(_), false) => NEWEST_OF_CLIENT,
+        (None, true) => NEWEST_WITH_PREFIX,
+        (Some(_), true) => NEWEST_OF_CLIENT_WITH_PREFIX,
+    }
 }
 
 /// The first serial number that begins with these hexadecimal digits, and the first after it that does not.

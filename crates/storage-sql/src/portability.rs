@@ -3,6 +3,8 @@
 use crate::dialect::Connection;
 use crate::{audit, certificates, changes, clients, crls, keys, migrate, operators};
 use countersign_model::Timestamp;
+use countersign_model::certificate::Profile;
+use countersign_storage::stores::CertificateFilter;
 use sqlx::{Connection as _, Executor, Row};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -103,21 +105,85 @@ async fn every_read_of_the_ledger_walks_on_an_index() {
     }
 }
 
-/// What is few among many is found without reading past the many.
+/// Every combination of filters that a listing can have.
+fn filters() -> Vec<CertificateFilter> {
+    let mut filters = vec![CertificateFilter::default()];
+    let mut vary = |change: &dyn Fn(&CertificateFilter) -> Vec<CertificateFilter>| {
+        let varied: Vec<_> = filters.iter().flat_map(change).collect();
+        filters.extend(varied);
+    };
+    vary(&|it| vec![CertificateFilter { client: Some("acme-pay".parse().unwrap()), ..it.clone() }]);
+    vary(&|it| {
+        let states = ["pending", "issued", "revoked", "abandoned"];
+        states.map(|state| CertificateFilter { state: Some(state.to_owned()), ..it.clone() }).into()
+    });
+    vary(&|it| {
+        let profiles = [Profile::RootCa, Profile::IssuingCa, Profile::Server, Profile::Client];
+        profiles.map(|profile| CertificateFilter { profile: Some(profile), ..it.clone() }).into()
+    });
+    vary(&|it| vec![CertificateFilter { serial_prefix: Some("3f9a0011".to_owned()), ..it.clone() }]);
+    let now = Timestamp::from_unix_s(1_800_000_000);
+    vary(&|it| vec![CertificateFilter { valid_until: Some(now), ..it.clone() }]);
+    vary(&|it| vec![CertificateFilter { expired_before: Some(now), ..it.clone() }]);
+    vary(&|it| vec![CertificateFilter { before: Some((now, "3f9a".parse().unwrap())), ..it.clone() }]);
+    filters
+}
+
+/// The index that leads past the fewest rows.
+fn narrowest(filter: &CertificateFilter) -> &'static str {
+    let ours = matches!(filter.profile, Some(Profile::RootCa | Profile::IssuingCa | Profile::Server));
+    match (filter.serial_prefix.is_some(), filter.client.is_some(), filter.state.as_deref()) {
+        (true, _, _) => "sqlite_autoindex_certificates_1", // the primary key
+        (false, true, _) => "certificates_client",
+        (false, false, Some("pending")) => "certificates_pending_newest",
+        (false, false, Some("revoked" | "abandoned")) => "certificates_ended_newest",
+        (false, false, _) if ours => "certificates_own",
+        (false, false, _) => "certificates_newest",
+    }
+}
+
+/// What is few among many is found without reading past the many, and is not sorted: a page begins in the index.
 #[tokio::test]
-async fn rare_certificates_have_indexes_of_their_own() {
+async fn every_listing_walks_on_the_index_that_narrows_it_most() {
     let mut connection = migrated().await;
-    for (condition, index) in [
-        ("client IS NULL AND", "certificates_own"),
-        ("ended_at IS NOT NULL AND", "certificates_ended_newest"),
-    ] {
-        let listing = |text: &&&str| text.contains(condition) && text.contains("ORDER BY created_at DESC");
-        let statement = certificates::STATEMENTS.iter().find(listing).unwrap();
+    let filters = filters();
+    assert_eq!(filters.len(), 2 * 5 * 5 * 2 * 2 * 2 * 2);
+    for filter in filters {
+        let statement = certificates::listing(&filter);
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
         let rows = sqlx::query(explain).fetch_all(&mut connection).await.unwrap();
         let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
-        assert!(plan[0].contains(index), "{statement}: {plan:?}");
+        let index = format!("SEARCH certificates USING INDEX {} (", narrowest(&filter));
+        assert!(plan[0].starts_with(&index), "{filter:?}: {plan:?}");
+        // The few that begin alike are sorted.
+        let sorted = plan.iter().any(|step| step.contains("TEMP B-TREE"));
+        assert_eq!(sorted, filter.serial_prefix.is_some(), "{filter:?}: {plan:?}");
     }
+}
+
+/// What a listing of everything looks at in each row is in its index: among a million valid certificates the few that have
+/// expired are found without reading one of the others.
+#[tokio::test]
+async fn what_is_passed_over_is_not_read() {
+    let mut connection = migrated().await;
+    let asked = "SELECT created_at, serial FROM certificates WHERE (created_at, serial) < ($1, $2) \
+                 AND state = $3 AND profile = $4 AND not_after < $5 ORDER BY created_at DESC, serial DESC";
+    let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {asked}"));
+    let rows = sqlx::query(explain).fetch_all(&mut connection).await.unwrap();
+    let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+    assert!(plan[0].contains("USING COVERING INDEX certificates_newest"), "{plan:?}");
+}
+
+/// The other listings: clients in the order of their names, page by page.
+#[tokio::test]
+async fn a_page_of_clients_walks_on_their_names() {
+    let mut connection = migrated().await;
+    let statement = clients::STATEMENTS.iter().find(|text| text.contains("id > $1")).unwrap();
+    let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+    let rows = sqlx::query(explain).fetch_all(&mut connection).await.unwrap();
+    let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+    assert!(!plan.iter().any(|step| step.starts_with("SCAN")), "{plan:?}");
+    assert!(plan.iter().any(|step| step.contains("credentials_client")), "{plan:?}");
 }
 
 /// In PostgreSQL's single-user mode: no server, no port.
