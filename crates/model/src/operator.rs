@@ -12,7 +12,7 @@ pub struct Operator {
     pub name: String,
     /// What it may do.
     pub role: Role,
-    /// HMAC-SHA-256 of its token under the pepper, as for client secrets.
+    /// HMAC-SHA-256 of its token under the pepper of operators' tokens.
     pub token_hmac: [u8; 32],
     /// Whether it may act at all.
     pub enabled: bool,

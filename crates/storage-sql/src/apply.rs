@@ -53,6 +53,9 @@ pub(crate) async fn apply(
         Write::ReplaceOperatorToken { name, token_hmac } => {
             operators::replace_token(connection, name, *token_hmac).await.map(Some)
         }
+        Write::RestateOperatorToken { name, from, to } => {
+            operators::restate_token(connection, name, *from, *to).await
+        }
         Write::CredentialUsed { credential, at, uses } => {
             clients::credential_used(connection, *credential, *at, *uses).await.map(nothing)
         }

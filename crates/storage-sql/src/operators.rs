@@ -10,12 +10,14 @@ use countersign_storage::StorageError;
 use countersign_storage::stores::OperatorStore;
 
 #[cfg(test)]
-pub(crate) const STATEMENTS: &[&str] = &[OPERATORS, INSERT_OPERATOR, REPLACE_TOKEN];
+pub(crate) const STATEMENTS: &[&str] = &[OPERATORS, INSERT_OPERATOR, REPLACE_TOKEN, RESTATE_TOKEN];
 
 const OPERATORS: &str = "SELECT name, role, token_hmac, enabled, created_at FROM operators ORDER BY name";
 const INSERT_OPERATOR: &str =
     "INSERT INTO operators (name, role, token_hmac, enabled, created_at) VALUES ($1, $2, $3, $4, $5)";
 const REPLACE_TOKEN: &str = "UPDATE operators SET token_hmac = $2, enabled = TRUE WHERE name = $1";
+
+const RESTATE_TOKEN: &str = "UPDATE operators SET token_hmac = $3 WHERE name = $1 AND token_hmac = $2";
 
 #[async_trait]
 impl OperatorStore for SqliteStore {
@@ -58,4 +60,14 @@ pub(crate) async fn replace_token(
         0 => Err(StorageError::Missing("operator")),
         _ => Ok(Changed::Operators),
     }
+}
+
+pub(crate) async fn restate_token(
+    connection: &mut Connection,
+    name: &str,
+    from: [u8; 32],
+    to: [u8; 32],
+) -> Result<Option<Changed>, StorageError> {
+    let query = sqlx::query(RESTATE_TOKEN).bind(name).bind(from.to_vec()).bind(to.to_vec());
+    Ok((execute(connection, query).await? > 0).then_some(Changed::Operators))
 }

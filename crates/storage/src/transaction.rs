@@ -163,8 +163,18 @@ pub enum Write {
     ReplaceOperatorToken {
         /// Whose.
         name: String,
-        /// HMAC-SHA-256 of the new token under the pepper.
+        /// HMAC-SHA-256 of the new token under the pepper of operators' tokens.
         token_hmac: [u8; 32],
+    },
+    /// Stores another value for the same token of an operator, because values are made in another way now. Silently nothing
+    /// unless the stored one is `from` still: a token that was reset meanwhile stays reset. Change: the operators, if so.
+    RestateOperatorToken {
+        /// Whose.
+        name: String,
+        /// The value as it was read.
+        from: [u8; 32],
+        /// The value of the same token.
+        to: [u8; 32],
     },
     /// Adds to what is known of a credential's use. Silently nothing when it is gone. No change.
     CredentialUsed {

@@ -23,7 +23,7 @@ impl TestServer {
         let operator = Operator {
             name: name.to_owned(),
             role,
-            token_hmac: secret::hmac(&context.pepper, token.expose()),
+            token_hmac: secret::operator_hmac(&context.pepper, token.expose()),
             enabled: true,
             created_at: self.clock.now(),
         };

@@ -424,7 +424,7 @@ async fn operator_token(installation: &Installation, directory: &Path) -> String
     let operator = Operator {
         name: "tester".to_owned(),
         role: Role::Admin,
-        token_hmac: secret::hmac(&installation.pepper, token.expose()),
+        token_hmac: secret::operator_hmac(&installation.pepper, token.expose()),
         enabled: true,
         created_at: installation.clock.now(),
     };

@@ -10,6 +10,7 @@ use countersign_model::audit::Actor;
 use countersign_model::operator::{Operator, Role};
 use countersign_policy::Denial;
 use countersign_policy::client_auth::secret;
+use countersign_storage::{Transaction, Write};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use std::sync::Arc;
@@ -21,11 +22,14 @@ pub(super) async fn authenticate(
     next: Next,
 ) -> Response {
     match operator(&context, request.headers()) {
-        Some(operator) => {
+        Some((operator, restated)) => {
             if let Some(call) = request.extensions().get::<Call>() {
                 call.identify(Actor::Operator(operator.name.clone()));
             }
             request.extensions_mut().insert(operator.role);
+            if let Some(restated) = restated {
+                restate(&context, restated).await;
+            }
             next.run(request).await
         }
         None => Refused(Denial::new(ReasonCode::AdminCredentialInvalid)).into_response(),
@@ -41,20 +45,36 @@ pub(super) async fn require(State(needed): State<Role>, request: Request, next: 
     }
 }
 
-fn operator(context: &Context, headers: &HeaderMap) -> Option<Operator> {
+/// Who calls; and the write by which the token's value is stored under the key of operators, if it is not yet.
+fn operator(context: &Context, headers: &HeaderMap) -> Option<(Operator, Option<Write>)> {
     let mut credentials = headers.get_all(AUTHORIZATION).iter();
     let (value, None) = (credentials.next()?.to_str().ok()?, credentials.next()) else { return None };
     let (scheme, token) = value.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("bearer") {
         return None;
     }
-    let presented = secret::hmac(&context.pepper, token.trim());
+    let token = token.trim();
+    let presented = secret::operator_hmac(&context.pepper, token);
+    let former = secret::former_operator_hmac(&context.pepper, token);
     // Every operator is compared, in constant time each: how long it takes tells nothing about whom it matched.
     let mut found = None;
-    for operator in context.operators.load().iter() {
-        if secret::same(&presented, &operator.token_hmac) && operator.enabled {
-            found = Some(operator.clone());
+    for operator in context.operators.load().iter().filter(|operator| operator.enabled) {
+        let stored = &operator.token_hmac;
+        let is_former = former.is_some_and(|former| secret::same(&former, stored));
+        if secret::same(&presented, stored) || is_former {
+            let name = operator.name.clone();
+            let restated =
+                is_former.then_some(Write::RestateOperatorToken { name, from: *stored, to: presented });
+            found = Some((operator.clone(), restated));
         }
     }
     found
+}
+
+/// A value from before operators had a key of their own is replaced at its first use. It does no harm when that fails: the
+/// next use tries again.
+async fn restate(context: &Context, restated: Write) {
+    if let Err(error) = context.store.commit(Transaction::new().write(restated)).await {
+        tracing::warn!(%error, "the token of an operator is not stored under its own key yet");
+    }
 }

@@ -200,7 +200,7 @@ async fn ensure_secret(
     }
     let read = read_private(&path, MAX_SECRET_BYTES).map_err(|error| refused(error.to_string()))?;
     let secret = Secret::new(String::from_utf8_lossy(read.expose()).trim().to_owned());
-    if !secret::is_well_formed(secret.expose()) {
+    if !secret::is_client_secret(secret.expose()) {
         return Err(refused("it holds no client secret".to_owned()).action("countersign quickstart --clean"));
     }
     ensure_client(installation, partner, Some(secret.clone())).await?;

@@ -7,7 +7,9 @@ use countersign_keys::file::{create_private, read_private, replace_private};
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
 use countersign_model::operator::{Operator, Role};
 use countersign_model::{Reference, Secret};
-use countersign_policy::client_auth::secret::{generate_operator_token, hmac, is_well_formed};
+use countersign_policy::client_auth::secret::{
+    former_operator_hmac, generate_operator_token, is_operator_token, operator_hmac,
+};
 use countersign_storage::{StorageError, Transaction, Write};
 use std::path::Path;
 
@@ -33,7 +35,7 @@ pub async fn first_operator(installation: &Installation, file: &Path) -> Result<
             let read = read_private(file, MAX_TOKEN_BYTES).map_err(|error| refused(error.to_string()))?;
             let token = Secret::new(String::from_utf8_lossy(read.expose()).trim().to_owned());
             // Anything else would become the credential of an administrator.
-            if !is_well_formed(token.expose()) {
+            if !is_operator_token(token.expose()) {
                 return Err(refused("it holds no operator token".to_owned()).action("move it away"));
             }
             token
@@ -45,9 +47,19 @@ pub async fn first_operator(installation: &Installation, file: &Path) -> Result<
             token
         }
     };
-    let token_hmac = hmac(&installation.pepper, token.expose());
+    let token_hmac = operator_hmac(&installation.pepper, token.expose());
+    let former = former_operator_hmac(&installation.pepper, token.expose());
     let operators = installation.store.operators().await.map_err(|error| storage(&error))?;
-    if operators.iter().any(|operator| operator.token_hmac == token_hmac) {
+    if let Some(present) =
+        operators.iter().find(|it| [Some(token_hmac), former].contains(&Some(it.token_hmac)))
+    {
+        // Stored under the key of clients' secrets, as it once was, or as it is now: then nothing is changed.
+        let (name, from) = (present.name.clone(), present.token_hmac);
+        if from != token_hmac {
+            let restate = Write::RestateOperatorToken { name, from, to: token_hmac };
+            let committed = installation.store.commit(Transaction::new().write(restate)).await;
+            committed.map_err(|error| storage(&error))?;
+        }
         return Ok(());
     }
     if was_there && !operators.is_empty() {
@@ -76,7 +88,7 @@ pub async fn first_operator(installation: &Installation, file: &Path) -> Result<
 /// When there is no such operator, or the file or the database refuses.
 pub async fn reset_token(installation: &Installation, name: &str, file: &Path) -> Result<(), Failure> {
     let token = generate_operator_token(installation.rng.as_ref());
-    let token_hmac = hmac(&installation.pepper, token.expose());
+    let token_hmac = operator_hmac(&installation.pepper, token.expose());
     let transaction = Transaction::new()
         .write(Write::ReplaceOperatorToken { name: name.to_owned(), token_hmac })
         .record(event(installation, AuditAction::OperatorTokenReset, name));

@@ -7,14 +7,24 @@ use countersign_model::{Rng, Secret, rng};
 use std::fmt;
 use zeroize::Zeroize;
 
-/// The key under which secrets are stored: kept apart from the database, so that a stolen database opens nothing.
+/// The keys under which secrets are stored: kept apart from the database, so that a stolen database opens nothing. One
+/// for clients and one for operators, so that a row of the one kind proves nothing in a table of the other.
 #[derive(Clone)]
-pub struct Pepper(hmac::Key);
+pub struct Pepper {
+    clients: hmac::Key,
+    operators: hmac::Key,
+}
+
+/// What the key of operators' tokens is derived by. It is the younger one: clients are many, and their secrets are seen by
+/// their owners alone, so that theirs kept the key that both had.
+const OPERATORS: &[u8] = b"countersign operator tokens";
 
 impl Pepper {
     /// Takes the 256-bit key.
     pub fn new(key: &Secret<[u8; 32]>) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, key.expose()))
+        let clients = hmac::Key::new(hmac::HMAC_SHA256, key.expose());
+        let operators = hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&clients, OPERATORS).as_ref());
+        Self { clients, operators }
     }
 }
 
@@ -51,9 +61,24 @@ fn generate_with(prefix: &str, rng: &dyn Rng) -> Secret<String> {
     Secret::new(text)
 }
 
-/// What is stored of a secret, and compared.
+/// What is stored of a client's secret, and compared.
 pub fn hmac(pepper: &Pepper, secret: &str) -> [u8; 32] {
-    let tag = hmac::sign(&pepper.0, secret.as_bytes());
+    signed(&pepper.clients, secret)
+}
+
+/// What is stored of an operator's token, and compared.
+pub fn operator_hmac(pepper: &Pepper, token: &str) -> [u8; 32] {
+    signed(&pepper.operators, token)
+}
+
+/// What was stored of an operator's token before operators had a key of their own. `None` for what has not the form of a
+/// token: under this key a client's secret has a value too, and must not become a token by being copied.
+pub fn former_operator_hmac(pepper: &Pepper, token: &str) -> Option<[u8; 32]> {
+    is_operator_token(token).then(|| signed(&pepper.clients, token))
+}
+
+fn signed(key: &hmac::Key, text: &str) -> [u8; 32] {
+    let tag = hmac::sign(key, text.as_bytes());
     let mut bytes = [0; 32];
     bytes.copy_from_slice(tag.as_ref()); // SHA-256 has 32 octets
     bytes
@@ -64,12 +89,19 @@ pub fn same(left: &[u8; 32], right: &[u8; 32]) -> bool {
     constant_time::verify_slices_are_equal(left, right).is_ok()
 }
 
-/// Whether the text has the form of a secret or operator token of ours, checksum included: for leak scanners, and to
-/// tell a copying mistake from a wrong secret. Proves nothing.
-pub fn is_well_formed(text: &str) -> bool {
-    let Some(rest) = text.strip_prefix(CLIENT_PREFIX).or_else(|| text.strip_prefix(OPERATOR_PREFIX)) else {
-        return false;
-    };
+/// Whether the text has the form of a client secret of ours, checksum included: for leak scanners, and to tell a copying
+/// mistake from a wrong secret. Proves nothing.
+pub fn is_client_secret(text: &str) -> bool {
+    has_form(CLIENT_PREFIX, text)
+}
+
+/// Whether the text has the form of an operator's token, checksum included. Proves nothing.
+pub fn is_operator_token(text: &str) -> bool {
+    has_form(OPERATOR_PREFIX, text)
+}
+
+fn has_form(prefix: &str, text: &str) -> bool {
+    let Some(rest) = text.strip_prefix(prefix) else { return false };
     if rest.len() != RANDOM_CHARS + CHECKSUM_CHARS || !text.is_ascii() {
         return false;
     }
@@ -102,12 +134,16 @@ mod tests {
     #[test]
     fn rule_c10_a_secret_has_256_bits_a_prefix_and_a_checksum() {
         let rng = SeededRng::new(1);
-        for (secret, prefix) in [(generate(&rng), "cs_"), (generate_operator_token(&rng), "csa_")] {
+        let client = is_client_secret as fn(&str) -> bool;
+        for (secret, prefix, has_form, other_form) in [
+            (generate(&rng), "cs_", client, is_operator_token as fn(&str) -> bool),
+            (generate_operator_token(&rng), "csa_", is_operator_token, client),
+        ] {
             let text = secret.expose();
             let random = text.strip_prefix(prefix).unwrap();
             assert_eq!(random.len(), 49);
             assert_eq!(URL_SAFE_NO_PAD.decode(&random[..43]).unwrap().len(), 32);
-            assert!(is_well_formed(text));
+            assert!(has_form(text) && !other_form(text));
         }
         assert_ne!(generate(&rng).expose(), generate(&rng).expose());
     }
@@ -118,16 +154,28 @@ mod tests {
         for i in 0..secret.len() {
             let mut wrong = secret.clone().into_bytes();
             wrong[i] = if wrong[i] == b'x' { b'y' } else { b'x' };
-            assert!(!is_well_formed(std::str::from_utf8(&wrong).unwrap()), "character {i}");
+            assert!(!is_client_secret(std::str::from_utf8(&wrong).unwrap()), "character {i}");
         }
         for text in ["", "cs_", &secret[1..], &secret[..secret.len() - 1], &format!("{secret}0")] {
-            assert!(!is_well_formed(text), "{text}");
+            assert!(!is_client_secret(text), "{text}");
         }
     }
 
     #[test]
     fn the_checksum_is_crc_32() {
         assert_eq!(crc32(b"123456789"), 0xcbf4_3926); // the check value of CRC-32/ISO-HDLC
+    }
+
+    #[test]
+    fn rule_c10_what_is_stored_of_a_token_is_not_what_is_stored_of_a_secret() {
+        let pepper = Pepper::new(&Secret::new([1; 32]));
+        let rng = SeededRng::new(3);
+        let (secret, token) = (generate(&rng), generate_operator_token(&rng));
+        for text in [secret.expose(), token.expose(), "", "x"] {
+            assert!(!same(&hmac(&pepper, text), &operator_hmac(&pepper, text)), "{text}");
+        }
+        assert_eq!(former_operator_hmac(&pepper, token.expose()), Some(hmac(&pepper, token.expose())));
+        assert_eq!(former_operator_hmac(&pepper, secret.expose()), None, "a secret never was a token");
     }
 
     #[test]

@@ -59,3 +59,22 @@ pub async fn an_operator_gets_another_token(store: Arc<dyn Store>) {
     assert_eq!(store.operators().await, Ok(vec![anna, operator("bot")]));
     assert_eq!(commit(&*store, replace("nobody")).await, Err(StorageError::Missing("operator")));
 }
+
+/// Only in the place of the value that was read: a token that was reset meanwhile stays reset.
+pub async fn the_value_of_an_operators_token_is_restated(store: Arc<dyn Store>) {
+    commit(&*store, Write::InsertOperator(operator("anna"))).await.unwrap();
+    let restate = |name: &str, from, to| Write::RestateOperatorToken {
+        name: name.to_owned(),
+        from: [from; 32],
+        to: [to; 32],
+    };
+    let before = store.last_change().await.unwrap();
+    commit_each(&*store, [restate("anna", 9, 4), restate("nobody", 3, 4)]).await;
+    assert_eq!(store.operators().await.unwrap(), [operator("anna")]);
+    assert_eq!(store.last_change().await, Ok(before));
+    let after = commit(&*store, restate("anna", 3, 4)).await.unwrap();
+    assert!(after > before, "who holds the operators hears of it");
+    let disabled_or_not = operator("anna").enabled;
+    let operators = store.operators().await.unwrap();
+    assert_eq!((operators[0].token_hmac, operators[0].enabled), ([4; 32], disabled_or_not));
+}

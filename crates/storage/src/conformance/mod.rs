@@ -55,6 +55,7 @@ macro_rules! conformance_tests {
             keys::rule_k9_a_token_key_retires_and_is_forgotten
             keys::operators_are_listed_by_name
             keys::an_operator_gets_another_token
+            keys::the_value_of_an_operators_token_is_restated
             feed::every_write_that_a_view_must_know_of_adds_one_change
             feed::writes_that_no_view_needs_add_no_change
             feed::what_changes_nothing_adds_no_change

@@ -71,6 +71,13 @@ impl State {
                 self.operators.put(name, operator);
                 Some(Changed::Operators)
             }
+            Write::RestateOperatorToken { name, from, to } => {
+                let same = self.operators.get(&name).filter(|operator| operator.token_hmac == from).cloned();
+                same.map(|operator| {
+                    self.operators.put(name, Operator { token_hmac: to, ..operator });
+                    Changed::Operators
+                })
+            }
             Write::CredentialUsed { credential, at, uses } => {
                 self.credential_used(&credential, at, uses);
                 None
