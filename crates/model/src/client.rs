@@ -1,5 +1,6 @@
 //! Clients and their credentials: partners as data.
 
+use crate::time::BACKDATE_S;
 use crate::{ClientId, CredentialId, Environment, Scopes, Timestamp, environment::UnknownName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -134,7 +135,8 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// A new one, accepted from `now` on without end.
+    /// A new one, accepted without end, and from [`BACKDATE_S`] before `now` on: a clock that is set back a little, or another
+    /// node's that runs late, does not refuse it.
     pub const fn new(
         id: CredentialId,
         client: ClientId,
@@ -149,7 +151,7 @@ impl Credential {
             kind,
             state: CredentialState::Active,
             epoch: 0,
-            not_before: now,
+            not_before: now.plus_s(-BACKDATE_S),
             expires_at: None,
             created_at: now,
             last_used_at: None,

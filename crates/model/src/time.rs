@@ -5,6 +5,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 use std::time::Duration;
 
+/// How far what is new is dated back, in seconds: a credential's or token key's first moment, and a certificate's. The clocks
+/// of nodes and peers differ, and a clock may be set back a little: what was handed out must not be refused for that. Five
+/// minutes are five times what clocks may be wrong by (docs/threat-model.md); nothing is valid earlier than it exists, since
+/// nobody has it.
+pub const BACKDATE_S: i64 = 300;
+
 /// A moment in UTC with millisecond resolution. Displayed and serialised as RFC 3339 (`2026-12-22T10:00:00Z`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp {

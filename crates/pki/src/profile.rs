@@ -6,7 +6,7 @@ use der::oid::ObjectIdentifier;
 use der::oid::db::rfc5280::{ID_KP_CLIENT_AUTH, ID_KP_SERVER_AUTH};
 
 /// How far `notBefore` lies in the past: peers' clocks run late. Rule P3 allows an hour.
-pub const BACKDATE_S: i64 = 300;
+pub use countersign_model::time::BACKDATE_S;
 /// Rule P3: `notBefore` is not more than this in the past.
 pub const BACKDATE_MAX_S: i64 = 3600;
 

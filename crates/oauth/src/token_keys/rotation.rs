@@ -4,6 +4,7 @@ use super::published::{PUBLISHED_BEFORE_S, is_forgotten};
 use super::{TokenKeyError, TokenKeyRing};
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
 use countersign_model::key::{KeyPurpose, KeyRecord};
+use countersign_model::time::BACKDATE_S;
 use countersign_model::{KeyId, Reference, Timestamp};
 use countersign_storage::{Receipt, Store, Transaction, Write};
 
@@ -66,7 +67,10 @@ impl TokenKeyRing {
         if let Some(next) = before.iter().find(|record| record.signs_from > now && signs_from > now) {
             return Err(TokenKeyError::Pending { key: next.id.clone(), signs_from: next.signs_from });
         }
-        let new = KeyRecord { signs_from, ..self.custody.generate(KeyPurpose::Token, now)? };
+        // One that signs at once is dated back: a clock that is set back a little, or another node's that runs late, would have
+        // no key otherwise. One that waits for its publication waits that long in any case.
+        let dated = if signs_from == now { now.plus_s(-BACKDATE_S) } else { signs_from };
+        let new = KeyRecord { signs_from: dated, ..self.custody.generate(KeyPurpose::Token, now)? };
         let key = new.id.clone();
         let retired: Vec<KeyId> = before.iter().map(|record| record.id.clone()).collect();
 

@@ -183,3 +183,16 @@ async fn a_key_that_was_made_by_a_clock_that_ran_ahead_signs_when_there_is_no_ot
     assert_eq!(world.signs_at(NOW), Some(present));
     assert_eq!(world.signs_at(next.signs_from), Some(next.key));
 }
+
+/// The clock is set back a little after an emergency, or another node's runs late.
+#[tokio::test]
+async fn a_new_key_that_signs_at_once_signs_also_by_a_clock_that_is_a_little_behind() {
+    for rotation in [Rotation::Now, Rotation::AfterPublication] {
+        let world = World::without_key().await;
+        let first = world.rotate(rotation, NOW).await.unwrap();
+        assert_eq!(first.signs_from, NOW, "as it is told");
+        for behind_s in [0, 1, 60, 300] {
+            assert_eq!(world.signs_at(NOW.plus_s(-behind_s)), Some(first.key.clone()), "{behind_s}");
+        }
+    }
+}
