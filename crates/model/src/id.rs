@@ -200,6 +200,58 @@ impl Serial {
     }
 }
 
+/// What a person types for a serial number: the whole of it, a beginning (`3f9a1b2c`), or the short form of our tables
+/// (`3f9a…c21e`, also with two dots). A typing mistake in a few digits would lead to another certificate: beginning and
+/// end have at least eight digits together, or are the whole number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SerialPattern {
+    begin: String,
+    end: String,
+}
+
+impl SerialPattern {
+    /// How many digits are needed where they are not the whole number: 32 bits, of which 30 are random.
+    pub const MIN_DIGITS: usize = 8;
+
+    /// The digits that the number begins with, in lower case.
+    pub fn begin(&self) -> &str {
+        &self.begin
+    }
+
+    /// Whether there are enough digits to tell certificates apart.
+    pub fn is_long_enough(&self) -> bool {
+        self.begin.len() + self.end.len() >= Self::MIN_DIGITS
+    }
+
+    /// The number, if the pattern is a whole one.
+    pub fn whole(&self) -> Option<Serial> {
+        if self.end.is_empty() { self.begin.parse().ok() } else { None }
+    }
+
+    /// Whether the number has this beginning and this end, which do not overlap.
+    pub fn matches(&self, serial: &Serial) -> bool {
+        let text = serial.to_string();
+        text.len() >= self.begin.len() + self.end.len()
+            && text.starts_with(&self.begin)
+            && text.ends_with(&self.end)
+    }
+}
+
+impl FromStr for SerialPattern {
+    type Err = InvalidId;
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let (begin, end) = text.split_once('…').or_else(|| text.split_once("..")).unwrap_or((text, ""));
+        let digits = |text: &str| text.bytes().all(|c| c.is_ascii_hexdigit());
+        if begin.is_empty() || begin.len() + end.len() > 40 || !digits(begin) || !digits(end) {
+            return Err(InvalidId {
+                what: "serial number",
+                rule: "hexadecimal digits, with … between its parts",
+            });
+        }
+        Ok(Self { begin: begin.to_ascii_lowercase(), end: end.to_ascii_lowercase() })
+    }
+}
+
 impl FromStr for Serial {
     type Err = InvalidId;
     fn from_str(text: &str) -> Result<Self, InvalidId> {

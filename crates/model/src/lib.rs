@@ -17,10 +17,11 @@ pub mod reason;
 pub mod rng;
 pub mod scope;
 pub mod secret;
+pub mod text;
 pub mod time;
 
 pub use environment::Environment;
-pub use id::{ClientId, CredentialId, IssuerId, KeyId, Reference, Serial, Thumbprint};
+pub use id::{ClientId, CredentialId, IssuerId, KeyId, Reference, Serial, SerialPattern, Thumbprint};
 pub use reason::ReasonCode;
 pub use rng::Rng;
 pub use scope::{Scope, Scopes};

@@ -5,14 +5,12 @@ use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
 use countersign_model::client::{
     AuthMethod, Client, ClientState, Credential, CredentialKind, CredentialState,
 };
+use countersign_model::text::{TextRefused, check_registration};
 use countersign_model::{
     ClientId, CredentialId, Environment, ReasonCode, Reference, Rng, Scopes, Secret, Timestamp,
 };
 use countersign_policy::client_auth::{Pepper, secret};
 use countersign_storage::{Receipt, StorageError, Store, Transaction, Write};
-
-/// The registered name becomes the organisation in certificates: RFC 5280 appendix A.1, `ub-organization-name`.
-const MAX_NAME_CHARACTERS: usize = 64;
 
 /// What registration works on.
 #[derive(Clone, Copy)]
@@ -67,9 +65,9 @@ pub struct NewSecret {
 /// Why nothing was registered.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistrationError {
-    /// A name that no certificate can carry.
-    #[error("a name has 1 to {MAX_NAME_CHARACTERS} characters, none of them a control character")]
-    Name,
+    /// A name, contact or audience that shows something else than it is, or that is too long.
+    #[error(transparent)]
+    Text(#[from] TextRefused),
     /// The client has no use for a secret.
     #[error("the client authenticates by {0}")]
     NoSecret(AuthMethod),
@@ -90,7 +88,7 @@ impl RegistrationError {
     /// What the caller is told.
     pub fn reason(&self) -> ReasonCode {
         match self {
-            Self::Name => ReasonCode::RequestMalformed,
+            Self::Text(_) => ReasonCode::RequestMalformed,
             Self::NoSecret(_) | Self::Overtaken(_) => ReasonCode::ObjectConflict,
             Self::Unknown(_) => ReasonCode::ObjectNotFound,
             Self::Storage(error) => error.reason(),
@@ -103,7 +101,7 @@ impl Registrar<'_> {
     /// [`secret::generate`] before.
     ///
     /// # Errors
-    /// When the name is none, the `client_id` is taken, or storage fails.
+    /// When a text is refused ([`countersign_model::text`]), the `client_id` is taken, or storage fails.
     pub async fn register(
         &self,
         new: NewClient,
@@ -111,10 +109,7 @@ impl Registrar<'_> {
         order: Order,
     ) -> Result<(Receipt, Option<NewSecret>), RegistrationError> {
         let Order { actor, reference, at } = order;
-        let length = new.name.chars().count();
-        if !(1..=MAX_NAME_CHARACTERS).contains(&length) || new.name.chars().any(char::is_control) {
-            return Err(RegistrationError::Name);
-        }
+        check_registration(&new.name, &new.contacts, &new.audiences)?;
         let client = Client {
             id: new.id,
             environment: new.environment,

@@ -1,6 +1,6 @@
 //! `/admin/v1/certificates`: signing, the ledger, revocation.
 
-use super::input::{Json, Query};
+use super::input::{Json, Query, malformed};
 use super::shapes::{
     CertificateIssued, CertificateList, CertificateQuery, CertificateStateName, CertificateView, DelayedCrl,
     NewCertificate, Problem, PublishedCrl, Revoke, Revoked,
@@ -15,7 +15,7 @@ use countersign_ca::Refusal;
 use countersign_ca::revoke::Revocation;
 use countersign_model::audit::AuditAction;
 use countersign_model::certificate::{CertificateRecord, CertificateState, Profile};
-use countersign_model::{IssuerId, ReasonCode, Serial, Thumbprint, Timestamp};
+use countersign_model::{IssuerId, ReasonCode, Serial, SerialPattern, Thumbprint, Timestamp};
 use countersign_pki::pem;
 use countersign_policy::Denial;
 use countersign_storage::stores::CertificateFilter;
@@ -35,7 +35,7 @@ pub(super) async fn sign(
 ) -> Result<impl IntoResponse, Refused> {
     call.refusal_is(AuditAction::CertificateRefused);
     if new.profile.is_some_and(|profile| profile != Profile::Client) {
-        return Err(super::input::malformed("only the profile client is signed from a CSR".to_owned()));
+        return Err(malformed("only the profile client is signed from a CSR".to_owned()));
     }
     let csr = csr_bytes(&new.csr).map_err(|refused| Refused(refused.0.client(Some(new.client.clone()))))?;
     let issued = context
@@ -62,7 +62,7 @@ pub(super) async fn sign(
     Ok((StatusCode::CREATED, Answer(answer)))
 }
 
-/// Lists certificates, newest first, 1000 at most.
+/// Lists certificates, newest first, 1000 in an answer.
 #[utoipa::path(
     get, path = "/certificates", operation_id = "list_certificates", params(CertificateQuery),
     responses((status = 200, body = CertificateList))
@@ -79,16 +79,18 @@ pub(super) async fn list(
         // To storage, valid and expired certificates are one state.
         valid_until: asked(CertificateStateName::Valid).then_some(now),
         expired_before: asked(CertificateStateName::Expired).then_some(now),
+        before: query.before.as_deref().map(row_of).transpose()?,
         ..CertificateFilter::default()
     };
     let found = context.store.certificates(&filter, one_more_than(MOST)).await;
     let mut found = found.map_err(|error| Refused::storage(&error))?;
     let more = cut(&mut found, MOST);
+    let next = found.last().filter(|_| more).map(cursor);
     let certificates = found.into_iter().map(|record| view(record, now, false)).collect();
-    Ok(Answer(CertificateList { certificates, more }))
+    Ok(Answer(CertificateList { certificates, more, next }))
 }
 
-/// Shows the certificate with this serial, unique beginning of a serial, or thumbprint.
+/// Shows the certificate with this serial, at least eight digits of it (`3f9a1b2c`, `3f9a..c21e`), or thumbprint.
 #[utoipa::path(
     get, path = "/certificates/{serial}", operation_id = "show_certificate",
     params(("serial" = String, Path)),
@@ -198,25 +200,57 @@ async fn find(context: &Context, text: &str) -> Result<CertificateRecord, Refuse
         let found = context.store.certificate_by_thumbprint(&thumbprint).await.map_err(storage)?;
         return found.ok_or_else(|| not_found(text));
     }
-    if text.is_empty() || text.len() > 40 || !text.bytes().all(|c| c.is_ascii_hexdigit()) {
-        return Err(not_found(text));
+    let Ok(pattern) = text.parse::<SerialPattern>() else { return Err(not_found(text)) };
+    if !pattern.is_long_enough() {
+        return whole(context, &pattern).await;
     }
-    let filter =
-        CertificateFilter { serial_prefix: Some(text.to_ascii_lowercase()), ..CertificateFilter::default() };
-    let mut found = context.store.certificates(&filter, 2).await.map_err(storage)?;
-    match (found.pop(), found.pop()) {
-        (Some(record), None) => Ok(record),
-        (None, _) => Err(not_found(text)),
-        (Some(_), Some(_)) => {
-            let note = format!("several serial numbers begin with {text}: give more digits");
+    let serial_prefix = Some(pattern.begin().to_owned());
+    let filter = CertificateFilter { serial_prefix, ..CertificateFilter::default() };
+    let alike = context.store.certificates(&filter, one_more_than(MOST)).await.map_err(storage)?;
+    // A beginning that so many have tells none of them.
+    let too_many = alike.len() > usize::try_from(MOST).unwrap_or(usize::MAX);
+    let mut found = alike.into_iter().filter(|row| pattern.matches(&row.serial));
+    match (found.next(), found.next()) {
+        (Some(record), None) if !too_many => Ok(record),
+        (None, _) if !too_many => Err(not_found(text)),
+        _ => {
+            let note = format!("several serial numbers are like {text}: give more digits");
             Err(Denial::new(ReasonCode::ObjectConflict).note(note).into())
         }
     }
 }
 
+/// A few digits pick a certificate only if they are its whole serial number: a mistake in one of them leads to another.
+async fn whole(context: &Context, pattern: &SerialPattern) -> Result<CertificateRecord, Refused> {
+    let storage = |error| Refused::storage(&error);
+    if let Some(serial) = pattern.whole() {
+        for issuer in context.store.issuers().await.map_err(storage)? {
+            if let Some(row) = context.store.certificate(&issuer.id, &serial).await.map_err(storage)? {
+                return Ok(row);
+            }
+        }
+    }
+    let least = SerialPattern::MIN_DIGITS;
+    Err(malformed(format!("give at least {least} digits of the serial number, or the whole of it")))
+}
+
 fn not_found(text: &str) -> Refused {
     let text: String = text.chars().filter(char::is_ascii_graphic).take(64).collect();
     Denial::new(ReasonCode::ObjectNotFound).note(format!("no certificate {text}")).into()
+}
+
+/// The place of a row in a listing: when it was made, and its serial number. Rows that come or change meanwhile move none of
+/// the others, so that no page repeats or skips one.
+fn cursor(row: &CertificateRecord) -> String {
+    format!("{}-{}", row.created_at.unix_ms(), row.serial)
+}
+
+fn row_of(cursor: &str) -> Result<(Timestamp, Serial), Refused> {
+    let parts =
+        cursor.rsplit_once('-').and_then(|(at, serial)| Some((at.parse().ok()?, serial.parse().ok()?)));
+    let (at, serial): (i64, Serial) =
+        parts.ok_or_else(|| malformed("before is not the next of an answer".to_owned()))?;
+    Ok((Timestamp::from_unix_ms(at), serial))
 }
 
 /// PEM as it is, else the base64 of the DER.

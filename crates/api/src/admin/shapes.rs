@@ -257,7 +257,7 @@ pub struct CertificateIssued {
     pub chain: String,
 }
 
-/// `GET /admin/v1/certificates?client=&state=`.
+/// `GET /admin/v1/certificates?client=&state=&before=`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -270,6 +270,9 @@ pub struct CertificateQuery {
     /// Only those in this state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<CertificateStateName>,
+    /// Only those behind an answer: its `next`, as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
 }
 
 /// The answer to [`CertificateQuery`].
@@ -277,9 +280,12 @@ pub struct CertificateQuery {
 pub struct CertificateList {
     /// Newest first.
     pub certificates: Vec<CertificateView>,
-    /// Whether there are more than an answer holds: ask for one client or one state.
+    /// Whether there are more than an answer holds.
     #[serde(default)]
     pub more: bool,
+    /// Where the next answer begins, if there are more: for [`CertificateQuery::before`]. Its form may change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// Where a certificate stands now.

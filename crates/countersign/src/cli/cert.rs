@@ -2,8 +2,9 @@
 
 use super::admin_client::{AdminClient, AdminTarget, segment};
 use super::cert_request;
-use super::console::{Console, fields, table};
+use super::console::{Console, fields};
 use super::human::{counted, grouped, relative, relative_and_date};
+use super::listing::Listing;
 use crate::failure::{Exit, Failure};
 use crate::setup::directory::write_new;
 use crate::system::SystemClock;
@@ -14,7 +15,7 @@ use countersign_api::admin::shapes::{
     Revoked,
 };
 use countersign_model::certificate::{Profile, RevocationReason};
-use countersign_model::{ClientId, Clock, Thumbprint, Timestamp};
+use countersign_model::{ClientId, Clock, SerialPattern, Thumbprint, Timestamp};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -39,8 +40,11 @@ pub(crate) enum Command {
         #[command(flatten)]
         target: AdminTarget,
     },
-    /// List certificates
+    /// List certificates, the newest 1000
     List {
+        /// Not the newest 1000 only, but all of them
+        #[arg(long)]
+        all: bool,
         /// Only this client's
         #[arg(long)]
         client: Option<ClientId>,
@@ -52,17 +56,17 @@ pub(crate) enum Command {
     },
     /// Show a certificate
     Show {
-        /// Its serial number, a unique beginning of it, or its thumbprint
-        #[arg(allow_hyphen_values = true, value_parser = no_option)]
+        /// Its serial number, at least eight digits of it, or its thumbprint
+        #[arg(allow_hyphen_values = true, value_parser = certificate_of)]
         certificate: String,
         #[command(flatten)]
         target: AdminTarget,
     },
     /// Revoke a certificate, or all of a client: refused from the next request on, and its tokens end
     Revoke {
-        /// Its serial number, a unique beginning of it, or its thumbprint
+        /// Its serial number, at least eight digits of it, or its thumbprint
         #[arg(required_unless_present = "client", conflicts_with = "client")]
-        #[arg(allow_hyphen_values = true, value_parser = no_option)]
+        #[arg(allow_hyphen_values = true, value_parser = certificate_of)]
         certificate: Option<String>,
         /// All certificates of this client
         #[arg(long)]
@@ -85,10 +89,8 @@ impl Command {
             Self::Sign { csr, client, profile, out, target } => {
                 sign(&csr, client, profile, out, &target, console)
             }
-            Self::List { client, state, target } => {
-                let list: CertificateList =
-                    AdminClient::new(&target)?.get(&list_path(client.as_ref(), state))?;
-                console.answer(&list, || list_text(&list, SystemClock.now()))
+            Self::List { all, client, state, target } => {
+                list(&AdminClient::new(&target)?, &list_path(client.as_ref(), state), all, console)
             }
             Self::Show { certificate, target } => {
                 let view = find(&AdminClient::new(&target)?, &certificate)?;
@@ -106,10 +108,18 @@ impl Command {
     }
 }
 
-/// A thumbprint may begin with the dash of base64url; what else begins with one is an option that does not exist.
-fn no_option(text: &str) -> Result<String, String> {
+/// What names a certificate. A thumbprint may begin with the dash of base64url; what else begins with one is an option that
+/// does not exist. A few digits that cannot be a whole serial number are not asked for.
+fn certificate_of(text: &str) -> Result<String, String> {
     if text.starts_with('-') && text.parse::<Thumbprint>().is_err() {
         return Err("neither an option of this command nor a thumbprint".to_owned());
+    }
+    let few = |pattern: &SerialPattern| !pattern.is_long_enough() && pattern.whole().is_none();
+    if text.parse::<SerialPattern>().is_ok_and(|pattern| few(&pattern)) {
+        let least = SerialPattern::MIN_DIGITS;
+        return Err(format!(
+            "at least {least} digits of the serial number are needed: a mistake in fewer leads to another certificate"
+        ));
     }
     Ok(text.to_owned())
 }
@@ -119,19 +129,15 @@ fn state_of(text: &str) -> Result<CertificateStateName, String> {
         .map_err(|_| "valid, expired, revoked, pending or abandoned".to_owned())
 }
 
-/// The certificate that a person means: by serial number, a beginning of it, the short form of our tables, or thumbprint.
+/// The certificate that a person means: by serial number, eight digits of it or more, the short form of our tables, or
+/// thumbprint.
 fn find(admin: &AdminClient, certificate: &str) -> Result<CertificateView, Failure> {
-    let (begin, end) = certificate.split_once('…').unwrap_or((certificate, ""));
-    let view: CertificateView = admin.get(&path(begin, "")?)?;
-    if end.is_empty() || view.serial.to_string().ends_with(end) {
-        return Ok(view);
-    }
-    Err(Failure::new(Exit::NotFound, format!("there is no certificate {}", printable(certificate))))
+    admin.get(&path(certificate, "")?)
 }
 
 fn path(certificate: &str, rest: &str) -> Result<String, Failure> {
-    // As openssl prints a thumbprint: with colons.
-    let plain = certificate.replace(':', "");
+    // As openssl prints a thumbprint: with colons. As our tables print a serial number: with an ellipsis.
+    let plain = certificate.replace(':', "").replace('…', "..");
     Ok(format!("/certificates/{}{rest}", segment(&plain)?))
 }
 
@@ -278,30 +284,40 @@ fn revoked_text(revoked: &Revoked, begun: Instant) -> String {
     format!("{what}; {}   ({:.2} s)\n{delayed}", parts.join(", "), begun.elapsed().as_secs_f64())
 }
 
-fn list_text(list: &CertificateList, now: Timestamp) -> String {
-    let rows: Vec<[String; 7]> = list
-        .certificates
-        .iter()
-        .map(|view| {
-            [
-                view.serial.short(),
-                view.client.as_ref().map_or_else(|| "–".to_owned(), ClientId::to_string),
-                view.profile.to_string(),
-                view.state.as_str().to_owned(),
-                ends(view, now),
-                view.last_seen_at.map_or_else(|| "never".to_owned(), |at| relative(at, now)),
-                grouped(view.calls),
-            ]
-        })
-        .collect();
-    let mut out = table(["SERIAL", "CLIENT", "PROFILE", "STATE", "EXPIRES", "LAST SEEN", "CALLS"], &rows);
-    if list.more {
-        out.push_str(&format!(
-            "there are more: these are the newest {}; narrow it with --client or --state\n",
-            list.certificates.len()
-        ));
+/// The listing, printed answer by answer.
+fn list(admin: &AdminClient, path: &str, all: bool, console: Console) -> Result<(), Failure> {
+    let headers = ["SERIAL", "CLIENT", "PROFILE", "STATE", "EXPIRES", "LAST SEEN", "CALLS"];
+    let mut listing = Listing::new(console, "certificates", headers);
+    let (mut next, now) = (path.to_owned(), SystemClock.now());
+    loop {
+        let page: CertificateList = admin.get(&next)?;
+        let is_read = listing.page(&page.certificates, |view| row(view, now))?;
+        match page.next {
+            Some(_) if !all => {
+                return listing.end(Some(&format!(
+                    "there are more: these are the newest {}; narrow it with --client or --state, or list them with --all",
+                    page.certificates.len()
+                )));
+            }
+            Some(cursor) if is_read => {
+                let separator = if path.contains('?') { '&' } else { '?' };
+                next = format!("{path}{separator}before={}", segment(&cursor)?);
+            }
+            _ => return listing.end(None),
+        }
     }
-    out
+}
+
+fn row(view: &CertificateView, now: Timestamp) -> [String; 7] {
+    [
+        view.serial.short(),
+        view.client.as_ref().map_or_else(|| "–".to_owned(), ClientId::to_string),
+        view.profile.to_string(),
+        view.state.as_str().to_owned(),
+        ends(view, now),
+        view.last_seen_at.map_or_else(|| "never".to_owned(), |at| relative(at, now)),
+        grouped(view.calls),
+    ]
 }
 
 /// When it ends; of a revoked one why and when it ended.

@@ -3,7 +3,8 @@
 use super::admin_client::{AdminClient, AdminTarget, segment};
 use super::console::{Console, fields, table};
 use super::human::{counted, relative, relative_and_date};
-use crate::failure::Failure;
+use super::listing::Listing;
+use crate::failure::{Exit, Failure};
 use crate::system::SystemClock;
 use crate::words::printable;
 use clap::Subcommand;
@@ -11,6 +12,7 @@ use countersign_api::admin::shapes::{
     ClientAdded, ClientList, ClientView, CredentialView, NewClient, RotateSecret, SecretRotated,
 };
 use countersign_model::client::AuthMethod;
+use countersign_model::text::check_registration;
 use countersign_model::{ClientId, Clock, Environment, Scope, Timestamp};
 use serde_json::json;
 
@@ -79,6 +81,9 @@ impl Command {
     pub(crate) fn run(self, console: Console) -> Result<(), Failure> {
         match self {
             Self::Add { client, environment, scopes, auth, name, contacts, audiences, target } => {
+                // By the server's own rule, and before anything is sent.
+                check_registration(name.as_deref().unwrap_or(client.as_str()), &contacts, &audiences)
+                    .map_err(|refused| Failure::new(Exit::Usage, refused.to_string()))?;
                 let scopes = scopes.into_iter().collect();
                 let new = NewClient {
                     client_id: client,
@@ -92,10 +97,7 @@ impl Command {
                 let added: ClientAdded = AdminClient::new(&target)?.post("/clients", &new)?;
                 console.answer(&added, || added_text(&added))
             }
-            Self::List { target } => {
-                let list = all(&AdminClient::new(&target)?)?;
-                console.answer(&list, || list_text(&list, SystemClock.now()))
-            }
+            Self::List { target } => list(&AdminClient::new(&target)?, console),
             Self::Show { client, target } => {
                 let view: ClientView = AdminClient::new(&target)?.get(&path(&client, "")?)?;
                 console.answer(&view, || view_text(&view, SystemClock.now()))
@@ -111,17 +113,21 @@ impl Command {
     }
 }
 
-/// The whole list, answer by answer.
-fn all(admin: &AdminClient) -> Result<ClientList, Failure> {
-    let mut list: ClientList = admin.get("/clients")?;
-    while list.more
-        && let Some(last) = list.clients.last()
-    {
-        let next: ClientList = admin.get(&format!("/clients?after={}", segment(last.client_id.as_str())?))?;
-        list.clients.extend(next.clients);
-        list.more = next.more;
+/// The whole list, printed answer by answer.
+fn list(admin: &AdminClient, console: Console) -> Result<(), Failure> {
+    let headers = ["CLIENT", "ENVIRONMENT", "STATE", "METHOD", "SCOPES", "LAST USED", "NAME"];
+    let mut listing = Listing::new(console, "clients", headers);
+    let (mut path, now) = ("/clients".to_owned(), SystemClock.now());
+    loop {
+        let page: ClientList = admin.get(&path)?;
+        let is_read = listing.page(&page.clients, |client| row(client, now))?;
+        match page.clients.last() {
+            Some(last) if page.more && is_read => {
+                path = format!("/clients?after={}", segment(last.client_id.as_str())?);
+            }
+            _ => return listing.end(None),
+        }
     }
-    Ok(list)
 }
 
 fn path(client: &ClientId, rest: &str) -> Result<String, Failure> {
@@ -172,27 +178,17 @@ fn rotated_text(rotated: &SecretRotated, now: Timestamp) -> String {
     )
 }
 
-fn list_text(list: &ClientList, now: Timestamp) -> String {
-    let last_used = |client: &ClientView| {
-        let last = client.credentials.iter().filter_map(|credential| credential.last_used_at).max();
-        last.map_or_else(|| "never".to_owned(), |at| relative(at, now))
-    };
-    let rows: Vec<[String; 7]> = list
-        .clients
-        .iter()
-        .map(|client| {
-            [
-                client.client_id.to_string(),
-                client.environment.to_string(),
-                client.state.as_str().to_owned(),
-                client.auth_method.to_string(),
-                client.scopes.to_string(),
-                last_used(client),
-                client.name.clone(),
-            ]
-        })
-        .collect();
-    table(["CLIENT", "ENVIRONMENT", "STATE", "METHOD", "SCOPES", "LAST USED", "NAME"], &rows)
+fn row(client: &ClientView, now: Timestamp) -> [String; 7] {
+    let last_used = client.credentials.iter().filter_map(|credential| credential.last_used_at).max();
+    [
+        client.client_id.to_string(),
+        client.environment.to_string(),
+        client.state.as_str().to_owned(),
+        client.auth_method.to_string(),
+        client.scopes.to_string(),
+        last_used.map_or_else(|| "never".to_owned(), |at| relative(at, now)),
+        client.name.clone(),
+    ]
 }
 
 fn view_text(client: &ClientView, now: Timestamp) -> String {

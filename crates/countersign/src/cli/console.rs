@@ -56,14 +56,23 @@ impl Console {
     /// Text for standard output as it is.
     ///
     /// # Errors
-    /// When standard output does not take it.
+    /// When standard output does not take it; a reader that went away, such as `head`, is no error.
     pub fn print(self, text: &str) -> Result<(), Failure> {
+        self.print_while_read(text).map(drop)
+    }
+
+    /// As [`Console::print`]; false if the reader went away, so that nothing more is fetched for it.
+    ///
+    /// # Errors
+    /// When standard output does not take it.
+    pub(crate) fn print_while_read(self, text: &str) -> Result<bool, Failure> {
         let mut out = io::stdout().lock();
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => {
                 Err(Failure::new(Exit::Refused, "the output cannot be written").why(in_words(&error)))
             }
-            _ => Ok(()),
         }
     }
 
@@ -111,19 +120,23 @@ impl Console {
 /// A table with columns as wide as they need, for people.
 pub(crate) fn table<const N: usize>(headers: [&str; N], rows: &[[String; N]]) -> String {
     let rows: Vec<[String; N]> = rows.iter().map(|row| row.clone().map(|cell| printable(&cell))).collect();
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.chain([headers[column].chars().count()]).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..N).map(width).collect();
-    let mut out = String::new();
-    for row in std::iter::once(headers.map(str::to_owned)).chain(rows) {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        out.push_str(cells.join("  ").trim_end());
-        out.push('\n');
-    }
-    out
+    let headers = headers.map(str::to_owned);
+    let widths = widths(&headers, &rows);
+    std::iter::once(&headers).chain(&rows).map(|row| row_text(row, &widths)).collect()
+}
+
+/// How wide the columns of these rows are.
+pub(crate) fn widths<const N: usize>(headers: &[String; N], rows: &[[String; N]]) -> [usize; N] {
+    std::array::from_fn(|column| {
+        let rows = rows.iter().chain([headers]);
+        rows.map(|row| row[column].chars().count()).max().unwrap_or(0)
+    })
+}
+
+/// One line of a table. A cell that is wider than its column pushes the others of its line.
+pub(crate) fn row_text<const N: usize>(row: &[String; N], widths: &[usize; N]) -> String {
+    let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+    format!("{}\n", cells.join("  ").trim_end())
 }
 
 /// Lines of `name  value`, for people.

@@ -14,6 +14,7 @@ mod console;
 mod explain;
 mod human;
 mod init;
+mod listing;
 mod man;
 mod operator;
 mod quickstart;

@@ -1,8 +1,10 @@
 //! The admin API: who may do what, what is refused and how, and that what was answered holds for the next request.
 
 use countersign_model::certificate::{CertificateRecord, CertificateState};
-use countersign_model::operator::Role;
+use countersign_model::client::{Credential, CredentialKind};
+use countersign_model::operator::{Operator, Role};
 use countersign_model::{Clock, Serial};
+use countersign_policy::client_auth::secret;
 use countersign_storage::stores::CertificateFilter;
 use countersign_storage::{Transaction, Write};
 use countersign_testkit::{Answer, TestServer};
@@ -148,6 +150,33 @@ async fn what_cannot_be_read_is_refused_with_the_place() {
         (Method::POST, clients, with("environment", json!("staging")), "staging"),
         (Method::POST, clients, with("auth_method", json!("password")), "password"),
         (Method::POST, clients, json!({ "client_id": "acme-pay" }).to_string(), "missing field"),
+        (Method::POST, clients, with("name", json!("Acme\u{202e}dtL")), "name: the character U+202E"),
+        (Method::POST, clients, with("name", json!(" ")), "name: 1 to 64 characters"),
+        (Method::POST, clients, with("name", json!("x".repeat(65))), "name: 1 to 64 characters"),
+        (
+            Method::POST,
+            clients,
+            with("contacts", json!(["a@b.example", "a\n\u{1b}[2J"])),
+            "contacts: the character U+000A",
+        ),
+        (Method::POST, clients, with("contacts", json!(vec!["a@b.example"; 17])), "contacts: at most 16"),
+        (Method::POST, clients, with("contacts", json!(["x".repeat(255)])), "contacts: 1 to 254"),
+        (
+            Method::POST,
+            clients,
+            with("audiences", json!(["https://a.example/\u{2066}b"])),
+            "audiences: the character U+2066",
+        ),
+        (Method::POST, clients, with("audiences", json!(["x".repeat(513)])), "audiences: 1 to 512"),
+        (Method::GET, "/admin/v1/certificates?before=lunch", String::new(), "before"),
+        (Method::GET, "/admin/v1/certificates/3f9a1b2", String::new(), "at least 8 digits"),
+        (Method::GET, "/admin/v1/certificates/3f9..c21e", String::new(), "at least 8 digits"),
+        (
+            Method::POST,
+            "/admin/v1/certificates/3f9a/revoke",
+            r#"{"reason":"superseded"}"#.to_owned(),
+            "at least 8 digits",
+        ),
         (Method::POST, clients, "{".to_owned(), "EOF"),
         (Method::POST, clients, "[]".to_owned(), "invalid"),
         (Method::GET, "/admin/v1/certificates?clinet=acme-pay", String::new(), "clinet"),
@@ -164,6 +193,8 @@ async fn what_cannot_be_read_is_refused_with_the_place() {
     ];
     for (method, path, body, named) in cases {
         let operation = format!("{method} {path} {body}");
+        // So many equal refusals in a second would be folded.
+        server.clock.advance_s(1);
         let answer = server.call_admin(method, path, Some(&authorization), &body).await;
         let record = assert_refused(&server, &answer, 400, "request_malformed", &operation).await;
         let problem = answer.json();
@@ -346,27 +377,40 @@ async fn a_certificate_is_found_by_serial_beginning_of_it_and_thumbprint() {
     assert_eq!(show(&thumbprint.to_string()).await.json()["thumbprint"], thumbprint.to_string());
     let pem = show(serial).await.json()["certificate"].as_str().unwrap().to_owned();
     assert!(pem.starts_with("-----BEGIN CERTIFICATE-----"));
-    let all = server.administer(Method::GET, "/admin/v1/certificates", &Value::Null).await.json();
-    let all: Vec<String> = all["certificates"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|certificate| certificate["serial"].as_str().unwrap().to_owned())
-        .collect();
-    let ambiguous = "0123456789abcdef"
-        .chars()
-        .map(|digit| digit.to_string())
-        .find(|digit| all.iter().filter(|serial| serial.starts_with(digit)).count() > 1)
-        .unwrap();
-    let answer = show(&ambiguous).await;
-    assert_refused(&server, &answer, 409, "object_conflict", &ambiguous).await;
-    assert!(answer.json()["detail"].as_str().unwrap().contains("give more digits"));
+    // The short form of our tables, and its beginning alone, which is too short.
+    let (begin, end) = (&serial[..4], &serial[serial.len() - 4..]);
+    assert_eq!(show(&format!("{begin}..{end}")).await.json()["serial"], serial.as_str());
+    assert_eq!(show(&format!("{begin}..0000")).await.status, 404);
+    let short = show(&serial[..7]).await;
+    assert_refused(&server, &short, 400, "request_malformed", "seven digits").await;
+
+    // Two that begin with the same eight digits and more, and one that is short as a whole.
+    let store = &server.server.context().store;
+    let row =
+        store.certificate(&"clients".parse().unwrap(), &serial.parse().unwrap()).await.unwrap().unwrap();
+    for serial in ["41aabbccdd01", "41aabbccdd02", "3f9a"] {
+        let (state, serial) = (CertificateState::Pending, serial.parse().unwrap());
+        let row = CertificateRecord { serial, state, der: None, thumbprint: None, ..row.clone() };
+        store.commit(Transaction::new().write(Write::InsertPendingCertificate(row))).await.unwrap();
+    }
+    for ambiguous in ["41aabbcc", "41aabbccdd", "41aabb..dd"] {
+        let answer = show(ambiguous).await;
+        match ambiguous.contains("..") {
+            true => assert_eq!(answer.status, 404, "no serial number ends so"),
+            false => {
+                assert_refused(&server, &answer, 409, "object_conflict", ambiguous).await;
+                assert!(answer.json()["detail"].as_str().unwrap().contains("give more digits"));
+            }
+        }
+    }
+    assert_eq!(show("41aabb..02").await.json()["serial"], "41aabbccdd02");
+    assert_eq!(show("3f9a").await.json()["serial"], "3f9a", "the whole of it");
     let nobody = show(&"0".repeat(40)).await;
     assert_refused(&server, &nobody, 404, "object_not_found", "no such serial").await;
     let path = format!("/admin/v1/certificates/{}/revoke", &serial[..12]);
     let revoked = server.administer(Method::POST, &path, &json!({ "reason": "superseded" })).await;
     assert_eq!(revoked.json()["certificates"][0]["state"], "revoked");
-    for (state, count) in [("revoked", 1), ("valid", 16), ("expired", 0), ("pending", 0), ("abandoned", 0)] {
+    for (state, count) in [("revoked", 1), ("valid", 16), ("expired", 0), ("pending", 3), ("abandoned", 0)] {
         let path = format!("/admin/v1/certificates?client=acme-pay&state={state}");
         let found = server.administer(Method::GET, &path, &Value::Null).await.json();
         assert_eq!(found["certificates"].as_array().unwrap().len(), count, "{state}");
@@ -410,7 +454,20 @@ async fn an_expired_certificate_is_listed_behind_a_thousand_valid_ones() {
         let found = server.administer(Method::GET, &path, &Value::Null).await.json();
         assert_eq!(found["certificates"].as_array().unwrap().len(), count, "{state}");
         assert_eq!(found["more"], more, "{state}");
+        assert_eq!(found["next"].is_string(), more, "{state}");
     }
+    // Page by page each of them once, also when one is issued meanwhile.
+    let path = "/admin/v1/certificates?client=acme-pay&state=valid";
+    let first = server.administer(Method::GET, path, &Value::Null).await.json();
+    server.clock.advance_s(1);
+    server.certificate("acme-pay").await;
+    let path = format!("{path}&before={}", first["next"].as_str().unwrap());
+    let second = server.administer(Method::GET, &path, &Value::Null).await.json();
+    assert_eq!((second["certificates"].as_array().unwrap().len(), &second["more"]), (1, &json!(false)));
+    let pages = [&first, &second].map(|page| page["certificates"].as_array().unwrap());
+    let serials: std::collections::HashSet<_> =
+        pages.into_iter().flatten().map(|certificate| certificate["serial"].as_str().unwrap()).collect();
+    assert_eq!(serials.len(), 1001);
 }
 
 #[tokio::test]
@@ -594,4 +651,78 @@ async fn more_clients_than_an_answer_holds_are_read_answer_by_answer() {
         path = format!("/admin/v1/clients?after={}", read.last().unwrap());
     }
     assert_eq!((read.len(), read[0].as_str(), read[1000].as_str()), (1001, "acme-pay", "client-0999"));
+}
+
+/// A database from before operators had a key of their own: the token works, and is stored under its own key then.
+#[tokio::test]
+async fn rule_c10_a_token_that_was_stored_under_the_key_of_secrets_is_restated_at_its_first_use() {
+    let server = TestServer::start().await;
+    let context = server.server.context();
+    let token = secret::generate_operator_token(context.rng.as_ref());
+    let add = async |name: &str, token_hmac: [u8; 32]| {
+        let operator = Operator {
+            name: name.to_owned(),
+            role: Role::Admin,
+            token_hmac,
+            enabled: true,
+            created_at: server.clock.now(),
+        };
+        context.store.commit(Transaction::new().write(Write::InsertOperator(operator))).await.unwrap();
+        context.operators.store(context.store.operators().await.unwrap().into());
+    };
+    let former = secret::hmac(&context.pepper, token.expose());
+    add("old", former).await;
+    let authorization = format!("Bearer {}", token.expose());
+    let list = "/admin/v1/clients";
+    for _ in 0..2 {
+        assert_eq!(server.call_admin(Method::GET, list, Some(&authorization), "").await.status, 200);
+        let operators = context.store.operators().await.unwrap();
+        let stored = operators.iter().find(|operator| operator.name == "old").unwrap().token_hmac;
+        assert_eq!(stored, secret::operator_hmac(&context.pepper, token.expose()));
+        context.operators.store(operators.into());
+    }
+
+    // What is stored of a client's secret makes no operator, and what is stored of a token makes no client.
+    let client_secret =
+        server.add_client("test-shop", "sandbox", "client_secret_post", &["data:read"]).await.unwrap();
+    add("copied", secret::hmac(&context.pepper, &client_secret)).await;
+    let copied = format!("Bearer {client_secret}");
+    let refused = server.call_admin(Method::GET, list, Some(&copied), "").await;
+    assert_refused(&server, &refused, 401, "admin_credential_invalid", "a client's secret").await;
+    let views = &context.views;
+    for hmac in [former, secret::operator_hmac(&context.pepper, token.expose())] {
+        let id = countersign_model::CredentialId::generate(server.clock.now(), context.rng.as_ref());
+        let (client, kind) = ("test-shop".parse().unwrap(), CredentialKind::Secret { hmac });
+        let credential = Credential::new(id, client, "copied".to_owned(), kind, server.clock.now());
+        let receipt = context
+            .store
+            .commit(Transaction::new().write(Write::InsertCredential(credential)))
+            .await
+            .unwrap();
+        assert!(views.applied(receipt.sequence, std::time::Duration::from_secs(60)).await);
+    }
+    let form =
+        |secret: &str| format!("grant_type=client_credentials&client_id=test-shop&client_secret={secret}");
+    assert_eq!(
+        server.ask_token(None, &form(token.expose())).await.code().as_deref(),
+        Some("client_authentication_failed")
+    );
+    assert_eq!(server.ask_token(None, &form(&client_secret)).await.status, 200);
+}
+
+/// The clock is set back a little after something was handed out, or another node's runs late.
+#[tokio::test]
+async fn what_is_new_is_accepted_also_by_a_clock_that_is_a_little_behind() {
+    let server = TestServer::start().await;
+    let secret =
+        server.add_client("test-shop", "sandbox", "client_secret_post", &["data:read"]).await.unwrap();
+    server.add_client("acme-pay", "production", "tls_client_auth", &["data:read"]).await;
+    let acme = server.certificate("acme-pay").await;
+    let rotated =
+        server.administer(Method::POST, "/admin/v1/token-keys/rotate", &json!({ "now": true })).await;
+    assert_eq!(rotated.status, 200);
+    server.clock.advance_s(-240);
+    server.bearer_token("test-shop", &secret).await;
+    let token = server.bound_token("acme-pay", &acme).await;
+    assert_eq!(server.call(Some(&acme), "/data/x", &token).await.status, 200);
 }

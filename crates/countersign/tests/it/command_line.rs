@@ -125,3 +125,22 @@ async fn a_log_that_no_terminal_shows_is_json_with_the_names_of_opentelemetry() 
     }
     assert!(denied["timestamp"].is_string(), "{denied}");
 }
+
+/// By the server's own rule, and without a server.
+#[test]
+fn rule_g11_texts_that_show_something_else_are_refused_before_anything_is_sent() {
+    let add = ["client", "add", "acme-pay", "--environment", "sandbox", "--scope", "data:read"];
+    for (option, value, says) in [
+        ("--name", "Acme\u{202e}dtL", "name: the character U+202E"),
+        ("--contact", "a\u{2028}b", "contacts: the character U+2028"),
+        ("--audience", "a\u{200b}b", "audiences: the character U+200B"),
+    ] {
+        let refused = run(2, &[&add[..], &[option, value]].concat());
+        let error = text(&refused.stderr);
+        assert!(error.contains(says) && !error.contains(value), "{error}");
+    }
+    for few in ["3f9", "3f9a1b2", "3f9…c21", "3f9..c21"] {
+        let error = text(&run(2, &["cert", "revoke", few, "--reason", "superseded", "--yes"]).stderr);
+        assert!(error.contains("at least 8 digits"), "{error}");
+    }
+}
