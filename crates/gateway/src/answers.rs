@@ -5,8 +5,9 @@
 //! answer cannot be asked for, so each piece of a body carries a handle: h2 advances it when it writes and drops it when
 //! it is through.
 
+use crate::guard::stall::MIN_PROGRESS;
 use bytes::{Buf, Bytes};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -41,6 +42,10 @@ impl Answers {
         slots.len() - 1
     }
 
+    fn is_ours(&self, slot: usize) -> bool {
+        self.slots.borrow()[slot].is_none()
+    }
+
     fn set(&self, slot: usize, since: Option<Instant>) {
         self.slots.borrow_mut()[slot] = since;
     }
@@ -50,22 +55,36 @@ impl Answers {
 pub(crate) struct Answer {
     answers: Rc<Answers>,
     slot: usize,
+    /// How much the peer has taken since it is its turn.
+    taken: Cell<usize>,
 }
 
 impl Answer {
     /// An answer that begins now, one of the `answers` of its connection.
     pub(crate) fn begin(answers: Rc<Answers>) -> Rc<Self> {
         let slot = answers.begin();
-        Rc::new(Self { answers, slot })
+        Rc::new(Self { answers, slot, taken: Cell::new(0) })
     }
 
     /// It is the peer's turn, from now on.
     pub(crate) fn peers_turn(&self) {
-        self.answers.set(self.slot, Some(Instant::now()));
+        if self.answers.is_ours(self.slot) {
+            self.answers.set(self.slot, Some(Instant::now()));
+        }
+    }
+
+    /// The peer took so many bytes. Its time begins anew once they are enough together.
+    fn taken(&self, bytes: usize) {
+        self.taken.set(self.taken.get() + bytes);
+        if self.taken.get() >= MIN_PROGRESS {
+            self.taken.set(0);
+            self.answers.set(self.slot, Some(Instant::now()));
+        }
     }
 
     /// There is nothing to send yet: asked for more, h2 has room for it.
     pub(crate) fn our_turn(&self) {
+        self.taken.set(0);
         self.answers.set(self.slot, None);
     }
 }
@@ -89,9 +108,9 @@ impl Piece {
         Self { bytes, answer: answer.cloned() }
     }
 
-    fn taken(&self) {
+    fn taken(&self, bytes: usize) {
         if let Some(answer) = &self.answer {
-            answer.peers_turn();
+            answer.taken(bytes);
         }
     }
 }
@@ -107,12 +126,40 @@ impl Buf for Piece {
 
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
-        self.taken();
+        self.taken(count);
     }
 
     fn copy_to_bytes(&mut self, count: usize) -> Bytes {
         let taken = self.bytes.split_to(count); // no copy, as `Bytes` itself has it
-        self.taken();
+        self.taken(count);
         taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[tokio::test(start_paused = true)]
+    async fn rule_g15_an_answer_moves_on_when_enough_of_it_was_taken() {
+        let answers = Rc::<Answers>::default();
+        let answer = Answer::begin(answers.clone());
+        let waited = || answers.deadline(PATIENCE).map(|deadline| deadline - Instant::now());
+        let mut piece = Piece::new(Bytes::from(vec![0; 2 * MIN_PROGRESS]), Some(&answer));
+        tokio::time::advance(Duration::from_secs(10)).await;
+        piece.advance(1);
+        answer.peers_turn(); // asked for more, and there is more
+        assert_eq!(waited(), Some(Duration::from_secs(20)), "a byte is no progress");
+        piece.advance(MIN_PROGRESS - 1);
+        assert_eq!(waited(), Some(PATIENCE), "enough together");
+        tokio::time::advance(Duration::from_secs(10)).await;
+        drop(piece.copy_to_bytes(MIN_PROGRESS));
+        assert_eq!(waited(), Some(PATIENCE));
+        answer.our_turn();
+        assert_eq!(waited(), None, "nothing to take");
+        answer.peers_turn();
+        assert_eq!(waited(), Some(PATIENCE));
     }
 }

@@ -8,30 +8,54 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+/// What a peer must take within the time that it is given, unless there is less for it. One that takes a byte now and then
+/// would keep its connection, and the one to the upstream, for years. In 30 s this is 136 bytes a second.
+pub(crate) const MIN_PROGRESS: usize = 4 * 1024;
+
 /// A stream that gives up on a peer which takes nothing: below the guard, and on HTTP/2, where there is none, below
 /// hyper. A peer that has stopped to read takes no GOAWAY either, so hyper and h2 would wait for it for ever.
 #[derive(Debug)]
 pub(crate) struct BoundedWrites<S> {
     stream: S,
     patience: Duration,
-    stalled_since: Option<Instant>,
+    /// Since when the peer is awaited, and how much it has taken since.
+    stalled: Option<(Instant, usize)>,
     timer: Timer,
 }
 
 impl<S> BoundedWrites<S> {
     pub(crate) fn new(stream: S, patience: Duration) -> Self {
-        Self { stream, patience, stalled_since: None, timer: Timer::default() }
+        Self { stream, patience, stalled: None, timer: Timer::default() }
     }
 
     /// The result of a write, or an error once there was none for too long.
-    fn bound<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if result.is_ready() {
-            self.stalled_since = None;
-            return result;
+    fn bound_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        result: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if let (Poll::Ready(Ok(written)), Some((_, taken))) = (&result, &mut self.stalled) {
+            *taken += written;
+            if *taken >= MIN_PROGRESS {
+                self.stalled = None;
+            }
         }
-        let since = *self.stalled_since.get_or_insert_with(Instant::now);
+        if result.is_ready() { result } else { self.wait(cx) }
+    }
+
+    /// The same where nothing is left to be taken when it is ready.
+    fn bound_flush(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+        if result.is_pending() {
+            return self.wait(cx);
+        }
+        self.stalled = None;
+        result
+    }
+
+    fn wait<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let (since, _) = *self.stalled.get_or_insert_with(|| (Instant::now(), 0));
         ready!(self.timer.poll_until(since + self.patience, cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes no data")))
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes too little")))
     }
 }
 
@@ -45,7 +69,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for BoundedWrites<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.stream).poll_write(cx, bytes);
-        this.bound(cx, result)
+        this.bound_write(cx, result)
     }
 
     fn poll_write_vectored(
@@ -55,7 +79,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for BoundedWrites<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
-        this.bound(cx, result)
+        this.bound_write(cx, result)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -65,14 +89,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for BoundedWrites<S> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.stream).poll_flush(cx);
-        this.bound(cx, result)
+        this.bound_flush(cx, result)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         // The end of a TLS stream is written behind all that the peer did not take.
         let result = Pin::new(&mut this.stream).poll_shutdown(cx);
-        this.bound(cx, result)
+        this.bound_flush(cx, result)
     }
 }
 
@@ -91,17 +115,51 @@ mod tests {
         assert_eq!(began.elapsed().as_secs(), 30);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn rule_g15_a_peer_that_takes_a_little_is_waited_for() {
-        let (mut peer, stream) = tokio::io::duplex(1);
+    /// A peer takes so many bytes after every 29 of the 30 s that it has, ten times.
+    async fn written_to_one_that_takes(bytes: usize) -> io::Result<()> {
+        let (mut peer, stream) = tokio::io::duplex(bytes);
         let mut stream = BoundedWrites::new(stream, Duration::from_secs(30));
         let taking = async {
             for _ in 0..10 {
                 tokio::time::sleep(Duration::from_secs(29)).await;
-                tokio::io::AsyncReadExt::read_u8(&mut peer).await.unwrap();
+                tokio::io::AsyncReadExt::read_exact(&mut peer, &mut vec![0; bytes]).await.unwrap();
             }
+            std::future::pending::<()>().await;
         };
-        let (written, ()) = tokio::join!(stream.write_all(&[0; 10]), taking);
-        written.unwrap();
+        let answer = vec![0; 10 * bytes];
+        tokio::select! {
+            written = stream.write_all(&answer) => written,
+            () = taking => unreachable!(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rule_g15_a_peer_that_takes_its_share_is_waited_for() {
+        written_to_one_that_takes(MIN_PROGRESS).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rule_g15_a_peer_that_takes_a_byte_now_and_then_ends_the_writing() {
+        for bytes in [1, 100] {
+            let began = Instant::now();
+            let error = written_to_one_that_takes(bytes).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            assert!(began.elapsed() <= Duration::from_secs(60), "{:?}", began.elapsed());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rule_g15_a_peer_that_has_taken_everything_may_begin_anew() {
+        let (mut peer, stream) = tokio::io::duplex(1);
+        let mut stream = BoundedWrites::new(stream, Duration::from_secs(30));
+        for _ in 0..10 {
+            let taking = async {
+                tokio::time::sleep(Duration::from_secs(29)).await;
+                tokio::io::AsyncReadExt::read_exact(&mut peer, &mut [0; 2]).await.unwrap();
+            };
+            let (written, _) = tokio::join!(stream.write_all(&[0; 2]), taking);
+            written.unwrap();
+            stream.flush().await.unwrap();
+        }
     }
 }

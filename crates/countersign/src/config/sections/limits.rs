@@ -30,7 +30,7 @@ section! {
         body_timeout: Period = Default("\"5m\"");
         /// How long a body may pause; later is answered with 408.
         body_pause_timeout: Period = Default("\"20s\"");
-        /// How long a caller may take no byte of the answer.
+        /// How long a caller may take for 4 KiB of the answer, or for all that there is of it.
         write_pause_timeout: Period = Default("\"30s\"");
         /// How long a connection is kept between two requests.
         idle_timeout: Period = Default("\"75s\"");
