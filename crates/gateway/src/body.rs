@@ -2,9 +2,11 @@
 
 use bytes::Bytes;
 use countersign_model::ReasonCode;
+use countersign_policy::Denial;
 use countersign_policy::header_names::is_plain;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
@@ -20,6 +22,17 @@ pub enum RequestBodyError {
     /// The peer went away, or reset the stream.
     #[error("the body ended early")]
     Broken,
+}
+
+impl From<RequestBodyError> for Denial {
+    fn from(error: RequestBodyError) -> Self {
+        match error {
+            RequestBodyError::Refused(reason) => reason.into(),
+            RequestBodyError::Broken => {
+                Self::new(ReasonCode::RequestMalformed).note("the request's body ended early")
+            }
+        }
+    }
 }
 
 /// The body of a request. On HTTP/1.1 the guard has bounded it already; on HTTP/2 that happens here (rule G15).
@@ -67,6 +80,20 @@ impl RequestBody {
         (Self { incoming, bounds: Some(Box::new(bounds)), refused_below: None }, verdict)
     }
 
+    /// Waits for the end of a body that is said to be empty and is not over: on HTTP/2 its end may come in a frame of its
+    /// own, and so may what contradicts its length. Nothing is sent upstream before that is known.
+    pub(crate) async fn settle(&mut self) -> Result<(), RequestBodyError> {
+        while !self.is_end_stream() && self.size_hint().exact() == Some(0) {
+            match poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await {
+                None => break,
+                Some(Ok(frame)) if frame.data_ref().is_none_or(Bytes::is_empty) => {}
+                Some(Ok(_)) => return Err(RequestBodyError::Refused(ReasonCode::RequestFramingAmbiguous)),
+                Some(Err(error)) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Trailers end here: nothing behind us waits for a client's trailer fields. Their names are checked all the same (rule
     /// G19); on HTTP/1.1 the guard did.
     fn end_at_trailers(&self, frame: &Frame<Bytes>) -> Option<RequestBodyError> {
@@ -74,6 +101,12 @@ impl RequestBody {
         let bounds = self.bounds.as_ref()?;
         (!names.all(is_plain)).then(|| bounds.refuse(ReasonCode::RequestHeaderInvalid))
     }
+}
+
+/// Whether h2 ended the stream because its data and its Content-Length disagree (RFC 9113 section 8.1.1).
+fn is_malformed(error: &hyper::Error) -> bool {
+    let h2 = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
+    h2.is_some_and(|h2| h2.is_library() && h2.is_reset() && h2.reason() == Some(h2::Reason::PROTOCOL_ERROR))
 }
 
 impl Bounds {
@@ -115,7 +148,12 @@ impl Body for RequestBody {
                 }
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
-            Poll::Ready(Some(Err(_))) => {
+            Poll::Ready(Some(Err(error))) => {
+                if let Some(bounds) = &this.bounds
+                    && is_malformed(&error)
+                {
+                    return Poll::Ready(Some(Err(bounds.refuse(ReasonCode::RequestFramingAmbiguous))));
+                }
                 let refused = this.refused_below.as_ref().and_then(|refused| refused.get());
                 let error =
                     refused.map_or(RequestBodyError::Broken, |reason| RequestBodyError::Refused(*reason));

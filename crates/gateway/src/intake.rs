@@ -11,7 +11,7 @@ use crate::settings::{Limits, ListenerSettings};
 use countersign_model::ReasonCode;
 use countersign_policy::Denial;
 use countersign_policy::header_names::is_plain;
-use http::header::{CONTENT_LENGTH, HOST};
+use http::header::{CONTENT_LENGTH, COOKIE, HOST};
 use http::request::Parts;
 use http::{Method, Request, Version};
 use hyper::body::Incoming;
@@ -78,23 +78,21 @@ pub(crate) fn check_http2<'a>(parts: &'a Parts, limits: &Limits) -> Result<&'a s
         return Err(malformed("the path is none"));
     }
     // As HTTP/1.1 would write it, so that one limit means the same on both.
-    let mut bytes = 0;
+    let (mut bytes, mut crumbs) = (0, 0);
     for (name, value) in &parts.headers {
-        let name = name.as_str();
         // Rule G19: other characters are `-` or `_` to some servers behind us.
-        if !is_plain(name.as_bytes()) {
+        if !is_plain(name.as_str().as_bytes()) {
             return Err(Denial::new(ReasonCode::RequestHeaderInvalid).note("a character in a header name"));
         }
-        bytes += name.len() + value.len() + 4;
+        bytes += name.as_str().len() + value.len() + 4;
+        crumbs += usize::from(name == COOKIE);
     }
-    if bytes + target.len() > limits.sizes.head_bytes || parts.headers.len() > limits.sizes.header_count {
+    // RFC 9113 section 8.2.3: a cookie may come in crumbs, and they are one field.
+    let count = parts.headers.len() - crumbs.saturating_sub(1);
+    if bytes + target.len() > limits.sizes.head_bytes || count > limits.sizes.header_count {
         return Err(ReasonCode::RequestHeaderTooLarge.into());
     }
-    let length =
-        parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > limits.sizes.body_bytes) {
-        return Err(ReasonCode::RequestBodyTooLarge.into());
-    }
+    check_length(parts, limits)?;
     let mut hosts = parts.headers.get_all(HOST).iter();
     let host = hosts.next();
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
@@ -116,4 +114,16 @@ pub(crate) fn check_http2<'a>(parts: &'a Parts, limits: &Limits) -> Result<&'a s
         }
     })
     .map_err(Denial::from)
+}
+
+/// One length that is a number, as on HTTP/1.1; whether it is true, h2 sees. It takes signs and several equal ones.
+fn check_length(parts: &Parts, limits: &Limits) -> Result<(), Denial> {
+    let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter();
+    let Some(length) = lengths.next() else { return Ok(()) };
+    match head::content_length(length.as_bytes()) {
+        Some(_) if lengths.next().is_some() => Err(ReasonCode::RequestFramingAmbiguous.into()),
+        Some(length) if length > limits.sizes.body_bytes => Err(ReasonCode::RequestBodyTooLarge.into()),
+        Some(_) => Ok(()),
+        None => Err(ReasonCode::RequestFramingAmbiguous.into()),
+    }
 }

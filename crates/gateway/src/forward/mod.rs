@@ -70,7 +70,8 @@ pub(crate) async fn forward(
     let upstream = snapshot.upstreams.get(route.upstream()).ok_or_else(|| {
         Denial::new(ReasonCode::InternalError).note("the route's upstream is not configured")
     })?;
-    let ValidatedRequest { mut parts, body, forwarded } = request;
+    let ValidatedRequest { mut parts, mut body, forwarded } = request;
+    body.settle().await.map_err(|error| permit.refused(Denial::from(error)))?;
     let target = route
         .upstream_target(parts.uri.path(), parts.uri.query())
         .and_then(|target| PathAndQuery::try_from(target).ok())

@@ -74,11 +74,15 @@ fn check_line_ends(head: &[u8]) -> Result<(), ReasonCode> {
     }
 }
 
-/// Methods are case-sensitive (RFC 9110 section 9.1). CONNECT and TRACE are no part of an API.
+/// Never forwarded: tunnels, what sends a request back (TRACK is the TRACE of IIS), and the beginning of HTTP/2 (RFC 9113
+/// section 3.4), which an upstream may take for it.
+const METHODS_OF_NO_API: [&str; 4] = ["CONNECT", "TRACE", "TRACK", "PRI"];
+
+/// Methods are case-sensitive (RFC 9110 section 9.1): one in lower case is none.
 pub(crate) fn check_method(method: &str) -> Result<(), ReasonCode> {
     let upper =
         !method.is_empty() && method.bytes().all(|c| c.is_ascii_uppercase() || c == b'-' || c == b'_');
-    if upper && method.len() <= 32 && method != "CONNECT" && method != "TRACE" {
+    if upper && method.len() <= 32 && !METHODS_OF_NO_API.contains(&method) {
         Ok(())
     } else {
         Err(ReasonCode::RequestMalformed)
@@ -133,7 +137,7 @@ fn check_fields<'a>(
 }
 
 /// 1*DIGIT and nothing else: no sign, no list, no space (RFC 9110 section 8.6).
-fn content_length(value: &[u8]) -> Option<u64> {
+pub(crate) fn content_length(value: &[u8]) -> Option<u64> {
     if value.is_empty() || value.len() > 19 || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }
@@ -362,6 +366,11 @@ mod tests {
                 "get / HTTP/1.1\r\nHost: x\r\n\r\n",
                 "CONNECT x:1 HTTP/1.1\r\nHost: x:1\r\n\r\n",
                 "TRACE / HTTP/1.1\r\nHost: x\r\n\r\n",
+                "TRACK / HTTP/1.1\r\nHost: x\r\n\r\n",
+                "Track / HTTP/1.1\r\nHost: x\r\n\r\n",
+                "PRI / HTTP/1.1\r\nHost: x\r\n\r\n",
+                "PRI * HTTP/1.1\r\nHost: x\r\n\r\n",
+                "pri / HTTP/1.1\r\nHost: x\r\n\r\n",
                 "GET /#a HTTP/1.1\r\nHost: x\r\n\r\n",
                 "GET /\\a HTTP/1.1\r\nHost: x\r\n\r\n",
                 "GET a HTTP/1.1\r\nHost: x\r\n\r\n",

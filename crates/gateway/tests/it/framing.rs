@@ -75,6 +75,8 @@ async fn rule_g12_ambiguous_framing_is_refused_and_closes() {
         ("GET /data/#frag HTTP/1.1\r\nHost: x\r\n", 400, "request_malformed"),
         ("get /data/ HTTP/1.1\r\nHost: x\r\n", 400, "request_malformed"),
         ("TRACE /data/ HTTP/1.1\r\nHost: x\r\n", 400, "request_malformed"),
+        ("TRACK /data/ HTTP/1.1\r\nHost: x\r\n", 400, "request_malformed"),
+        ("PRI /data/ HTTP/1.1\r\nHost: x\r\n", 400, "request_malformed"),
         ("CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n", 400, "request_malformed"),
         ("rubbish\r\n", 400, "request_malformed"),
         ("GET /data/ HTTP/1.0\r\nHost: x\r\n", 505, "http_version_unsupported"),

@@ -76,6 +76,9 @@ async fn rule_g12_host_beside_another_authority_is_refused() {
     assert_eq!(sender.send_request(same).await.unwrap().status(), 200);
     for (method, uri) in [
         ("TRACE", "https://localhost/data/"),
+        ("TRACK", "https://localhost/data/"),
+        ("PRI", "https://localhost/data/"),
+        ("track", "https://localhost/data/"),
         ("get", "https://localhost/data/"),
         ("A-METHOD-OF-MORE-THAN-32-CHARACTERS", "https://localhost/data/"),
         ("GET", "http://localhost/data/"),
@@ -117,6 +120,31 @@ async fn rule_g15_limits_hold_on_http2_too() {
     large.headers_mut().insert("x-large", "a".repeat(40_000).parse().unwrap());
     let refused = sender.send_request(large).await.unwrap();
     assert_eq!(refused.status(), 431);
+}
+
+/// RFC 9113 section 8.2.3: a cookie may come in crumbs, and they are one field, which HTTP/1.1 has once.
+#[tokio::test]
+async fn rule_g15_the_crumbs_of_a_cookie_count_as_one_field() {
+    let world = World::start().await;
+    let (mut sender, _task) = connect(&world, Some(&world.acme)).await;
+    let token = world.token("acme-pay", Some(&world.acme));
+    let with = |name: &'static str, count: usize, value: &str| {
+        let mut request = request("/data/", &token, "");
+        for n in 0..count {
+            request.headers_mut().append(name, format!("c{n}={value}").parse().unwrap());
+        }
+        request
+    };
+    let answer = sender.send_request(with("cookie", 150, "v")).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let seen = text(answer).await;
+    let cookies: Vec<_> = seen.lines().filter(|line| line.starts_with("cookie: ")).collect();
+    assert_eq!(cookies.len(), 1, "{seen}");
+    assert!(cookies[0].starts_with("cookie: c0=v; c1=v; ") && cookies[0].ends_with("; c149=v"), "{seen}");
+    for (name, count, value) in [("x-other", 150, "v"), ("cookie", 150, &*"v".repeat(300))] {
+        let refused = sender.send_request(with(name, count, value)).await.unwrap();
+        assert_eq!(refused.status(), 431, "{name}");
+    }
 }
 
 #[tokio::test]

@@ -98,7 +98,7 @@ impl Route {
         &self.path
     }
 
-    /// The only methods that it accepts; `None` means all but CONNECT and TRACE.
+    /// The only methods that it accepts; `None` means all but CONNECT, TRACE, TRACK and PRI.
     pub fn methods(&self) -> Option<&[Method]> {
         self.methods.as_deref()
     }

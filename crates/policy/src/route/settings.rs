@@ -166,7 +166,7 @@ fn pair_is_valid(client_certificate: ClientCertificate, token: TokenPolicy) -> b
 fn methods(names: Option<Vec<String>>, mistakes: &mut Vec<Mistake>) -> Option<Vec<Method>> {
     let mut methods = Vec::new();
     for name in names? {
-        // Methods are case-sensitive (RFC 9110 section 9.1); CONNECT and TRACE are never forwarded.
+        // Methods are case-sensitive (RFC 9110 section 9.1); CONNECT, TRACE, TRACK and PRI are never forwarded.
         match METHODS.iter().find(|method| method.as_str() == name) {
             Some(method) if !methods.contains(method) => methods.push(method.clone()),
             Some(_) => {}
