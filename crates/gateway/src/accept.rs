@@ -3,11 +3,13 @@
 use crate::connection::{Connection, Cut};
 use crate::door::{self, Entered, Pause};
 use crate::guard::Guard;
+use crate::guard::frames::{Refusals, Watched};
 use crate::guard::stall::BoundedWrites;
 use crate::handshake;
 use crate::lifetime::{self, Http};
 use crate::parts::Part;
 use crate::pipeline;
+use crate::refusal;
 use crate::settings::ListenerSettings;
 use crate::socket::Socket;
 use crate::worker::{Listener, Worker};
@@ -146,12 +148,15 @@ pub(crate) async fn serve_stream<S>(
     }
     let _active = listener.metrics.connection();
     let service = {
-        let (listener, connection) = (listener.clone(), connection.clone());
+        let (worker, listener, connection) = (worker.clone(), listener.clone(), connection.clone());
         hyper::service::service_fn(move |request| {
             pipeline::serve(worker.clone(), listener.clone(), connection.clone(), request)
         })
     };
     if connection.http2 {
+        let refusals = Rc::<Refusals>::default();
+        let stream = BoundedWrites::new(stream, limits.times.write_progress);
+        let stream = Watched::new(stream, refusals.clone());
         let http = hyper::server::conn::http2::Builder::new(Local)
             .timer(TokioTimer::new())
             .max_concurrent_streams(limits.concurrent_streams)
@@ -163,8 +168,15 @@ pub(crate) async fn serve_stream<S>(
             )
             .keep_alive_interval(limits.times.idle / 2)
             .keep_alive_timeout(limits.times.write_progress)
-            .serve_connection(TokioIo::new(BoundedWrites::new(stream, limits.times.write_progress)), service);
-        let ended = lifetime::run(http, &connection, Some(&limits.times)).await;
+            .serve_connection(TokioIo::new(stream), service);
+        let ended = {
+            let unseen = || {
+                for refused in refusals.take() {
+                    refusal::tell_unseen(&worker, &listener, &connection, refused);
+                }
+            };
+            lifetime::run(http, &connection, Some(&limits.times), unseen).await
+        };
         listener.metrics.http2_ended(&ended);
     } else {
         let guard = Guard::new(stream, limits.sizes, limits.times, connection.exchange.clone());
@@ -178,7 +190,7 @@ pub(crate) async fn serve_stream<S>(
         }
         let http = builder.serve_connection(TokioIo::new(guard), service);
         // What went wrong on the wire was counted or recorded where the guard saw it.
-        let _ = lifetime::run(http, &connection, None).await;
+        let _ = lifetime::run(http, &connection, None, || {}).await;
     }
 }
 

@@ -15,7 +15,13 @@ pub(crate) trait Http {
 
 /// Runs a connection to its end: its own, or the one that was ordered. `times` bounds what HTTP/2 would wait for without
 /// end; HTTP/1.1 has the guard for that.
-pub(crate) async fn run(http: impl Http, connection: &Connection, times: Option<&GuardTimes>) -> Ended {
+/// `looked` is called whenever HTTP has done something, at its end too.
+pub(crate) async fn run(
+    http: impl Http,
+    connection: &Connection,
+    times: Option<&GuardTimes>,
+    looked: impl Fn(),
+) -> Ended {
     let mut http = std::pin::pin!(http);
     let mut cut_timer = Timer::default();
     let mut patience = times.map(Patience::new);
@@ -28,7 +34,9 @@ pub(crate) async fn run(http: impl Http, connection: &Connection, times: Option<
         {
             return Poll::Ready(if connection.was_reset_too_often() { Ended::Resets } else { Ended::Cut });
         }
-        if let Poll::Ready(result) = http.as_mut().poll_http(cx) {
+        let polled = http.as_mut().poll_http(cx);
+        looked();
+        if let Poll::Ready(result) = polled {
             return Poll::Ready(result.map_or_else(Ended::Failed, |()| Ended::InOrder));
         }
         if connection.is_to_finish() {
@@ -60,7 +68,7 @@ mod tests {
     async fn rule_g15_requests_that_end_with_their_connection_were_not_taken_back() {
         let connection = Connection::new(Peer::new(([192, 0, 2, 1], 1).into(), None), None, None, true, true);
         connection.note_reset(1);
-        run(AtItsEnd, &connection, None).await;
+        run(AtItsEnd, &connection, None, || {}).await;
         (0..100).for_each(|_| connection.note_reset(1));
         assert!(!connection.was_reset_too_often());
     }

@@ -249,6 +249,22 @@ impl ListenerMetrics {
             .increment(1);
     }
 
+    /// Counts what h2 refused by itself, by its error code. A connection that it ended is counted at its end.
+    pub(crate) fn http2_refused(&self, code: h2::Reason, of_stream: bool) {
+        if !of_stream {
+            return;
+        }
+        let kind = match code {
+            h2::Reason::REFUSED_STREAM => "stream_refused",
+            h2::Reason::FLOW_CONTROL_ERROR => "stream_flow_control",
+            h2::Reason::FRAME_SIZE_ERROR => "stream_frame_size",
+            h2::Reason::ENHANCE_YOUR_CALM => "stream_flood",
+            _ => "stream_protocol",
+        };
+        counter!("countersign_http2_errors_total", "listener" => self.name.clone(), "kind" => kind)
+            .increment(1);
+    }
+
     pub(crate) fn connection(&self) -> ActiveConnection {
         self.active.increment(1.0);
         ActiveConnection(self.active.clone())

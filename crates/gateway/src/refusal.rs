@@ -2,9 +2,12 @@
 //! after it is decided here too.
 
 use crate::call::{Call, Place};
+use crate::connection::Connection;
 use crate::forward::INTERACTION_ID;
+use crate::guard::frames::Refused;
 use crate::log::{MAX_PATH, log_denial};
 use crate::response_body::Source;
+use crate::worker::{Listener, Worker};
 use bytes::Bytes;
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, CertificateRef, Facts};
 use countersign_model::{ReasonCode, Reference};
@@ -13,6 +16,7 @@ use countersign_policy::client_auth::Method;
 use countersign_policy::denial::{Surface, render};
 use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::{HeaderValue, Method as HttpMethod, Response, Uri};
+use std::rc::Rc;
 
 /// Records the refusal and gives its answer.
 pub(crate) async fn refuse(
@@ -62,6 +66,30 @@ pub(crate) async fn refuse(
         }
     }
     response
+}
+
+/// Tells of a request that the h2 crate refused: the service has not seen it, so its answer is a frame (RFC 9113 section
+/// 5.4). It is counted by its reason, and recorded and logged like others of its kind, folded in a flood.
+pub(crate) fn tell_unseen(
+    worker: &Worker,
+    listener: &Listener,
+    connection: &Rc<Connection>,
+    refused: Refused,
+) {
+    let settings = &worker.settings;
+    let call = Call { worker, listener, connection, ordinal: 0, now: settings.clock.now() };
+    let Refused { code, of_stream, was_answered } = refused;
+    let reason = match code {
+        h2::Reason::REFUSED_STREAM if was_answered => ReasonCode::RequestHeaderTooLarge,
+        h2::Reason::REFUSED_STREAM => ReasonCode::ClientRequestsExhausted,
+        _ => ReasonCode::RequestMalformed,
+    };
+    let of = if of_stream { "a stream" } else { "the connection" };
+    let denial = Denial::new(reason).note(format!("HTTP/2 ended {of}: {}", code.description()));
+    listener.metrics.http2_refused(code, of_stream);
+    worker.metrics.route(Place::Unknown.name()).denied(reason);
+    let recorded = settings.recorder.record(event(&call, &denial, &Place::Unknown, None));
+    log_denial(&denial, Some(&connection.peer), None, Place::Unknown.name(), recorded);
 }
 
 /// RFC 9110 section 9.3.2: an answer to HEAD says how long its document is and does not have it. hyper sees to that on

@@ -8,6 +8,7 @@
 //!
 //! A violation inside a body ends the body with an error; `serve()` finds the reason in the [`Exchange`].
 
+pub(crate) mod frames;
 pub mod framing;
 pub(crate) mod head;
 pub mod limits;
@@ -45,7 +46,7 @@ pub struct GuardTimes {
     pub body_progress: Duration,
     /// For the whole of a body. Default 5 min: with the progress alone a byte every 19 s would hold a connection for years.
     pub body: Duration,
-    /// Without the peer taking a single byte of the answer, on HTTP/2 of any one of the answers; and how long an HTTP/2
+    /// Without the peer taking 4 KiB of the answer, or all that there is of it, on HTTP/2 of any one of the answers; and how long an HTTP/2
     /// connection that has nothing left to answer may take to end. Default 30 s.
     pub write_progress: Duration,
 }

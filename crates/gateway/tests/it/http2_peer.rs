@@ -12,6 +12,8 @@ pub(crate) const HEADERS: u8 = 1;
 pub(crate) const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
 pub(crate) const WINDOW_UPDATE: u8 = 8;
 const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
@@ -21,6 +23,28 @@ const SHUTDOWN_PING: &[u8] = &[0x0b, 0x7b, 0xa2, 0xf0, 0x8b, 0x9b, 0xfe, 0x54];
 
 /// A connection on which a test writes HTTP/2 frame by frame.
 pub(crate) struct Peer(pub(crate) TlsStream<TcpStream>);
+
+/// What became of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The header block of its answer.
+    Answered(Vec<u8>),
+    Reset(u32),
+    Goaway(u32),
+    Closed,
+}
+
+impl Outcome {
+    /// Whether the answer has this status. h2 writes those that RFC 7541 appendix A has by their index, others as text.
+    pub(crate) fn has_status(&self, status: u16) -> bool {
+        let Self::Answered(block) = self else { return false };
+        match status {
+            200 => block.first() == Some(&0x88),
+            400 => block.first() == Some(&0x8c),
+            _ => panic!("a status without an index: {status}"),
+        }
+    }
+}
 
 /// A frame as it came.
 pub(crate) struct Frame {
@@ -70,6 +94,46 @@ impl Peer {
         self.send(HEADERS, END_HEADERS, stream, &block).await;
     }
 
+    /// A request of these fields, as they are: literals that no table keeps (RFC 7541 section 6.2.2).
+    pub(crate) async fn fields(&mut self, stream: u32, ends: bool, fields: &[(&str, &str)]) {
+        let mut block = Vec::new();
+        for (name, value) in fields {
+            block.push(0);
+            string(&mut block, name.as_bytes());
+            string(&mut block, value.as_bytes());
+        }
+        let ends = if ends { END_STREAM } else { 0 };
+        // RFC 9113 section 4.2: a frame has 16 KiB at most.
+        let mut pieces = block.chunks(16 * 1024).peekable();
+        let mut kind = HEADERS;
+        while let Some(piece) = pieces.next() {
+            let last = if pieces.peek().is_none() { END_HEADERS } else { 0 };
+            let flags = if kind == HEADERS { ends | last } else { last };
+            self.send(kind, flags, stream, piece).await;
+            kind = CONTINUATION;
+        }
+    }
+
+    /// The answer to a request: its status, or the code of its reset. Says no to nothing else.
+    pub(crate) async fn outcome(&mut self, stream: u32) -> Outcome {
+        while let Some(frame) = self.frame().await {
+            match frame.kind {
+                SETTINGS if frame.flags & ACK == 0 => {
+                    self.send(SETTINGS, ACK, 0, &[]).await;
+                }
+                HEADERS if frame.stream == stream => return Outcome::Answered(frame.payload),
+                RST_STREAM if frame.stream == stream => {
+                    return Outcome::Reset(u32::from_be_bytes(frame.payload.try_into().unwrap()));
+                }
+                GOAWAY => {
+                    return Outcome::Goaway(u32::from_be_bytes(frame.payload[4..8].try_into().unwrap()));
+                }
+                _ => {}
+            }
+        }
+        Outcome::Closed
+    }
+
     pub(crate) async fn frame(&mut self) -> Option<Frame> {
         let mut head = [0; 9];
         self.0.read_exact(&mut head).await.ok()?;
@@ -108,6 +172,11 @@ fn block(method_and_scheme: &[u8], path: &str, authorization: Option<&str>) -> V
 /// A field whose name is in the table, with a value as it is (RFC 7541 sections 5.1 and 6.2.2).
 fn literal(block: &mut Vec<u8>, name: &[u8], value: &str) {
     block.extend(name);
+    string(block, value.as_bytes());
+}
+
+/// A string without Huffman coding (RFC 7541 section 5.2).
+fn string(block: &mut Vec<u8>, value: &[u8]) {
     match value.len() {
         short @ 0..127 => block.push(u8::try_from(short).unwrap()),
         long => {
@@ -120,5 +189,5 @@ fn literal(block: &mut Vec<u8>, name: &[u8], value: &str) {
             block.push(u8::try_from(rest).unwrap());
         }
     }
-    block.extend(value.as_bytes());
+    block.extend(value);
 }
