@@ -10,8 +10,9 @@ use crate::forwarded::Forwarded;
 use crate::guard::Exchange;
 use crate::load::{ClientLoad, LocalLoad};
 use crate::strangers::Stranger;
-use countersign_model::{ClientId, IssuerId, Serial};
-use countersign_policy::{Denial, Peer};
+use countersign_model::{ClientId, CredentialId, IssuerId, KeyId, Serial};
+use countersign_policy::{ClientEntry, Denial, Peer};
+use countersign_token::TokenEpoch;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Whose connections to cut.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Cut {
     /// Those that presented this certificate.
     Certificate {
@@ -31,14 +32,22 @@ pub enum Cut {
     },
     /// Those that presented a certificate of this client, or made a call as it.
     Client(ClientId),
+    /// Those that made a call as this client that is not good any more: by a credential that was revoked, or by a token
+    /// that was ended.
+    Ended(Arc<ClientEntry>),
+    /// Those that made a call with a token that this key signed.
+    TokenKey(KeyId),
 }
 
 /// Between the order to cut and the drop: time for one more request to be told why. Well under the second of rule G14.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// A client may speak through one connection, a front proxy's holds a few. A connection of more than these may be anybody's,
-/// and is cut with each of them.
-const MAX_CLIENTS_NOTED: usize = 16;
+/// A client may speak through one connection, with one credential at a time; a front proxy's holds a few. A connection of
+/// more than these may be anybody's, and is cut with each of them.
+const MAX_CALLERS_NOTED: usize = 16;
+
+/// A key signs for weeks. A connection that has seen more of them is cut with each.
+const MAX_KEYS_NOTED: usize = 4;
 
 /// One open connection, shared by its task, its service and the register. Never leaves its thread.
 pub(crate) struct Connection {
@@ -59,6 +68,8 @@ pub(crate) struct Connection {
     /// The answers that the peer has to take, on HTTP/2.
     pub(crate) answers: Rc<Answers>,
     callers: RefCell<Vec<Caller>>,
+    /// The keys of the tokens that it has brought.
+    keys: RefCell<Vec<KeyId>>,
     /// Until it is known whose it is.
     stranger: Cell<Option<Stranger>>,
     forwarded: RefCell<Option<Rc<Forwarded>>>,
@@ -72,10 +83,20 @@ pub(crate) struct Connection {
     waker: RefCell<Option<Waker>>,
 }
 
-/// Who has called, and where its requests are counted.
+/// Who has called and by which proof, and where its requests are counted.
 struct Caller {
     client: ClientId,
+    /// What the call stood on; `None` for the certificate of the connection.
+    proof: Option<Proof>,
     load: Rc<LocalLoad>,
+}
+
+/// What ends with a credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Proof {
+    pub(crate) credential: CredentialId,
+    /// Of its token, if the client called with one.
+    pub(crate) epoch: Option<TokenEpoch>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +125,7 @@ impl Connection {
             exchange: Rc::default(),
             answers: Rc::default(),
             callers: RefCell::default(),
+            keys: RefCell::default(),
             stranger: Cell::new(None),
             forwarded: RefCell::default(),
             resets: Cell::new(None),
@@ -131,15 +153,35 @@ impl Connection {
         noted.map_or_else(|| Rc::new(LocalLoad(find())), |caller| caller.load.clone())
     }
 
-    /// Notes who calls, so that cutting the client finds this connection. Whether that is news.
-    pub(crate) fn note_client(&self, client: &ClientId, load: &Rc<LocalLoad>) -> bool {
-        let mut callers = self.callers.borrow_mut();
-        let is_new =
-            callers.len() < MAX_CLIENTS_NOTED && callers.iter().all(|caller| caller.client != *client);
-        if is_new {
-            callers.push(Caller { client: client.clone(), load: load.clone() });
-            drop(self.stranger.take());
+    /// Notes whose certificate this is, so that cutting the client finds this connection.
+    pub(crate) fn note_client(&self, client: &ClientId, load: &Rc<LocalLoad>) {
+        self.callers.borrow_mut().push(Caller { client: client.clone(), proof: None, load: load.clone() });
+    }
+
+    /// Notes who calls and by what, so that cutting the client, the credential or the token key finds this connection.
+    /// Whether the client is news.
+    pub(crate) fn note_call(
+        &self,
+        client: &ClientId,
+        proof: Proof,
+        key: Option<&KeyId>,
+        load: &Rc<LocalLoad>,
+    ) -> bool {
+        if let Some(key) = key {
+            let mut keys = self.keys.borrow_mut();
+            if keys.len() < MAX_KEYS_NOTED && !keys.contains(key) {
+                keys.push(key.clone());
+            }
         }
+        let mut callers = self.callers.borrow_mut();
+        if callers.len() >= MAX_CALLERS_NOTED
+            || callers.iter().any(|caller| caller.proof == Some(proof) && caller.client == *client)
+        {
+            return false;
+        }
+        let is_new = callers.iter().all(|caller| caller.client != *client);
+        callers.push(Caller { client: client.clone(), proof: Some(proof), load: load.clone() });
+        drop(self.stranger.take());
         is_new
     }
 
@@ -249,6 +291,12 @@ impl Connection {
         }
     }
 
+    /// Whether one of its callers is meant, or so many were there that one may be.
+    fn may_be(&self, meant: impl Fn(&Caller) -> bool) -> bool {
+        let callers = self.callers.borrow();
+        callers.len() >= MAX_CALLERS_NOTED || callers.iter().any(meant)
+    }
+
     /// Whether `cut` means it.
     pub(crate) fn matches(&self, cut: &Cut) -> bool {
         match cut {
@@ -257,9 +305,14 @@ impl Connection {
                     certificate.issuer_key_hash() == issuer_key_hash && certificate.serial() == serial
                 })
             }
-            Cut::Client(client) => {
-                let callers = self.callers.borrow();
-                callers.len() >= MAX_CLIENTS_NOTED || callers.iter().any(|caller| caller.client == *client)
+            Cut::Client(client) => self.may_be(|caller| caller.client == *client),
+            Cut::Ended(entry) => self.may_be(|caller| {
+                let ended = |proof: Proof| entry.ended(proof.credential, proof.epoch).is_some();
+                caller.client == entry.client.id && caller.proof.is_some_and(ended)
+            }),
+            Cut::TokenKey(key) => {
+                let keys = self.keys.borrow();
+                keys.len() >= MAX_KEYS_NOTED || keys.contains(key)
             }
         }
     }
@@ -287,21 +340,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rule_g14_a_connection_of_more_clients_than_are_noted_is_cut_with_each_of_them() {
+    fn rule_g14_a_connection_of_more_callers_than_are_noted_is_cut_with_each_of_them() {
         let peer = Peer::new(([192, 0, 2, 1], 1).into(), None);
         let connection = Connection::new(peer, None, None, true, true);
         let load = Rc::default();
         let client = |n: usize| -> ClientId { format!("client-{n}").parse().unwrap() };
-        for n in 0..MAX_CLIENTS_NOTED - 1 {
-            assert!(connection.note_client(&client(n), &load));
+        let key = |n: usize| KeyId(format!("key-{n}"));
+        let proof = |n: usize| Proof {
+            credential: "01JZ0000000000000000000000".parse().unwrap(),
+            epoch: Some(TokenEpoch { client: n as u64, credential: 0 }),
+        };
+        let call = |n: usize, k: usize| connection.note_call(&client(n), proof(0), Some(&key(k)), &load);
+        for n in 0..MAX_CALLERS_NOTED - 2 {
+            assert!(call(n, 0));
         }
-        assert!(!connection.note_client(&client(0), &load));
+        assert!(!call(0, 0));
+        assert!(!connection.note_call(&client(0), proof(1), None, &load), "known by another token");
         assert!(connection.matches(&Cut::Client(client(0))));
         assert!(!connection.matches(&Cut::Client(client(100))));
         for n in [99, 100] {
-            connection.note_client(&client(n), &load);
+            call(n, 0);
         }
         assert!(connection.matches(&Cut::Client(client(100))));
+        assert!(connection.matches(&Cut::TokenKey(key(0))) && !connection.matches(&Cut::TokenKey(key(9))));
+        for k in 1..=MAX_KEYS_NOTED {
+            call(0, k);
+        }
+        assert!(connection.matches(&Cut::TokenKey(key(9))));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use crate::admission::Admission;
 use crate::body::Verdict;
 use crate::call::{Call, Place};
-use crate::connection::Connection;
+use crate::connection::{Connection, Proof};
 use crate::forward::{self, INTERACTION_ID, ValidatedRequest};
 use crate::intake::{self, Received};
 use crate::load::ClientTurn;
@@ -188,7 +188,10 @@ impl Call<'_> {
         {
             usage.certificate_used(issuer, certificate.serial(), self.now);
         }
-        let is_new = self.connection.note_client(permit.client_id(), admission.turn().load());
+        let token = permit.token();
+        let proof = Proof { credential: permit.credential(), epoch: token.map(|token| token.epoch()) };
+        let key = token.map(|token| token.key_id());
+        let is_new = self.connection.note_call(permit.client_id(), proof, key, admission.turn().load());
         if permit.binding() == BindingKind::Internal {
             self.note_internal(permit, is_new);
         }

@@ -73,12 +73,17 @@ async fn react_to(subject: &Changed, context: &Context, connections: &OpenConnec
         Changed::Client(client) => {
             let disabled =
                 |entry: &countersign_policy::ClientEntry| entry.client.state == ClientState::Disabled;
-            if context.views.client(client).is_none_or(|entry| disabled(&entry)) {
-                connections.cut(&Cut::Client(client.clone())).await;
-            }
+            let cut = match context.views.client(client) {
+                Some(entry) if !disabled(&entry) => Cut::Ended(entry),
+                _ => Cut::Client(client.clone()),
+            };
+            connections.cut(&cut).await;
         }
         Changed::TokenKeys => {
             context.token_keys.reload(context.store.as_ref(), context.clock.now()).await?;
+            for key in context.token_keys.take_ended() {
+                connections.cut(&Cut::TokenKey(key)).await;
+            }
         }
         Changed::Crl(issuer, shard) => context.ca.reload_crl(issuer, *shard).await?,
         Changed::Operators => reload_operators(context).await?,

@@ -1,5 +1,7 @@
 //! What is acknowledged is enforced and published, also when something fails in between (rules R2, R5, G16).
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use countersign_keys::PortableKey;
 use countersign_model::certificate::{
     CertificateRecord, CertificateState, Issuer, IssuerRole, RevocationReason,
@@ -8,10 +10,15 @@ use countersign_model::{Clock, IssuerId, KeyId, Serial};
 use countersign_pki::{RevocationList, assemble_csr, csr_info_to_sign};
 use countersign_policy::Registry;
 use countersign_storage::{Transaction, Write};
+use countersign_testkit::client::Connection;
 use countersign_testkit::server::{BEGIN, STORAGE_END};
-use countersign_testkit::{Client, TestServer};
-use http::Method;
+use countersign_testkit::{Client, Raw, TestServer};
+use futures_util::FutureExt;
+use http::{Method, Response};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 async fn commit(server: &TestServer, write: Write) {
     server.server.context().store.commit(Transaction::new().write(write)).await.unwrap();
@@ -145,6 +152,131 @@ async fn rule_g16_a_node_that_serves_outdated_lists_is_not_ready() {
     assert_eq!((late.status, &late.json()["crls"]), (503, &json!(false)));
     server.server.upkeep().await;
     assert_eq!(server.health("/readyz").await.json()["crls"], true);
+}
+
+/// Streams that go on for as long as nobody cuts them: a download over HTTP/2 and an upload over HTTP/1.1.
+struct Streams {
+    connection: Connection,
+    download: Response<Incoming>,
+    upload: Raw,
+}
+
+/// Long enough for a second on a busy machine.
+const CUT: Duration = Duration::from_secs(10);
+
+impl Streams {
+    async fn begin(server: &TestServer, name: &str, value: &str) -> Self {
+        let mut connection = server.caller(None).http2().connect().await.unwrap();
+        let mut download = connection.begin(Method::GET, "/endless/x", &[(name, value)], "").await.unwrap();
+        assert_eq!(download.status(), 200);
+        assert!(download.body_mut().frame().await.unwrap().is_ok());
+        let mut upload = server.caller(None).raw().await.unwrap();
+        let head = format!("POST /test/data/x HTTP/1.1\r\nHost: localhost\r\n{name}: {value}\r\n");
+        let before = server.upstream.requests();
+        upload.send(&format!("{head}Content-Length: 1000000\r\n\r\nbegun")).await;
+        while server.upstream.requests() == before {
+            tokio::task::yield_now().await;
+        }
+        Self { connection, download, upload }
+    }
+
+    async fn are_cut(mut self) {
+        let cut = async {
+            while self.download.body_mut().frame().await.is_some_and(|frame| frame.is_ok()) {}
+            assert!(self.upload.is_closed().await);
+        };
+        tokio::time::timeout(CUT, cut).await.expect("cut within a second");
+    }
+
+    async fn go_on(&mut self, name: &str, value: &str) {
+        let answer = self.connection.send(Method::GET, "/test/data/x", &[(name, value)], "").await;
+        assert_eq!(answer.expect("the connection goes on").status, 200);
+        assert!(self.download.body_mut().frame().now_or_never().is_none(), "and the stream on it");
+        self.upload.send("more").await;
+    }
+}
+
+async fn with_endless_answers() -> TestServer {
+    let endless = countersign_testkit::upstream::start_endless().await;
+    let more = format!(
+        r#"
+[[upstreams]]
+name = "endless"
+url = "http://{endless}"
+response_timeout = "10m"
+[[routes]]
+name = "endless"
+environment = "sandbox"
+api = "bank"
+path = "/endless/"
+upstream = "endless"
+client_certificate = "optional"
+token = "bearer"
+scopes = ["data:read"]
+internal = true
+"#
+    );
+    TestServer::start_with(&more).await
+}
+
+async fn shop(server: &TestServer, client: &str) -> (String, String) {
+    let secret = server.add_client(client, "sandbox", "client_secret_post", &["data:read"]).await.unwrap();
+    let token = server.bearer_token(client, &secret).await;
+    (secret, format!("Bearer {token}"))
+}
+
+#[tokio::test]
+async fn rule_g14_the_streams_of_a_secret_that_ends_at_once_end_with_it() {
+    let server = with_endless_answers().await;
+    let (secret, token) = shop(&server, "test-shop").await;
+    let (_, token_of_other) = shop(&server, "other-shop").await;
+    let mut others = Streams::begin(&server, "authorization", &token_of_other).await;
+    let by_token = Streams::begin(&server, "authorization", &token).await;
+    let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("test-shop:{secret}")));
+    let by_secret = Streams::begin(&server, "authorization", &basic).await;
+    let rotate = async |body: Value| {
+        let path = "/admin/v1/clients/test-shop/rotate-secret";
+        let rotated = server.administer(Method::POST, path, &body).await;
+        assert_eq!(rotated.status, 200);
+        rotated.json()["client_secret"].as_str().unwrap().to_owned()
+    };
+    // With an overlap both go on, and so does what was begun with the new one when the old one ends at once.
+    rotate(json!({ "overlap_s": 3600 })).await;
+    let mut going_on = Streams::begin(&server, "authorization", &token).await;
+    going_on.go_on("authorization", &token).await;
+    let newest = rotate(json!({ "overlap_s": 0 })).await;
+    let token_of_newest = format!("Bearer {}", server.bearer_token("test-shop", &newest).await);
+    let mut with_newest = Streams::begin(&server, "authorization", &token_of_newest).await;
+    for ended in [by_token, by_secret, going_on] {
+        ended.are_cut().await;
+    }
+    with_newest.go_on("authorization", &token_of_newest).await;
+    others.go_on("authorization", &token_of_other).await;
+}
+
+#[tokio::test]
+async fn rule_g14_the_streams_of_tokens_end_with_their_key_in_an_emergency_only() {
+    let server = with_endless_answers().await;
+    let (secret, token) = shop(&server, "test-shop").await;
+    let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("test-shop:{secret}")));
+    let mut by_secret = Streams::begin(&server, "authorization", &basic).await;
+    let mut by_token = Streams::begin(&server, "authorization", &token).await;
+    let rotate = async |body: Value| {
+        let rotated = server.administer(Method::POST, "/admin/v1/token-keys/rotate", &body).await;
+        assert_eq!(rotated.status, 200);
+    };
+    rotate(json!({})).await;
+    by_token.go_on("authorization", &token).await;
+    // The old key has signed its last token, which has expired, and the key is forgotten: as planned.
+    server.clock.advance_s(2 * 86_400);
+    server.server.upkeep().await;
+    by_secret.go_on("authorization", &basic).await;
+    by_token.go_on("authorization", &basic).await;
+    let token = format!("Bearer {}", server.bearer_token("test-shop", &secret).await);
+    let of_next_key = Streams::begin(&server, "authorization", &token).await;
+    rotate(json!({ "now": true })).await;
+    of_next_key.are_cut().await;
+    by_secret.go_on("authorization", &basic).await;
 }
 
 /// A clock that runs ahead for a while makes no revoked certificate good: not while it is ahead, and not for a moment

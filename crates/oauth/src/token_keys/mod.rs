@@ -17,7 +17,7 @@ use countersign_model::{KeyId, ReasonCode, Timestamp};
 use countersign_storage::{StorageError, Store};
 use countersign_token::{KeyError, VerificationKeys};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use tokio::sync::Mutex;
 
 /// The token keys of this node. Rebuilt by [`TokenKeyRing::reload`] when the change feed says so; readers never wait.
@@ -28,9 +28,13 @@ pub struct TokenKeyRing {
     changing: Mutex<()>,
     keys: ArcSwap<Keys>,
     verification: Arc<ArcSwap<VerificationKeys>>,
+    /// Keys that ended before their tokens did, until somebody asks.
+    ended: StdMutex<Vec<KeyId>>,
 }
 
 struct Keys {
+    /// All of them, those that only verify too.
+    records: Vec<(KeyId, Option<Timestamp>)>,
     signing: Vec<SigningKey>,
     published: Arc<PublishedKeys>,
 }
@@ -95,7 +99,13 @@ impl TokenKeyRing {
     ) -> Result<Self, TokenKeyError> {
         let keys = Keys::load(store, &custody, now).await?;
         let verification = Arc::new(ArcSwap::new(keys.published.verification().clone()));
-        Ok(Self { custody, changing: Mutex::default(), keys: ArcSwap::from_pointee(keys), verification })
+        Ok(Self {
+            custody,
+            changing: Mutex::default(),
+            keys: ArcSwap::from_pointee(keys),
+            verification,
+            ended: StdMutex::default(),
+        })
     }
 
     /// Reads the keys anew. On failure the ring stays as it was.
@@ -110,10 +120,18 @@ impl TokenKeyRing {
     /// For who holds `changing`.
     async fn read_anew(&self, store: &dyn Store, now: Timestamp) -> Result<(), TokenKeyError> {
         let keys = Keys::load(store, &self.custody, now).await?;
+        let gone = self.keys.load().ended_by(&keys, now);
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).extend(gone);
         // In this order: a new key verifies before anything is signed by it, so that no fresh token is refused.
         self.verification.store(keys.published.verification().clone());
         self.keys.store(Arc::new(keys));
         Ok(())
+    }
+
+    /// The keys that were taken back since the last call, in an emergency: what their tokens began is to end too. A key that
+    /// retired as planned is none of them.
+    pub fn take_ended(&self) -> Vec<KeyId> {
+        std::mem::take(&mut *self.ended.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The key that signs at `now`: of those that have begun and not ended, the one that began last.
@@ -149,11 +167,20 @@ impl Keys {
     async fn load(store: &dyn Store, custody: &Custody, now: Timestamp) -> Result<Self, TokenKeyError> {
         let records = store.keys(KeyPurpose::Token).await?;
         let published = Arc::new(PublishedKeys::from_records(&records, now)?);
+        let kept = records.iter().map(|record| (record.id.clone(), record.retired_at)).collect();
         let may_sign =
             records.into_iter().filter(|record| record.retired_at.is_none_or(|retired_at| now < retired_at));
         let open = |record: KeyRecord| Ok(SigningKey { signer: custody.signer(&record)?, record });
         let signing = may_sign.map(open).collect::<Result<_, CustodyError>>()?;
-        Ok(Self { signing, published })
+        Ok(Self { records: kept, signing, published })
+    }
+
+    /// Which of these keys are not in `next`, though at `now` tokens of theirs are still good.
+    fn ended_by(&self, next: &Self, now: Timestamp) -> Vec<KeyId> {
+        let is_gone = |id: &KeyId| !next.records.iter().any(|(kept, _)| kept == id);
+        let was_needed = |retired_at: Option<Timestamp>| !published::is_over(retired_at, now);
+        let ended = self.records.iter().filter(|(id, retired_at)| is_gone(id) && was_needed(*retired_at));
+        ended.map(|(id, _)| id.clone()).collect()
     }
 }
 

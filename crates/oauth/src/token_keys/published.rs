@@ -75,5 +75,10 @@ impl PublishedKeys {
 
 /// Whether nobody needs the key any more.
 pub(super) fn is_forgotten(record: &KeyRecord, now: Timestamp) -> bool {
-    record.retired_at.is_some_and(|retired_at| retired_at.plus_s(KEPT_AFTER_RETIREMENT_S) <= now)
+    is_over(record.retired_at, now)
+}
+
+/// Whether the last token of a key that retired at this time has expired.
+pub(super) fn is_over(retired_at: Option<Timestamp>, now: Timestamp) -> bool {
+    retired_at.is_some_and(|retired_at| retired_at.plus_s(KEPT_AFTER_RETIREMENT_S) <= now)
 }

@@ -6,7 +6,6 @@ use crate::client_auth::{self, Method, Presented};
 use crate::denial::Denial;
 use crate::peer::{ClientEntry, Peer, RegisteredCertificate, check_certificate};
 use crate::route::{Matched, TokenPolicy};
-use countersign_model::client::CredentialState;
 use countersign_model::{CredentialId, ReasonCode, Scope, Scopes, Thumbprint, Timestamp};
 use countersign_token::{Binding, Expectations, VerifiedToken};
 use std::sync::Arc;
@@ -142,20 +141,14 @@ impl Policy<'_> {
     }
 }
 
-/// Whether the client and the credential of the token live, and with them the token (design, decision 4). Epochs are
-/// compared and not `iat`, which ties within a second.
+/// Whether the client and the credential of the token live, and with them the token.
 fn not_revoked(token: &VerifiedToken, client: Option<Arc<ClientEntry>>) -> Result<Arc<ClientEntry>, Denial> {
     let revoked = |note| Denial::new(ReasonCode::TokenRevoked).note(note);
     let client = client.ok_or_else(|| revoked("its client does not exist"))?;
-    let credential = client.credential(token.credential());
-    let credential = credential.ok_or_else(|| revoked("its credential does not exist"))?;
-    if token.epoch().client < client.client.epoch {
-        return Err(revoked("the tokens of its client were ended"));
+    match client.ended(token.credential(), Some(token.epoch())) {
+        Some(why) => Err(revoked(why)),
+        None => Ok(client),
     }
-    if credential.state == CredentialState::Revoked || token.epoch().credential < credential.epoch {
-        return Err(revoked("the tokens of its credential were ended"));
-    }
-    Ok(client)
 }
 
 impl Caller {

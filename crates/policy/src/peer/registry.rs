@@ -1,9 +1,10 @@
 //! What a decision must know of clients and revocations: a port, answered from memory.
 
 use countersign_model::certificate::RevocationReason;
-use countersign_model::client::{Client, Credential};
+use countersign_model::client::{Client, Credential, CredentialState};
 use countersign_model::{ClientId, CredentialId, Serial, Timestamp};
 use countersign_pki::PeerCertificate;
+use countersign_token::TokenEpoch;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,24 @@ impl ClientEntry {
     /// The credential with this identifier.
     pub fn credential(&self, id: CredentialId) -> Option<&Credential> {
         self.credentials.iter().find(|credential| credential.id == id)
+    }
+
+    /// Why a call of the client is not good any more, and a stream that it began ends with it (rule G14): its credential
+    /// is gone or revoked, or the tokens of credential or client were ended. `epoch` is that of its token, if it has one.
+    /// Epochs are compared and not `iat`, which ties within a second.
+    pub fn ended(&self, credential: CredentialId, epoch: Option<TokenEpoch>) -> Option<&'static str> {
+        let Some(credential) = self.credential(credential) else {
+            return Some("its credential does not exist");
+        };
+        if epoch.is_some_and(|epoch| epoch.client < self.client.epoch) {
+            return Some("the tokens of its client were ended");
+        }
+        if credential.state == CredentialState::Revoked
+            || epoch.is_some_and(|epoch| epoch.credential < credential.epoch)
+        {
+            return Some("the tokens of its credential were ended");
+        }
+        None
     }
 }
 
