@@ -346,9 +346,9 @@ mod tests {
         let load = Rc::default();
         let client = |n: usize| -> ClientId { format!("client-{n}").parse().unwrap() };
         let key = |n: usize| KeyId(format!("key-{n}"));
-        let proof = |n: usize| Proof {
+        let proof = |n: u32| Proof {
             credential: "01JZ0000000000000000000000".parse().unwrap(),
-            epoch: Some(TokenEpoch { client: n as u64, credential: 0 }),
+            epoch: Some(TokenEpoch { client: n, credential: 0 }),
         };
         let call = |n: usize, k: usize| connection.note_call(&client(n), proof(0), Some(&key(k)), &load);
         for n in 0..MAX_CALLERS_NOTED - 2 {
