@@ -4,6 +4,7 @@
 //! the service: h2 resets its stream and tells nobody. The peer is told by a frame, and so is the operator: frames are
 //! read as they go out, of most of them no more than the nine octets of their head.
 
+use super::fragments::Fragments;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
@@ -41,17 +42,18 @@ impl Refusals {
     }
 }
 
-/// The stream below hyper on HTTP/2.
+/// The stream below hyper on HTTP/2. What comes in is looked at for fragments.
 #[derive(Debug)]
 pub(crate) struct Watched<S> {
     stream: S,
+    fragments: Fragments,
     frames: Frames,
     refusals: Rc<Refusals>,
 }
 
 impl<S> Watched<S> {
     pub(crate) fn new(stream: S, refusals: Rc<Refusals>) -> Self {
-        Self { stream, frames: Frames::default(), refusals }
+        Self { stream, fragments: Fragments::default(), frames: Frames::default(), refusals }
     }
 }
 
@@ -188,7 +190,11 @@ fn is_status_alone(begun: &[u8], length: usize) -> bool {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(cx, buf)
+        let this = self.get_mut();
+        let start = buf.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        this.fragments.read(&mut buf.filled_mut()[start..]);
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! HTTP/2 requests that are none, in frames written by hand: each leaves its trace, and none reaches the upstream.
 
-use crate::http2_peer::{DATA, Outcome, Peer};
+use crate::http2_peer::{DATA, HEADERS, Outcome, Peer};
 use crate::world::{Options, SOON, World};
 use countersign_gateway::Limits;
 use std::sync::atomic::Ordering;
@@ -95,6 +95,35 @@ async fn rule_g12_a_request_that_h2_refuses_is_counted_and_recorded() {
     fields.push(("authorization", &authorization));
     peer.fields(stream, true, &fields).await;
     assert!(timeout(SOON, peer.outcome(stream)).await.expect("no answer").has_status(200));
+}
+
+/// As over HTTP/1.1; the http crate would cut it off. A string with Huffman coding has no room for anything but what ends
+/// the stream.
+#[tokio::test]
+async fn rule_g12_a_fragment_is_refused_over_http2_too() {
+    let world = world().await;
+    let authorization = format!("Bearer {}", world.token("acme-pay", Some(&world.acme)));
+    let mut peer = Peer::connect(&world, Some(&world.acme)).await;
+    peer.greet(65_535).await;
+    let mut stream = 1;
+    for path in ["/data/#", "/data/x#fragment", "/data/x?a=b#c", "/data/#?a", "/oauth2/x#"] {
+        let mut fields = GET.to_vec();
+        fields[3].1 = path;
+        fields.push(("authorization", &authorization));
+        peer.fields(stream, true, &fields).await;
+        let outcome = timeout(SOON, peer.outcome(stream)).await.expect("no answer");
+        assert!(outcome.has_status(400), "{path} {outcome:?}");
+        stream += 2;
+    }
+    // `/a#` with Huffman coding, kept by the table; then the entry of the table.
+    for block in [&b"\x82\x87\x41\x09localhost\x44\x83\x60\x7f\xf5"[..], &b"\x82\x87\xbf\xbe"[..]] {
+        peer.send(HEADERS, 5, stream, block).await;
+        let outcome = timeout(SOON, peer.outcome(stream)).await.expect("no answer");
+        assert_eq!(outcome, Outcome::Reset(PROTOCOL_ERROR));
+        stream += 2;
+    }
+    recorded(&world, &["request_refused", "request_malformed", "HTTP/2 ended a stream"]).await;
+    assert_eq!(world.upstream.requests.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]
