@@ -138,6 +138,49 @@ fn end(last_words: &[u8]) -> ! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read;
+    use std::process::{Command, Stdio};
+    use std::sync::mpsc;
+
+    #[test]
+    #[ignore = "a process of its own: the next test starts it"]
+    fn a_main_thread_that_panics() {
+        let _watchdog = Watchdog::start(Duration::ZERO, false).unwrap();
+        let panicked = std::panic::catch_unwind(|| panic!("on purpose"));
+        assert!(panicked.is_err());
+        loop {
+            std::thread::park(); // as one that waits for what never comes while it is unwound
+        }
+    }
+
+    #[test]
+    fn a_main_thread_that_panics_ends_the_process() {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "process::watchdog::tests::a_main_thread_that_panics",
+                "--ignored",
+                "--nocapture",
+            ])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut text = String::new();
+            let _ = stderr.read_to_string(&mut text);
+            tell.send(text)
+        });
+        // The margin; the rest is for a busy machine.
+        let text = told.recv_timeout(Duration::from_secs(60));
+        let _ = child.kill(); // one that has ended is not there any more
+        let status = child.wait().unwrap();
+        let text = text.expect("the process stands");
+        assert!(text.contains("did not stop in time"), "{text}");
+        assert_eq!(status.code(), Some(1), "{text}");
+    }
 
     #[test]
     fn its_last_words_are_three_lines_or_one_document() {

@@ -74,10 +74,12 @@ async fn react_to(subject: &Changed, context: &Context, connections: &OpenConnec
             let disabled =
                 |entry: &countersign_policy::ClientEntry| entry.client.state == ClientState::Disabled;
             let cut = match context.views.client(client) {
-                Some(entry) if !disabled(&entry) => Cut::Ended(entry),
-                _ => Cut::Client(client.clone()),
+                Some(entry) if !disabled(&entry) => entry.has_ended_any().then_some(Cut::Ended(entry)),
+                _ => Some(Cut::Client(client.clone())),
             };
-            connections.cut(&cut).await;
+            if let Some(cut) = cut {
+                connections.cut(&cut).await;
+            }
         }
         Changed::TokenKeys => {
             context.token_keys.reload(context.store.as_ref(), context.clock.now()).await?;

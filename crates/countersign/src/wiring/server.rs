@@ -173,6 +173,7 @@ impl Server {
         let parts = Parts::default();
         let workers = process::workers();
         let descriptors = Descriptors::within(process::open_files(), workers, listeners.len())?;
+        tell_what_open_files_forbid(&configuration, &descriptors);
         let running = Gateway::start(Settings {
             listeners,
             workers,
@@ -361,6 +362,18 @@ impl Server {
         let facts = Facts { detail, ..Facts::default() };
         let event = AuditEvent::done(reference, now, action, Actor::System, facts);
         self.recorder.record(AuditEvent { reason, ..event });
+    }
+}
+
+/// Says which limits of the configuration cannot be reached: nothing else would tell before they are needed.
+fn tell_what_open_files_forbid(configuration: &Configuration, descriptors: &Descriptors) {
+    let asked = configuration.limits.connections;
+    if descriptors.callers < asked {
+        tracing::warn!(
+            asked,
+            allowed = descriptors.callers,
+            "the limit of open files allows fewer connections than [limits] connections"
+        );
     }
 }
 

@@ -23,6 +23,14 @@ impl ClientEntry {
         self.credentials.iter().find(|credential| credential.id == id)
     }
 
+    /// Whether there may be calls that are not good any more. Of most clients nothing was ever ended, and when they change
+    /// nobody needs to look for streams.
+    pub fn has_ended_any(&self) -> bool {
+        let ended =
+            |credential: &Credential| credential.epoch > 0 || credential.state == CredentialState::Revoked;
+        self.client.epoch > 0 || self.credentials.iter().any(ended)
+    }
+
     /// Why a call of the client is not good any more, and a stream that it began ends with it (rule G14): its credential
     /// is gone or revoked, or the tokens of credential or client were ended. `epoch` is that of its token, if it has one.
     /// Epochs are compared and not `iat`, which ties within a second.
