@@ -1,6 +1,8 @@
 //! Doors for the fuzz targets to parsers that are private (feature `fuzzing`): each takes what the pipeline would give.
 
 use crate::forwarded::Forwarded;
+use crate::guard::fragments::Fragments;
+use crate::guard::frames::{Frames, Refusals};
 use crate::settings::Limits;
 use crate::{forward, intake};
 use bytes::Bytes;
@@ -35,4 +37,17 @@ pub fn for_client(headers: &mut HeaderMap) {
 /// What is wrong with it.
 pub fn check_http2<'a>(parts: &'a Parts, limits: &Limits) -> Result<&'a str, Denial> {
     intake::check_http2(parts, limits)
+}
+
+/// Changes the fragments in what an HTTP/2 client sends, which arrives in pieces of `cut` bytes.
+pub fn without_fragments(bytes: &mut [u8], cut: usize) {
+    let mut fragments = Fragments::default();
+    bytes.chunks_mut(cut).for_each(|piece| fragments.read(piece));
+}
+
+/// The refusals in what an HTTP/2 server sends, which goes out in pieces of `cut` bytes.
+pub fn refusals_in(bytes: &[u8], cut: usize) -> Vec<String> {
+    let (refusals, mut frames) = (Refusals::default(), Frames::default());
+    bytes.chunks(cut).for_each(|piece| frames.read(piece, &refusals));
+    refusals.take().iter().map(|refused| format!("{refused:?}")).collect()
 }

@@ -24,7 +24,7 @@ const DYNAMIC: u32 = 62;
 
 /// Reads what a client sends on one connection.
 #[derive(Debug)]
-pub(super) struct Fragments {
+pub(crate) struct Fragments {
     /// How much is passed over: the preface, payloads of no interest, padding.
     skip: usize,
     head: [u8; HEAD],
@@ -47,7 +47,7 @@ impl Default for Fragments {
 
 impl Fragments {
     /// Reads on, and changes each `#` in a `:path`.
-    pub(super) fn read(&mut self, mut bytes: &mut [u8]) {
+    pub(crate) fn read(&mut self, mut bytes: &mut [u8]) {
         while !bytes.is_empty() {
             let taken = if self.padded {
                 self.padded = false;
@@ -308,6 +308,7 @@ fn replace_coded(byte: &mut u8, bits: &mut u32, count: &mut u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     /// Code and length of some symbols, as RFC 7541 appendix B has them.
     fn code(symbol: char) -> (u32, u32) {
@@ -424,6 +425,29 @@ mod tests {
                         .collect();
                     assert!(differing.is_empty(), "{path} {huffman} step {step}: {differing:?}");
                 }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn cutting_changes_nothing_and_only_fragments_are_changed(
+            block in proptest::collection::vec(prop_oneof![
+                Just(b'#'), Just(0x04), Just(0x44), Just(0x40), Just(0x00), Just(0x0f), Just(0x7f), Just(0x83), Just(0xff),
+                any::<u8>()
+            ], 0..200),
+            flags in any::<u8>(),
+            step in 1usize..20,
+        ) {
+            let sent = [vec![0; PREFACE], frame(HEADERS, flags, &block), frame(CONTINUATION, 0, &block)].concat();
+            let (mut whole, mut pieces) = (sent.clone(), sent.clone());
+            Fragments::default().read(&mut whole);
+            let mut fragments = Fragments::default();
+            pieces.chunks_mut(step).for_each(|piece| fragments.read(piece));
+            prop_assert_eq!(&whole, &pieces);
+            for (was, is) in sent.iter().zip(&whole) {
+                let last_bit_of_a_code = (was ^ is).count_ones() == 1 && was & (was ^ is) == 0;
+                prop_assert!(was == is || (*was == b'#' && *is == b'^') || last_bit_of_a_code);
             }
         }
     }

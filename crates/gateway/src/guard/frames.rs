@@ -69,7 +69,7 @@ const ANSWERED: usize = 16;
 
 /// Where in which frame the bytes are.
 #[derive(Debug, Default)]
-struct Frames {
+pub(crate) struct Frames {
     /// The frame's beginning, as far as it is read.
     begun: [u8; MOST],
     have: usize,
@@ -81,7 +81,7 @@ struct Frames {
 }
 
 impl Frames {
-    fn read(&mut self, mut bytes: &[u8], refusals: &Refusals) {
+    pub(crate) fn read(&mut self, mut bytes: &[u8], refusals: &Refusals) {
         while !bytes.is_empty() {
             if self.skip > 0 {
                 let skipped = self.skip.min(bytes.len());

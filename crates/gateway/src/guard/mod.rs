@@ -8,7 +8,7 @@
 //!
 //! A violation inside a body ends the body with an error; `serve()` finds the reason in the [`Exchange`].
 
-mod fragments;
+pub(crate) mod fragments;
 pub(crate) mod frames;
 pub mod framing;
 pub(crate) mod head;
