@@ -201,6 +201,9 @@ async fn rule_g15_concurrent_streams_are_capped() {
     };
     assert_eq!((refused.kind, refused.payload.as_slice()), (RST_STREAM, &REFUSED_STREAM[..]));
     assert_eq!(world.upstream.requests.load(Ordering::SeqCst), 2);
+    while !world.audit_log().await.contains("client_requests_exhausted") {
+        tokio::task::yield_now().await; // the frame is told of once it is out
+    }
 }
 
 /// In frames written by hand, so that nothing but the test decides when a request is taken back: one that is whole, and

@@ -1,6 +1,6 @@
 //! HTTP/2 requests that are none, in frames written by hand: each leaves its trace, and none reaches the upstream.
 
-use crate::http2_peer::{DATA, HEADERS, Outcome, Peer};
+use crate::http2_peer::{CONTINUATION, DATA, HEADERS, Outcome, Peer, WINDOW_UPDATE};
 use crate::world::{Options, SOON, World};
 use countersign_gateway::Limits;
 use std::sync::atomic::Ordering;
@@ -134,6 +134,35 @@ async fn rule_g12_a_connection_that_h2_ends_is_recorded() {
     peer.send(DATA, 0, 0, b"data of no stream").await;
     assert_eq!(timeout(SOON, peer.outcome(1)).await.expect("no end"), Outcome::Goaway(PROTOCOL_ERROR));
     recorded(&world, &["request_malformed", "HTTP/2 ended the connection"]).await;
+}
+
+/// What no header block may have, and what no frame may say: whichever way h2 refuses it, it is recorded.
+#[tokio::test]
+async fn rule_g12_each_way_of_h2_to_refuse_is_recorded() {
+    let block = |bytes: &[u8]| (HEADERS, 5, 1, bytes.to_vec());
+    for (kind, flags, stream, payload) in [
+        block(b"\x82\x87\x00\x03X-A\x01b"),     // a name in upper case
+        block(b"\x82\x87\x00\x01 \x01b"),       // a name that is none
+        block(b"\xff\xff\xff\xff\xff\xff"),     // an index beyond all tables
+        block(b"\x80"),                         // an index of nothing
+        (HEADERS, 5, 2, b"\x82".to_vec()),      // a stream of the server
+        (HEADERS, 5, 0, b"\x82".to_vec()),      // a stream of nobody
+        (WINDOW_UPDATE, 0, 0, vec![0; 4]),      // a window of nothing
+        (WINDOW_UPDATE, 0, 0, vec![0; 3]),      // too short
+        (CONTINUATION, 4, 1, b"\x82".to_vec()), // of no block
+    ] {
+        let world = world().await;
+        let mut peer = Peer::connect(&world, Some(&world.acme)).await;
+        peer.greet(65_535).await;
+        peer.send(kind, flags, stream, &payload).await;
+        let outcome = timeout(SOON, peer.outcome(1)).await.expect("no end");
+        assert!(
+            matches!(outcome, Outcome::Reset(1..) | Outcome::Goaway(1..)),
+            "{kind} {payload:x?} {outcome:?}"
+        );
+        recorded(&world, &["request_refused", "request_malformed", "HTTP/2 ended"]).await;
+        assert_eq!(world.upstream.requests.load(Ordering::SeqCst), 0);
+    }
 }
 
 #[tokio::test]
