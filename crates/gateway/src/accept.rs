@@ -142,7 +142,8 @@ pub(crate) async fn serve_stream<S>(
         .certificate()
         .and_then(|certificate| worker.settings.registry.client_of_certificate(certificate))
         .map(|client| (worker.shared.loads.client(&client), client));
-    let _registered = worker.register.add(&connection, client, limits.connections_per_client);
+    let known = worker.settings.known_of_client(&limits);
+    let _registered = worker.register.add(&connection, client, limits.connections_per_client, known);
     if worker.stopping.get() {
         connection.finish();
     }

@@ -8,7 +8,7 @@
 use crate::answers::Answers;
 use crate::forwarded::Forwarded;
 use crate::guard::Exchange;
-use crate::load::{ClientLoad, LocalLoad};
+use crate::load::{ClientLoad, Known, LocalLoad};
 use crate::strangers::Stranger;
 use countersign_model::{ClientId, CredentialId, IssuerId, KeyId, Serial};
 use countersign_policy::{ClientEntry, Denial, Peer};
@@ -72,6 +72,7 @@ pub(crate) struct Connection {
     keys: RefCell<Vec<KeyId>>,
     /// Until it is known whose it is.
     stranger: Cell<Option<Stranger>>,
+    known: Cell<Option<Known>>,
     forwarded: RefCell<Option<Rc<Forwarded>>>,
     /// Since when resets are counted, and how many there were.
     resets: Cell<Option<(Instant, u32)>>,
@@ -127,6 +128,7 @@ impl Connection {
             callers: RefCell::default(),
             keys: RefCell::default(),
             stranger: Cell::new(None),
+            known: Cell::new(None),
             forwarded: RefCell::default(),
             resets: Cell::new(None),
             reset_too_often: Cell::new(false),
@@ -139,11 +141,19 @@ impl Connection {
 
     /// A connection that may have to make room for others, for as long as nobody knows whose it is (rule G20).
     pub(crate) fn of_stranger(self, stranger: Stranger) -> Self {
-        if self.peer.certificate().is_none() {
-            stranger.speaks(&self.exchange);
-            self.stranger.set(Some(stranger));
-        }
+        stranger.speaks(&self.exchange);
+        self.stranger.set(Some(stranger));
         self
+    }
+
+    /// It is known whose it is: from now on it makes no room, unless the client has `limit` connections that do not.
+    fn is_of(&self, load: &Rc<LocalLoad>, limit: usize) {
+        if let Some(stranger) = self.stranger.take() {
+            match Known::begin(load, limit) {
+                Some(known) => self.known.set(Some(known)),
+                None => self.stranger.set(Some(stranger)),
+            }
+        }
     }
 
     /// The counters of a client: those that were noted with it, or what `find` gives.
@@ -153,19 +163,22 @@ impl Connection {
         noted.map_or_else(|| Rc::new(LocalLoad(find())), |caller| caller.load.clone())
     }
 
-    /// Notes whose certificate this is, so that cutting the client finds this connection.
-    pub(crate) fn note_client(&self, client: &ClientId, load: &Rc<LocalLoad>) {
+    /// Notes whose certificate this is, so that cutting the client finds this connection. `known` of the client's make no
+    /// room for others.
+    pub(crate) fn note_client(&self, client: &ClientId, load: &Rc<LocalLoad>, known: usize) {
+        self.is_of(load, known);
         self.callers.borrow_mut().push(Caller { client: client.clone(), proof: None, load: load.clone() });
     }
 
     /// Notes who calls and by what, so that cutting the client, the credential or the token key finds this connection.
-    /// Whether the client is news.
+    /// Whether the client is news. `known` of the client's connections make no room for others.
     pub(crate) fn note_call(
         &self,
         client: &ClientId,
         proof: Proof,
         key: Option<&KeyId>,
         load: &Rc<LocalLoad>,
+        known: usize,
     ) -> bool {
         if let Some(key) = key {
             let mut keys = self.keys.borrow_mut();
@@ -181,7 +194,9 @@ impl Connection {
         }
         let is_new = callers.iter().all(|caller| caller.client != *client);
         callers.push(Caller { client: client.clone(), proof: Some(proof), load: load.clone() });
-        drop(self.stranger.take());
+        if is_new {
+            self.is_of(load, known);
+        }
         is_new
     }
 
@@ -350,12 +365,12 @@ mod tests {
             credential: "01JZ0000000000000000000000".parse().unwrap(),
             epoch: Some(TokenEpoch { client: n, credential: 0 }),
         };
-        let call = |n: usize, k: usize| connection.note_call(&client(n), proof(0), Some(&key(k)), &load);
+        let call = |n: usize, k: usize| connection.note_call(&client(n), proof(0), Some(&key(k)), &load, 1);
         for n in 0..MAX_CALLERS_NOTED - 2 {
             assert!(call(n, 0));
         }
         assert!(!call(0, 0));
-        assert!(!connection.note_call(&client(0), proof(1), None, &load), "known by another token");
+        assert!(!connection.note_call(&client(0), proof(1), None, &load, 1), "known by another token");
         assert!(connection.matches(&Cut::Client(client(0))));
         assert!(!connection.matches(&Cut::Client(client(100))));
         for n in [99, 100] {

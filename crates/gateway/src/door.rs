@@ -56,7 +56,7 @@ pub(crate) async fn enter(worker: &Worker, listener: &Listener, address: SocketA
         }
     };
     let mut descriptor = share.take(limit);
-    if descriptor.is_none() && strangers.make_room(!operators) {
+    if descriptor.is_none() && strangers.make_room() {
         listener.metrics.made_room();
         // The task that was ended gives its descriptor back when it is dropped, which is before our next turn.
         tokio::task::yield_now().await;

@@ -23,6 +23,8 @@ pub(crate) struct Loads {
 pub(crate) struct ClientLoad {
     /// Connections with a certificate of the client.
     pub(crate) connections: Load,
+    /// Connections that make no room for others, because they are known to be its.
+    pub(crate) known: Load,
     /// Requests that are forwarded for it.
     pub(crate) requests: Load,
 }
@@ -90,6 +92,23 @@ impl Loads {
 /// of their owners, which is that of all cores, alone.
 #[derive(Debug, Default)]
 pub(crate) struct LocalLoad(pub(crate) Arc<ClientLoad>);
+
+/// A connection that makes no room for others, until dropped.
+#[derive(Debug)]
+pub(crate) struct Known(Rc<LocalLoad>);
+
+impl Known {
+    /// Counts a connection; `None` when `limit` of the client's make no room already.
+    pub(crate) fn begin(load: &Rc<LocalLoad>, limit: usize) -> Option<Self> {
+        load.0.known.begin(limit).then(|| Self(load.clone()))
+    }
+}
+
+impl Drop for Known {
+    fn drop(&mut self) {
+        self.0.0.known.end();
+    }
+}
 
 /// One request of a client that is being forwarded, until dropped. It has the counters as its connection keeps them.
 #[derive(Debug)]

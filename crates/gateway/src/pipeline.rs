@@ -105,7 +105,7 @@ impl Call<'_> {
         let turn = self.turn(&permit, &snapshot.limits)?;
         let admission = worker.shared.rate_limits.admit(&permit, turn, completion.began())?;
         worker.metrics.route(place.name()).allowed();
-        self.note_use(&permit, &admission);
+        self.note_use(&permit, &admission, &snapshot.limits);
         let Received { parts, body, forwarded, verdict } = received;
         let request = ValidatedRequest::new(parts, body, forwarded);
         forward::forward(permit, admission, request, interaction_id, connection, snapshot, &worker.pools)
@@ -180,7 +180,7 @@ impl Call<'_> {
     }
 
     /// Counts the use of credential and certificate, and notes who calls on this connection.
-    fn note_use(&self, permit: &Permit, admission: &Admission) {
+    fn note_use(&self, permit: &Permit, admission: &Admission, limits: &Limits) {
         let usage = &self.worker.settings.usage;
         usage.credential_used(permit.credential(), self.now);
         if let (Some(issuer), Some(certificate)) =
@@ -191,7 +191,9 @@ impl Call<'_> {
         let token = permit.token();
         let proof = Proof { credential: permit.credential(), epoch: token.map(|token| token.epoch()) };
         let key = token.map(|token| token.key_id());
-        let is_new = self.connection.note_call(permit.client_id(), proof, key, admission.turn().load());
+        let known = self.worker.settings.known_of_client(limits);
+        let load = admission.turn().load();
+        let is_new = self.connection.note_call(permit.client_id(), proof, key, load, known);
         if permit.binding() == BindingKind::Internal {
             self.note_internal(permit, is_new);
         }

@@ -24,16 +24,18 @@ pub(crate) struct Registered {
 }
 
 impl Register {
-    /// Registers a connection. `client` is whose certificate it presented; over all workers it may have `limit` of them.
+    /// Registers a connection. `client` is whose certificate it presented; over all workers it may have `limit` of them, of
+    /// which `known` make no room for others.
     pub(crate) fn add(
         self: &Rc<Self>,
         connection: &Rc<Connection>,
         client: Option<(Arc<ClientLoad>, ClientId)>,
         limit: usize,
+        known: usize,
     ) -> Registered {
         let load = client.map(|(load, client)| {
             connection.over_limit.set(!load.connections.begin_all(limit));
-            connection.note_client(&client, &Rc::new(LocalLoad(load.clone())));
+            connection.note_client(&client, &Rc::new(LocalLoad(load.clone())), known);
             load
         });
         let id = self.next.get();

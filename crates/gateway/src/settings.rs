@@ -67,6 +67,15 @@ pub struct Settings {
     pub local: Arc<dyn LocalService>,
 }
 
+impl Settings {
+    /// How many connections of one client make no room for newcomers when all are open (rule G20): never so many that four
+    /// clients could take every one.
+    pub(crate) fn known_of_client(&self, limits: &Limits) -> usize {
+        let all = limits.connections.min(self.descriptors.callers);
+        limits.connections_per_client.min((all / 4).max(1))
+    }
+}
+
 /// One address that we listen on. One listener is one trust configuration (rule T5).
 #[derive(Clone)]
 pub struct ListenerSettings {

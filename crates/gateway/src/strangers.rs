@@ -1,8 +1,9 @@
 //! Who makes room when every connection is taken (rule G20): the oldest of those who have not said who they are. First one
 //! that waits for nothing; else one whose request is being answered, because a body that trickles would hold its place.
 //!
-//! A connection is a stranger's until it presents a certificate of ours or makes a call that is permitted. An honest
-//! caller is one for milliseconds; the oldest stranger of a flood is part of the flood.
+//! A connection is a stranger's until it presents a certificate of a client or makes a call that is permitted, and stays
+//! one when the client has its share of those that make no room. An honest caller is one for milliseconds; the oldest
+//! stranger of a flood is part of the flood.
 
 use crate::guard::Exchange;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -51,13 +52,13 @@ impl Strangers {
         }
     }
 
-    /// Ends the oldest connection that waits for nothing, or `even_busy` the oldest of all. Its descriptor is free once its
-    /// task has been dropped.
-    pub(crate) fn make_room(&self, even_busy: bool) -> bool {
+    /// Ends the oldest connection that waits for nothing, else the oldest of all. Its descriptor is free once its task has
+    /// been dropped.
+    pub(crate) fn make_room(&self) -> bool {
         let mut by_age = self.by_age.borrow_mut();
         let is_idle = |entry: &Entry| entry.exchange.get().is_none_or(|exchange| exchange.in_flight() == 0);
         let mut oldest = by_age.iter().filter(|(_, entry)| entry.task.get().is_some()).take(LOOKS);
-        let first = oldest.clone().next().filter(|_| even_busy);
+        let first = oldest.clone().next();
         let chosen = oldest.find(|(_, entry)| is_idle(entry)).or(first).map(|(id, _)| *id);
         let entry = chosen.and_then(|id| by_age.remove(&id));
         entry.and_then(|entry| entry.task.into_inner()).map(|task| task.abort()).is_some()
@@ -107,15 +108,14 @@ mod tests {
         exchange.call();
         busy.speaks(&exchange);
         idle.speaks(&Rc::default());
-        assert!(strangers.make_room(false));
+        assert!(strangers.make_room());
         let [busy_task, idle_task, newer_task] = tasks;
         assert!(idle_task.await.unwrap_err().is_cancelled());
         assert!(!busy_task.is_finished() && !newer_task.is_finished());
         drop(newer);
-        assert!(!strangers.make_room(false), "it has said who it is, and the other one is answered");
-        assert!(strangers.make_room(true));
+        assert!(strangers.make_room(), "the other one has said who it is");
         assert!(busy_task.await.unwrap_err().is_cancelled());
-        assert!(!strangers.make_room(true), "who has said who it is makes no room");
+        assert!(!strangers.make_room(), "who has said who it is makes no room");
         drop((busy, idle));
         assert!(strangers.by_age.borrow().is_empty());
     }

@@ -74,15 +74,13 @@ async fn rule_g20_strangers_keep_out_neither_partners_nor_operators() {
     assert!(metrics.contains(r#"countersign_connections_evicted_total{listener="public"}"#));
 }
 
-/// Nobody makes room who is known or is being answered: then the newcomer is closed at once.
+/// Nobody makes room who is known: then the newcomer is closed at once.
 #[tokio::test]
 async fn rule_g20_connections_in_all_are_capped_and_given_back() {
     let world = world(Descriptors { callers: 2, upstreams: 100 }, |_| {}).await;
     let (mut one, token) = world.acme().await;
-    let (mut two, _) = world.acme().await;
-    for raw in [&mut one, &mut two] {
-        assert_eq!(raw.call(get("/data/", &token)).await.status, 200);
-    }
+    let two = world.connect(Some(&world.other)).await;
+    assert_eq!(one.call(get("/data/", &token)).await.status, 200);
     assert!(world.dial(Some(&world.acme)).tls().await.is_err(), "the third is closed");
     assert!(ask_as_operator(&world).await.starts_with("HTTP/1.1 200 "));
     drop(two);
@@ -93,6 +91,31 @@ async fn rule_g20_connections_in_all_are_capped_and_given_back() {
     };
     tokio::time::timeout(SOON, again).await.unwrap();
     assert_eq!(one.call(get("/data/", &token)).await.status, 200);
+}
+
+/// A partner may have its certificate, or calls that are permitted, on more connections than there may be.
+#[tokio::test]
+async fn rule_g20_a_partner_keeps_out_neither_other_partners_nor_operators() {
+    const CALLERS: usize = 8;
+    let world = world(Descriptors { callers: CALLERS, upstreams: 100 }, |_| {}).await;
+    let mut early = world.connect(Some(&world.other)).await;
+    let token_of_other = world.token("other-bank", Some(&world.other));
+    assert_eq!(early.call(get("/data/", &token_of_other)).await.status, 200);
+    let bearer = world.token("acme-pay", None);
+    let mut held = Vec::new();
+    for _ in 0..3 * CALLERS {
+        held.push(world.acme().await.0);
+        let mut raw = world.connect(None).await;
+        assert_eq!(raw.call(get("/open/", &bearer)).await.status, 200);
+        held.push(raw);
+    }
+    let mut late = world.connect(Some(&world.other)).await;
+    for raw in [&mut early, &mut late] {
+        assert_eq!(raw.call(get("/data/", &token_of_other)).await.status, 200);
+    }
+    assert!(ask_as_operator(&world).await.starts_with("HTTP/1.1 200 "));
+    let (mut acme, token) = world.acme().await;
+    assert_eq!(acme.call(get("/data/", &token)).await.status, 200, "it has connections of its own");
 }
 
 /// Whoever probes the admin API without end does not lock it.
