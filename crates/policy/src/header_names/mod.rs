@@ -111,6 +111,14 @@ pub fn same_name(left: &str, right: &str) -> bool {
 
 /// The same for a name that nobody has checked to be one, such as those that `Connection` lists.
 pub fn same_bytes(left: &[u8], right: &[u8]) -> bool {
+    // Most names differ at once. Separators and an `HTTP_` before them need a closer look.
+    if let ([l, ..], [r, ..]) = (left, right)
+        && let (l, r) = (fold(*l), fold(*r))
+        && l != r
+        && ![l, r].iter().any(|first| matches!(first, b'-' | b'h'))
+    {
+        return false;
+    }
     let (mut left, mut right) = (core(left), core(right));
     while let ([l, ..], [r, ..]) = (left, right) {
         let folded = fold(*l);

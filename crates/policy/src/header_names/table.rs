@@ -99,8 +99,9 @@ const RULES_: &[Rule] = rules! {
         "x-identity" "x-identity-*";
 };
 
-/// Names are told apart by the letter or digit that they begin with; those that begin with `x-` by the one behind it.
-const KEYS: usize = 36;
+/// Names are told apart by their first two letters or digits; those that begin with `x-` by the two behind it. So a name is
+/// compared with a handful of rules, and most names with none.
+const KEYS: usize = 2 * 36 * 37;
 
 /// The rules in the order of their keys, and where each key begins.
 struct Index {
@@ -109,26 +110,32 @@ struct Index {
 }
 
 static INDEX: Index = {
+    assert!(RULES_.len() <= u8::MAX as usize);
     let mut index = Index { order: [0; RULES_.len()], starts: [0; KEYS + 1] };
-    let (mut key, mut at) = (0, 0);
+    let mut rule = 0;
+    while rule < RULES_.len() {
+        let Some(key) = key_of(RULES_[rule].written.as_bytes()) else { panic!("a rule without a key") };
+        index.starts[key + 1] += 1;
+        rule += 1;
+    }
+    let mut key = 0;
     while key < KEYS {
-        index.starts[key] = at as u8;
-        let mut rule = 0;
-        while rule < RULES_.len() {
-            if matches!(key_of(RULES_[rule].written.as_bytes()), Some(its) if its == key) {
-                index.order[at] = rule as u8;
-                at += 1;
-            }
-            rule += 1;
-        }
+        index.starts[key + 1] += index.starts[key];
         key += 1;
     }
-    assert!(at == RULES_.len() && at <= u8::MAX as usize, "each rule has a key");
-    index.starts[KEYS] = at as u8;
+    let mut placed = [0; KEYS];
+    rule = 0;
+    while rule < RULES_.len() {
+        if let Some(key) = key_of(RULES_[rule].written.as_bytes()) {
+            index.order[(index.starts[key] + placed[key]) as usize] = rule as u8;
+            placed[key] += 1;
+        }
+        rule += 1;
+    }
     index
 };
 
-/// The rules that could mean a name: few, and mostly none.
+/// The rules that could mean a name.
 pub(super) fn candidates(core: &[u8]) -> impl Iterator<Item = &'static Rule> + use<> {
     let range =
         key_of(core).map_or(0..0, |key| usize::from(INDEX.starts[key])..usize::from(INDEX.starts[key + 1]));
@@ -136,9 +143,9 @@ pub(super) fn candidates(core: &[u8]) -> impl Iterator<Item = &'static Rule> + u
 }
 
 const fn key_of(core: &[u8]) -> Option<usize> {
-    let mut at = 0;
+    let (mut at, mut key) = (0, 0);
     if core.len() > 2 && fold(core[0]) == b'x' && fold(core[1]) == b'-' {
-        at = 2;
+        (at, key) = (2, 36 * 37);
         while at < core.len() && fold(core[at]) == b'-' {
             at += 1;
         }
@@ -146,9 +153,16 @@ const fn key_of(core: &[u8]) -> Option<usize> {
     if at == core.len() {
         return None;
     }
-    match fold(core[at]) {
-        letter @ b'a'..=b'z' => Some((letter - b'a') as usize),
-        digit @ b'0'..=b'9' => Some((digit - b'0') as usize + 26),
-        _ => None,
+    let first = digit_of(core[at]);
+    let second = if at + 1 == core.len() { 36 } else { digit_of(core[at + 1]) };
+    if first == 36 { None } else { Some(key + first * 37 + second) }
+}
+
+/// A letter or digit as a number; 36 for a separator.
+const fn digit_of(byte: u8) -> usize {
+    match fold(byte) {
+        letter @ b'a'..=b'z' => (letter - b'a') as usize,
+        digit @ b'0'..=b'9' => (digit - b'0') as usize + 26,
+        _ => 36,
     }
 }
