@@ -12,6 +12,8 @@ use countersign_oauth::{Metadata, Registrar, TokenEndpoint, TokenKeyRing};
 use countersign_policy::Denial;
 use countersign_policy::client_auth::Pepper;
 use countersign_storage::Store;
+use countersign_storage::essential::EssentialStore;
+use countersign_storage::space::Space;
 use countersign_storage::views::Views;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::path::PathBuf;
@@ -28,6 +30,10 @@ pub struct Context {
     pub issuer: String,
     /// Where everything is kept.
     pub store: Arc<dyn Store>,
+    /// The same, asked for what is in force and not stored.
+    pub essential: Arc<EssentialStore>,
+    /// How much space is left where we write.
+    pub space: Arc<Space>,
     /// What the data path knows.
     pub views: Arc<Views>,
     /// Signs and revokes certificates.

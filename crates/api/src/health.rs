@@ -28,6 +28,19 @@ struct Readiness {
     /// Since when it cannot.
     #[serde(skip_serializing_if = "Option::is_none")]
     audit_log_failing_since: Option<Timestamp>,
+    /// Whether there is enough space where we write. A node with little goes on serving, and is ready.
+    disk_space: bool,
+    /// How many bytes are left on the fullest file system; absent before it was looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disk_free_bytes: Option<u64>,
+    /// Since when there is little.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disk_low_since: Option<Timestamp>,
+    /// How many revocations, disabled clients and ended secrets are in force here and lost with a restart.
+    changes_not_stored: usize,
+    /// Since when the oldest of them waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changes_not_stored_since: Option<Timestamp>,
     /// How many events are not in it and never will be. Counted in the log itself, when it can be written again.
     audit_events_lost: u64,
     /// What is refused now because of what is wrong, one sentence for each.
@@ -42,6 +55,9 @@ struct Readiness {
 
 const AUDIT_LOG_FAILS: &str = "token requests are answered with 503 storage_unavailable: the audit log cannot be written, \
     and no token is issued without a record; calls of APIs go on";
+
+const DISK_LOW: &str = "token requests are answered with 503 storage_low: little space is left on the disk, and it is kept \
+    for administration; refusals are counted and not written; calls of APIs go on";
 
 async fn livez() -> &'static str {
     "ok\n"
@@ -59,13 +75,23 @@ async fn readyz(State(context): State<Arc<Context>>) -> Response {
     let ledger = context.ca.is_recovered().await;
     let ready = heard && audit_log && crls && token_key && ledger;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let disk_low_since = context.space.low_since();
+    let (changes_not_stored, changes_not_stored_since) = context.essential.waiting();
     let readiness = Readiness {
         ready,
         feed_age_ms: age.as_millis(),
         audit_log,
         audit_log_failing_since,
         audit_events_lost: context.recorder.stats().lost,
-        refused: (!audit_log).then_some(AUDIT_LOG_FAILS).into_iter().collect(),
+        disk_space: disk_low_since.is_none(),
+        disk_free_bytes: Some(context.space.free()).filter(|free| *free != u64::MAX),
+        disk_low_since,
+        changes_not_stored,
+        changes_not_stored_since,
+        refused: [(!audit_log).then_some(AUDIT_LOG_FAILS), disk_low_since.map(|_| DISK_LOW)]
+            .into_iter()
+            .flatten()
+            .collect(),
         crls,
         token_key,
         ledger,

@@ -61,6 +61,10 @@ pub(crate) async fn token(
 
 /// Why no token is issued now, whoever asks: rule I4 wants a record of each, and there would be none.
 fn no_record_can_be_kept(context: &Context) -> Option<Denial> {
+    if let Some(since) = context.space.low_since() {
+        let note = format!("{} bytes are left, too few since {since}", context.space.free());
+        return Some(Denial::new(ReasonCode::StorageLow).note(note));
+    }
     let since = context.recorder.failing_since()?;
     let note = format!("the audit log has not been written since {since}");
     Some(Denial::new(ReasonCode::StorageUnavailable).note(note))

@@ -12,10 +12,15 @@
 //!
 //! Memory is bounded: when there are too many classes (an attacker chooses `client_id` and may have many addresses) the
 //! rest are counted without the client and without actors, then without the network.
+//!
+//! Tokens are folded too, by a table of their own ([`issued`]).
+
+mod issued;
 
 use crate::record::{Entry, Folded};
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
 use countersign_model::{ClientId, ReasonCode, Reference, Timestamp};
+use issued::IssuedTable;
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::fmt;
@@ -34,6 +39,9 @@ pub struct FoldSettings {
     /// So many refusals in a second over all classes; above it a class has one record before it is folded. Default:
     /// 200, about 7 GB a day at worst.
     pub total_per_s: u32,
+    /// So many tokens of one client in a second have a record of their own each. Default: 50, more than a partner's
+    /// instances ask for unless all of them start at once. 0: each token has its record, however many there are.
+    pub issued_per_client_per_s: u32,
     /// How long a series counts before it is recorded. Default: 10 s; at most 30 s, because a look-up searches that far.
     pub interval: Duration,
     /// So many classes are told apart. Default: 1024.
@@ -42,7 +50,13 @@ pub struct FoldSettings {
 
 impl Default for FoldSettings {
     fn default() -> Self {
-        Self { per_class_per_s: 20, total_per_s: 200, interval: Duration::from_secs(10), max_classes: 1024 }
+        Self {
+            per_class_per_s: 20,
+            total_per_s: 200,
+            issued_per_client_per_s: 50,
+            interval: Duration::from_secs(10),
+            max_classes: 1024,
+        }
     }
 }
 
@@ -72,6 +86,7 @@ pub(crate) struct FoldTable {
     /// Classes without a client, and without a network: bounded by the same number and by the closed sets.
     coarse: Mutex<HashMap<Class, Series>>,
     total: Budget,
+    issued: IssuedTable,
 }
 
 /// Refusals that share a reference: nothing in here is news to who was refused.
@@ -114,12 +129,13 @@ impl FoldTable {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             coarse: Mutex::default(),
             total: Budget::default(),
+            issued: IssuedTable::new(),
         }
     }
 
-    /// Decides about an event, at its own time. What was done is always recorded.
+    /// Decides about an event, at its own time. What was done is always recorded, but for a flood of tokens.
     pub(crate) fn verdict(&self, event: &AuditEvent) -> Verdict {
-        let (Some(reason), Some(public)) = (event.reason, event.public()) else { return Verdict::Recorded };
+        let (Some(reason), Some(public)) = (event.reason, event.public()) else { return self.done(event) };
         let class = Class::of(event, public);
         let capacity = self.settings.max_classes.div_ceil(SHARDS);
         if let Some(series) = make_room(&mut lock(self.shard(&class)), &class, capacity, event.at) {
@@ -133,6 +149,15 @@ impl FoldTable {
         // Actions and reasons are closed sets: this level needs no bound.
         let series = coarse.entry(Class { network: None, ..class }).or_insert_with(|| Series::new(event.at));
         self.count(series, event, reason, &Actor::Anonymous)
+    }
+
+    fn done(&self, event: &AuditEvent) -> Verdict {
+        let limit = self.settings.issued_per_client_per_s;
+        let series = match event.action {
+            AuditAction::TokenIssued if limit > 0 => self.issued.folded(event, limit),
+            _ => None,
+        };
+        series.map_or(Verdict::Recorded, Verdict::Folded)
     }
 
     fn count(&self, series: &mut Series, event: &AuditEvent, reason: ReasonCode, actor: &Actor) -> Verdict {
@@ -155,6 +180,7 @@ impl FoldTable {
     /// The records of the series that are due; of all when `all`.
     pub(crate) fn due(&self, now: Timestamp, all: bool) -> Vec<Entry> {
         let mut records = Vec::new();
+        self.issued.due(now, self.settings.interval, all, &mut records);
         for shard in self.shards.iter().chain([&self.coarse]) {
             for (class, series) in lock(shard).iter_mut() {
                 let due = |open: &mut Open| {
@@ -241,9 +267,13 @@ impl Series {
 
     /// Whether what happens at `at` is not of the window: a late refusal is, and one by a clock that was set back is not.
     fn is_over(&self, at: Timestamp) -> bool {
-        let age_ms = at.unix_ms().saturating_sub(self.window_start.unix_ms());
-        !(-LATE_MS..WINDOW_MS).contains(&age_ms)
+        is_over(self.window_start, at)
     }
+}
+
+fn is_over(window_start: Timestamp, at: Timestamp) -> bool {
+    let age_ms = at.unix_ms().saturating_sub(window_start.unix_ms());
+    !(-LATE_MS..WINDOW_MS).contains(&age_ms)
 }
 
 /// Who is told apart by address: a household or a small network.

@@ -7,13 +7,15 @@ use countersign_model::audit::AuditAction;
 /// Writes it.
 pub(crate) fn of_series(entry: &Entry) {
     let (event, Some(folded)) = (&entry.event, &entry.folded) else { return };
+    // Tokens that were issued have no line in the log.
+    let Some(reason) = event.reason else { return };
     let message = match event.action {
         AuditAction::HandshakeRefused => "TLS handshake refused",
         _ => "DENY",
     };
     tracing::info!(
-        "http.response.status_code" = event.reason.map(|reason| reason.reason().status),
-        "countersign.reason" = event.reason.map(|reason| reason.as_str()),
+        "http.response.status_code" = reason.reason().status,
+        "countersign.reason" = reason.as_str(),
         "countersign.client.id" = event.facts.client.as_ref().map(tracing::field::display),
         "client.network" = folded.network,
         "countersign.folded.count" = folded.count,

@@ -75,6 +75,11 @@ impl Queue {
         true
     }
 
+    /// Counts an event that is not to be written now.
+    pub(crate) fn count_only(&self, event: AuditEvent) {
+        self.lock().lost.count(&event.into(), LossCause::SpaceLow);
+    }
+
     /// Puts in events that somebody waits for; false when the recorder is closed.
     pub(crate) fn push_durable(&self, events: Vec<AuditEvent>, reply: oneshot::Sender<Confirmation>) -> bool {
         let mut state = self.lock();
@@ -163,6 +168,10 @@ impl Losses {
         self.0.is_empty()
     }
 
+    pub(crate) fn any_by(&self, cause: LossCause) -> bool {
+        self.0.keys().any(|(of, _, _)| *of == cause)
+    }
+
     /// Counts what `entry` stands for.
     pub(crate) fn count(&mut self, entry: &Entry, cause: LossCause) {
         let (action, reason) = (entry.event.action, entry.event.reason);
@@ -203,6 +212,7 @@ impl Losses {
         self.0.drain().map(move |((cause, action, reason), Tally { count, first, last })| {
             let because = match cause {
                 LossCause::QueueFull => "they came faster than they could be taken",
+                LossCause::SpaceLow => "little space was left on the disk",
                 LossCause::DiskFailed => "the disk was full or failed",
                 LossCause::TailMissing => "the log was cut",
             };

@@ -40,16 +40,17 @@ impl Record {
     }
 }
 
-/// A record that stands for many. It bears the reference of the refusal that began the series, which has a record of
+/// A record that stands for many. It bears the reference of the event that began the series, which has a record of
 /// its own; the answers of all refusals of the series bore that reference. A series has a record for each exact reason in
-/// it: what callers read was the same for all.
+/// it: what callers read was the same for all. A series of tokens has one for each credential, certificate, audience and
+/// scope.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Folded {
-    /// How many refusals, beside the one that has its own record.
+    /// How many, beside the one that has its own record.
     pub count: u64,
-    /// When the first of them was refused.
+    /// When the first of them happened.
     pub first: Timestamp,
-    /// When the last of them was refused.
+    /// When the last of them happened.
     pub last: Timestamp,
     /// Where they came from: `192.0.2.0/24`. Absent when they are folded over all sources.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -81,6 +82,8 @@ pub struct Lost {
 pub enum LossCause {
     /// They came faster than they could be taken.
     QueueFull,
+    /// Little space was left on the disk, and it was kept for what administrators do.
+    SpaceLow,
     /// The disk was full or broken for longer than they could be kept in memory.
     DiskFailed,
     /// The log is shorter than its stored head: somebody cut it, or the disk lost what it had confirmed.

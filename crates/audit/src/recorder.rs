@@ -7,7 +7,7 @@ use crate::log::AuditLog;
 use crate::record::Head;
 use crate::shared::{RecorderSettings, Shared, Stats};
 use crate::writer::Writer;
-use countersign_model::audit::AuditEvent;
+use countersign_model::audit::{Actor, AuditEvent};
 use countersign_model::{Clock, Reference, Rng, Timestamp};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -75,6 +75,12 @@ impl Recorder {
             return (Recorded { reference, folded: true }, true);
         }
         let recorded = Recorded { reference: event.reference, folded: false };
+        let of_a_caller = matches!(event.actor, Actor::Anonymous | Actor::Client(_));
+        if of_a_caller && event.reason.is_some() && shared.sparing.load(Ordering::Relaxed) {
+            shared.queue.count_only(event);
+            shared.lost.fetch_add(1, Ordering::Relaxed);
+            return (recorded, true);
+        }
         let taken = shared.queue.push(event);
         if !taken {
             shared.lost.fetch_add(1, Ordering::Relaxed);
@@ -121,6 +127,12 @@ impl Recorder {
     /// When the disk does not take it.
     pub async fn flush(&self) -> Result<Head, AuditError> {
         self.append_durably(Vec::new()).await
+    }
+
+    /// From now on, or not any more, refusals of callers are counted and not written: what little space is left is for
+    /// what administrators do (rule G20). The counts are recorded when there is more space, or at the end.
+    pub fn spare_the_disk(&self, sparing: bool) {
+        self.0.shared.sparing.store(sparing, Ordering::Relaxed);
     }
 
     /// Whether records reach the disk. A node whose recorder is not healthy is not ready (design, decision 18).
@@ -179,7 +191,7 @@ mod tests {
     use super::*;
     use crate::log::LogSettings;
     use crate::testing::{FaultyDisk, T0, TestClock, TestHeads, TestRng, directory, issued, refused};
-    use crate::{Filter, LossCause, Report, find, list, verify};
+    use crate::{Filter, FoldSettings, LossCause, Report, find, list, verify};
     use countersign_model::audit::AuditAction;
     use std::net::{IpAddr, Ipv4Addr};
     use std::path::Path;
@@ -254,6 +266,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn rule_g20_on_a_disk_with_little_space_refusals_are_counted_and_administration_is_written() {
+        let fixture = start(RecorderSettings::default());
+        fixture.recorder.spare_the_disk(true);
+        let told: Vec<_> = (0..50).map(|_| fixture.recorder.record(refused(T0, SOURCE, None))).collect();
+        assert!(
+            told.iter().skip(20).all(|recorded| recorded.folded),
+            "the operational log is folded as ever"
+        );
+        fixture.recorder.append_durably(vec![issued(T0)]).await.unwrap();
+        fixture.clock.advance_s(10);
+        fixture.recorder.flush().await.unwrap();
+        let report = fixture.verify();
+        assert_eq!((report.records, report.lost), (1, 0), "{report:?}");
+        assert_eq!(fixture.recorder.stats().lost, 50);
+
+        fixture.recorder.spare_the_disk(false);
+        fixture.recorder.flush().await.unwrap();
+        let report = fixture.verify();
+        assert_eq!((report.records, report.lost), (2, 50), "{report:?}");
+        let records = list(fixture.directory.path(), &Filter::default(), 1).unwrap();
+        let lost = records[0].lost.as_ref().unwrap();
+        assert_eq!((lost.count, lost.cause), (50, LossCause::SpaceLow));
+    }
+
+    #[tokio::test]
     async fn a_hundred_thousand_refusals_leave_a_small_log_that_counts_all_of_them() {
         let fixture = start(RecorderSettings::default());
         let mut told = std::collections::HashSet::new();
@@ -323,6 +360,7 @@ mod tests {
         let fixture = start(RecorderSettings {
             gather: Duration::ZERO,
             head_interval: Duration::ZERO,
+            fold: FoldSettings { issued_per_client_per_s: 0, ..FoldSettings::default() },
             ..Default::default()
         });
         for _ in 0..200 {

@@ -4,7 +4,7 @@ use crate::fold::{FoldSettings, FoldTable};
 use crate::queue::Queue;
 use crate::record::Head;
 use countersign_model::Timestamp;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How the recorder works.
@@ -61,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) folds: FoldTable,
     /// Since when records do not reach the disk, in milliseconds; [`HEALTHY`] while they do.
     failing_since_ms: AtomicI64,
+    /// Only what administrators do is written; the rest is counted.
+    pub(crate) sparing: AtomicBool,
     pub(crate) written: AtomicU64,
     pub(crate) folded: AtomicU64,
     pub(crate) lost: AtomicU64,
@@ -71,10 +73,15 @@ pub(crate) struct Shared {
 impl Shared {
     /// Of a recorder that has done nothing yet, on a log with this head.
     pub(crate) fn new(settings: &RecorderSettings, head: Head) -> Self {
+        // Who wants each token on disk before it is out wants none that is only counted.
+        let issued_per_client_per_s =
+            if settings.before_answer { 0 } else { settings.fold.issued_per_client_per_s };
+        let fold = FoldSettings { issued_per_client_per_s, ..settings.fold };
         Self {
             queue: Queue::new(settings.queue.max(1)),
-            folds: FoldTable::new(settings.fold),
+            folds: FoldTable::new(fold),
             failing_since_ms: AtomicI64::new(HEALTHY),
+            sparing: AtomicBool::new(false),
             written: AtomicU64::new(0),
             folded: AtomicU64::new(0),
             lost: AtomicU64::new(0),

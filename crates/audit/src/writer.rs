@@ -79,24 +79,34 @@ impl Writer {
                 }
             }
         }
-        if !batch.lost.is_empty() {
+        if batch.lost.any_by(LossCause::QueueFull) {
             tracing::error!("audit events came faster than they could be taken; their number is recorded");
         }
         self.lost.merge(batch.lost);
         let counted = self.shared.folds.due(now, batch.last);
         counted.iter().for_each(line::of_series);
-        self.pending.extend(counted);
+        if self.spares(batch.last) {
+            counted.iter().for_each(|entry| self.lose(entry, LossCause::SpaceLow));
+        } else {
+            self.pending.extend(counted);
+        }
 
-        let confirmation = self.write(now);
+        let confirmation = self.write(now, batch.last);
         self.offer_head(!waiting.is_empty() || batch.last);
         (waiting, confirmation)
     }
 
-    fn write(&mut self, now: Timestamp) -> Confirmation {
+    /// Whether counts wait for more space. At the end they are written: they are few, and nobody remembers them.
+    fn spares(&self, last: bool) -> bool {
+        !last && self.shared.sparing.load(Ordering::Relaxed)
+    }
+
+    fn write(&mut self, now: Timestamp, last: bool) -> Confirmation {
+        let spares = self.spares(last);
         let before = self.log.head().sequence;
         let result = self.log.append(&mut self.pending, now).and_then(|()| {
             // Only now: while the disk fails, counts grow and records of counts would only pile up.
-            if self.lost.is_empty() {
+            if self.lost.is_empty() || spares {
                 return Ok(());
             }
             self.pending.extend(self.lost.drain(now, self.rng.as_ref()));
@@ -127,11 +137,16 @@ impl Writer {
         self.pending.retain(|entry| !entry.kept_by_caller);
         while self.pending.len() > self.settings.kept_while_disk_fails {
             let Some(entry) = self.pending.pop_back() else { break };
-            self.lost.count(&entry, LossCause::DiskFailed);
-            if entry.lost.is_none() {
-                let events = entry.folded.map_or(1, |folded| folded.count);
-                self.shared.lost.fetch_add(events, Ordering::Relaxed);
-            }
+            self.lose(&entry, LossCause::DiskFailed);
+        }
+    }
+
+    /// Counts what will never be in the log.
+    fn lose(&mut self, entry: &Entry, cause: LossCause) {
+        self.lost.count(entry, cause);
+        if entry.lost.is_none() {
+            let events = entry.folded.as_ref().map_or(1, |folded| folded.count);
+            self.shared.lost.fetch_add(events, Ordering::Relaxed);
         }
     }
 

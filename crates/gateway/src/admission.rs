@@ -4,11 +4,10 @@ use crate::load::ClientTurn;
 use countersign_model::{ClientId, ReasonCode};
 use countersign_policy::rate_limit::{Limit, Verdict};
 use countersign_policy::{Denial, Permit};
-use dashmap::DashMap;
+use countersign_storage::arrivals::Arrivals;
 use foldhash::fast::RandomState;
 use std::hash::BuildHasher;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::time::Instant;
 
 /// A request that may go on: the client has not too many in flight, and the rate limit lets it through. Forwarding takes
@@ -26,14 +25,11 @@ impl Admission {
 /// The counters of all clients.
 #[derive(Debug, Default)]
 pub(crate) struct RateLimits {
-    arrivals: DashMap<Key, AtomicU64, RandomState>,
+    arrivals: Arrivals<Key>,
     /// Hashes the names of routes; the same for all workers.
     names: RandomState,
-    swept_ns: AtomicU64,
     epoch: OnceLock<Instant>,
 }
-
-const SWEEP_INTERVAL_NS: u64 = 60_000_000_000;
 
 /// A client on a route. The route's name is the operator's own word, so its plain hash stands for it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -59,50 +55,21 @@ impl RateLimits {
     }
 
     fn count(&self, limit: &Limit, client: &ClientId, route: &str, now: Instant) -> Result<(), Denial> {
-        let now_ns = self.nanoseconds(now);
         let key = Key { client: client.clone(), route: self.names.hash_one(route) };
-        let verdict = match self.arrivals.get(&key) {
-            Some(arrival) => exchange(limit, &arrival, now_ns),
-            None => exchange(limit, &self.arrivals.entry(key).or_default().downgrade(), now_ns),
-        };
-        match verdict {
+        match self.arrivals.count(limit, &key, self.nanoseconds(now)) {
             Verdict::Accepted { .. } => Ok(()),
-            Verdict::Refused { .. } => {
-                Err(Denial::new(ReasonCode::RateLimited).retry_after_s(verdict.retry_after_s()))
-            }
+            refused => Err(Denial::new(ReasonCode::RateLimited).retry_after_s(refused.retry_after_s())),
         }
     }
 
-    /// Forgets who has not called for so long that nothing is left of it. Every worker asks; one of them does it, at
-    /// most once a minute.
+    /// Forgets who has not called for so long that nothing is left of it. Every worker asks; one of them does it.
     pub(crate) fn sweep(&self) {
-        let now_ns = self.nanoseconds(Instant::now());
-        let swept_ns = self.swept_ns.load(Ordering::Relaxed);
-        if now_ns < swept_ns.saturating_add(SWEEP_INTERVAL_NS)
-            || self.swept_ns.compare_exchange(swept_ns, now_ns, Ordering::Relaxed, Ordering::Relaxed).is_err()
-        {
-            return;
-        }
-        self.arrivals.retain(|_, arrival| arrival.load(Ordering::Relaxed) > now_ns);
+        self.arrivals.sweep(self.nanoseconds(Instant::now()));
     }
 
     fn nanoseconds(&self, now: Instant) -> u64 {
         let since = now.saturating_duration_since(*self.epoch.get_or_init(|| now));
         u64::try_from(since.as_nanos()).unwrap_or(u64::MAX).saturating_add(1)
-    }
-}
-
-fn exchange(limit: &Limit, arrival: &AtomicU64, now_ns: u64) -> Verdict {
-    let mut seen = arrival.load(Ordering::Relaxed);
-    loop {
-        let verdict = limit.check(seen, now_ns);
-        if verdict.tat() == seen {
-            return verdict;
-        }
-        match arrival.compare_exchange_weak(seen, verdict.tat(), Ordering::Relaxed, Ordering::Relaxed) {
-            Ok(_) => return verdict,
-            Err(changed) => seen = changed,
-        }
     }
 }
 

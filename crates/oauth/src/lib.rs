@@ -4,10 +4,11 @@
 //! rendering of refusals (that is `policy::denial`). Issued tokens leave no row (design, decision 4).
 //!
 //! Read in this order: [`token_endpoint`] (the whole way of a request, downwards), [`request`] (what is parsed),
-//! [`grant`] (what may be asked for), [`token_keys`] (what signs, and when), [`metadata`]; [`registration`] is how clients come into being.
+//! [`grant`] (what may be asked for), [`budget`] (how often), [`token_keys`] (what signs, and when), [`metadata`]; [`registration`] is how clients come into being.
 
 pub mod token_endpoint;
 
+pub mod budget;
 pub mod grant;
 pub mod request;
 

@@ -2,6 +2,7 @@
 
 use countersign_model::{Scope, Scopes};
 use countersign_policy::Route;
+use countersign_policy::rate_limit::Limit;
 use countersign_policy::route::{Api, TokenPolicy};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub struct Settings {
     token_lifetime_s: u32,
     mutual_tls: MutualTls,
     api_of_scope: HashMap<Scope, usize>,
+    rate_limit: Option<Limit>,
 }
 
 /// Where clients can show a certificate to the token endpoint.
@@ -97,7 +99,8 @@ impl Settings {
                 }
             }
         }
-        let settings = Self { issuer, apis, resources, token_lifetime_s, mutual_tls, api_of_scope };
+        let settings =
+            Self { issuer, apis, resources, token_lifetime_s, mutual_tls, api_of_scope, rate_limit: None };
         for route in &settings.resources {
             let identifier = settings.resource_identifier(&route.name);
             if settings.apis.iter().any(|api| api.audience == identifier && api.name != route.api) {
@@ -146,6 +149,18 @@ impl Settings {
     /// How long a token lives, in seconds.
     pub fn token_lifetime_s(&self) -> u32 {
         self.token_lifetime_s
+    }
+
+    /// Limits how many tokens each client may have. Without it there is no limit.
+    #[must_use]
+    pub fn with_rate_limit(mut self, limit: Limit) -> Self {
+        self.rate_limit = Some(limit);
+        self
+    }
+
+    /// How many tokens each client may have.
+    pub fn rate_limit(&self) -> Option<&Limit> {
+        self.rate_limit.as_ref()
     }
 
     /// Where clients can show a certificate to the token endpoint.

@@ -3,6 +3,7 @@
 //! [`TokenEndpoint::handle`] reads downwards, and has the shape of every use case here: parse, authenticate, authorize,
 //! prepare, check, commit, record. Issuing a certificate (`ca`) has the same.
 
+use crate::budget::TokenBudget;
 use crate::grant::{Grant, grant};
 use crate::request::TokenRequest;
 use crate::{Settings, TokenKeyRing};
@@ -34,6 +35,8 @@ pub struct TokenEndpoint {
     pub pepper: Pepper,
     /// Failed attempts.
     pub throttle: Arc<dyn Throttle>,
+    /// How many tokens each client has left.
+    pub budget: TokenBudget,
     /// Last-used times of credentials.
     pub usage: Arc<Usage>,
     /// Makes token identifiers and references.
@@ -93,6 +96,10 @@ impl TokenEndpoint {
             grant(&client.client().client, request.scope.as_deref(), &request.resources, &settings)?;
         let signer =
             self.keys.signer(now).ok_or(Denial::new(ReasonCode::NotReady).note("there is no token key"))?;
+        // Before the signature, which is what costs; after authentication, so that nobody spends another one's budget.
+        if let Some(limit) = settings.rate_limit() {
+            self.budget.take(limit, &client.client().client.id, now)?;
+        }
         let prepared = self.prepare(&client, granted, peer, &settings, now);
         trail.prepared(&prepared);
         let checked = Checked::new(prepared, &client, peer, &settings)?;

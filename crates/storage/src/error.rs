@@ -14,6 +14,10 @@ pub enum StorageError {
     /// The disk, or the size that the operator allowed, is full.
     #[error("the storage is full")]
     Full,
+    /// The backend does not take it, and this node enforces it all the same until it restarts
+    /// ([`crate::essential::EssentialStore`]): what was to be refused is refused, nothing is stored yet.
+    #[error("this node enforces it from now on, until it restarts; it is not stored yet: {0}")]
+    NotStored(String),
     /// The backend could not be reached or did not answer in time; the text is for the log.
     #[error("the storage is not available: {0}")]
     Unavailable(String),
@@ -38,6 +42,7 @@ impl StorageError {
         match self {
             Self::Conflict(_) => ReasonCode::ObjectConflict,
             Self::Missing(_) => ReasonCode::ObjectNotFound,
+            Self::NotStored(_) => ReasonCode::NotStored,
             Self::Full | Self::Unavailable(_) | Self::Corrupt(_) | Self::NewerSchema { .. } => {
                 ReasonCode::StorageUnavailable
             }

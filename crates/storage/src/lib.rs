@@ -8,9 +8,12 @@
 //!
 //! Backends: [`memory::MemoryStore`] here, SQLite in `storage-sql`; both pass [`conformance`].
 
+pub mod arrivals;
 pub mod conformance;
 pub mod error;
+pub mod essential;
 pub mod memory;
+pub mod space;
 pub mod stores;
 pub mod transaction;
 pub mod usage;

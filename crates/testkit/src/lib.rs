@@ -10,6 +10,7 @@
 pub mod answer;
 pub mod client;
 pub mod clock;
+pub mod disk;
 pub mod evidence;
 pub mod foreign;
 pub mod operate;
@@ -24,6 +25,7 @@ pub mod upstream;
 pub use answer::Answer;
 pub use client::{Client, Identity};
 pub use clock::TestClock;
+pub use disk::TestDisk;
 pub use ports::Ports;
 pub use raw::Raw;
 pub use rng::SeededRng;

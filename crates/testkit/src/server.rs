@@ -3,6 +3,7 @@
 use crate::answer::Answer;
 use crate::client::{Client, Identity};
 use crate::clock::TestClock;
+use crate::disk::TestDisk;
 use crate::rng::SeededRng;
 use crate::upstream::EchoUpstream;
 use countersign::config::secret_ref::ProcessEnvironment;
@@ -192,6 +193,8 @@ pub struct TestServer {
     pub server: Server,
     /// Its clock.
     pub clock: Arc<TestClock>,
+    /// Its disk, as far as free space is concerned.
+    pub disk: Arc<TestDisk>,
     /// What it proxies to.
     pub upstream: EchoUpstream,
     /// The gateway's listener.
@@ -265,6 +268,8 @@ impl TestServer {
         installation.watches_clock = false;
         let admin_token = operator_token(&installation, directory.path()).await;
         let root = installation.ca.trusted(IssuerRole::Root).unwrap().remove(0).certificate;
+        let disk = Arc::new(TestDisk::default());
+        installation.disk = disk.clone();
         let server = Server::start(configuration, installation).await.unwrap();
         Self {
             gateway: server.local_addr("public").await.unwrap(),
@@ -272,6 +277,7 @@ impl TestServer {
             documents: server.local_addr("documents").await.unwrap(),
             server,
             clock,
+            disk,
             upstream,
             root,
             admin_token,

@@ -59,7 +59,7 @@ impl Made {
 }
 
 /// Files that `init` makes, and the database with what belongs to it.
-pub const FILES: [&str; 8] = [
+pub const FILES: [&str; 9] = [
     "countersign.toml",
     "admin.token",
     "ca.crt",
@@ -67,6 +67,7 @@ pub const FILES: [&str; 8] = [
     "countersign.db-wal",
     "countersign.db-shm",
     "countersign.db-journal",
+    "countersign.db.reserve",
     DATABASE_LOCK,
 ];
 

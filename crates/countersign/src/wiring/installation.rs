@@ -1,5 +1,7 @@
 //! An installation, opened: storage, custody of keys, the certificate authority and the token keys.
 
+use super::reserve::ReserveFile;
+use super::space::{Disk, SystemDisk};
 use crate::config::Configuration;
 use crate::config::secret_ref::{ProcessEnvironment, SecretRef, SecretRefError};
 use crate::words::error_chain;
@@ -9,6 +11,7 @@ use countersign_model::audit::Actor;
 use countersign_model::{Clock, Reference, Rng};
 use countersign_oauth::{Rotation, TokenKeyError, TokenKeyRing};
 use countersign_policy::client_auth::Pepper;
+use countersign_storage::essential::EssentialStore;
 use countersign_storage::{StorageError, Store};
 use countersign_storage_sql::{Options, SqliteStore};
 use std::sync::Arc;
@@ -23,6 +26,12 @@ const PAGE_BYTES: u64 = 4096;
 pub struct Installation {
     /// Where everything is kept.
     pub store: Arc<dyn Store>,
+    /// The same: what revokes through it takes effect also on a full disk.
+    pub essential: Arc<EssentialStore>,
+    /// The space that is held back for it.
+    pub(crate) reserve: Arc<ReserveFile>,
+    /// Tells how much space is left.
+    pub disk: Arc<dyn Disk>,
     /// The database behind it, to be closed at the end.
     pub database: Arc<SqliteStore>,
     /// Opens keys.
@@ -87,7 +96,10 @@ impl Installation {
             ..Options::new(clock.clone())
         };
         let database = Arc::new(SqliteStore::open(&configuration.storage.database, options).await?);
-        let store: Arc<dyn Store> = database.clone();
+        let reserve =
+            Arc::new(ReserveFile::of(&configuration.storage.database, configuration.storage.disk_reserve));
+        let essential = Arc::new(EssentialStore::new(database.clone(), reserve.clone()));
+        let store: Arc<dyn Store> = essential.clone();
         let custody = Arc::new(Custody::new(master, rng.clone()));
         let pepper = Pepper::new(&custody.pepper());
 
@@ -126,7 +138,21 @@ impl Installation {
             let reference = Reference::generate(now, rng.as_ref());
             token_keys.rotate(store.as_ref(), Rotation::Now, Actor::System, reference, now).await?;
         }
-        Ok(Self { store, database, custody, ca, token_keys, pepper, clock, rng, watches_clock: true })
+        let disk = Arc::new(SystemDisk);
+        Ok(Self {
+            store,
+            essential,
+            reserve,
+            disk,
+            database,
+            custody,
+            ca,
+            token_keys,
+            pepper,
+            clock,
+            rng,
+            watches_clock: true,
+        })
     }
 }
 

@@ -3,7 +3,8 @@
 //! - [`installation`]: storage, keys and the authority, opened; what `init`, `quickstart` and `serve` share.
 //! - [`server`]: the whole server, started and stopped in order.
 //! - [`policy`]: from configuration to the snapshots that a reload swaps; [`tls`]: the listeners' certificates.
-//! - [`connections`], [`follow`], [`outbox`], [`timers`], [`clock_steps`]: what runs beside the data path.
+//! - [`connections`], [`follow`], [`outbox`], [`timers`], [`clock_steps`], [`space`] with [`reserve`]: what runs beside the
+//!   data path.
 
 pub mod installation;
 pub mod server;
@@ -14,8 +15,11 @@ mod follow;
 mod metrics;
 mod outbox;
 mod policy;
+mod reserve;
+mod space;
 mod timers;
 mod tls;
 
 pub use installation::{Installation, OpenError};
 pub use server::{ReloadError, Server, StartError};
+pub use space::{Disk, SystemDisk};

@@ -67,7 +67,8 @@ pub(super) fn oauth(configuration: &Configuration) -> Result<countersign_oauth::
         resources.collect(),
         u32::try_from(lifetime).unwrap_or(u32::MAX),
         mutual_tls(configuration),
-    )?)
+    )?
+    .with_rate_limit(configuration.oauth.rate_limit))
 }
 
 /// Where the token endpoint sees a certificate: only a listener that asks for one gets one.

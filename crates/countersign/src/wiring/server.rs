@@ -4,6 +4,7 @@ use super::connections::OpenConnections;
 use super::follow::{react, reload_operators};
 use super::outbox::{Delivery, StoredHeads};
 use super::policy::{self, PolicyError};
+use super::space::SpaceWatch;
 use super::timers::{Upkeep, write_uses};
 use super::tls::{CertificateError, Loaded, Present};
 use super::{Installation, metrics};
@@ -23,15 +24,19 @@ use countersign_gateway::settings::{
 use countersign_gateway::{Descriptors, Gateway};
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
 use countersign_model::certificate::IssuerRole;
+use countersign_model::change::Change;
 use countersign_model::{ReasonCode, Reference};
+use countersign_oauth::budget::TokenBudget;
 use countersign_oauth::{Metadata, TokenEndpoint};
 use countersign_pki::TrustAnchors;
 use countersign_policy::client_auth::throttle::{Patience, ThrottleTable};
 use countersign_policy::route::TrustConfigurations;
 use countersign_storage::StorageError;
+use countersign_storage::space::Space;
 use countersign_storage::usage::Usage;
 use countersign_storage::views::{Views, follow};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -58,6 +63,7 @@ pub struct Server {
     trust: Vec<(String, Arc<ArcSwap<TrustConfigurations>>)>,
     connections: Arc<OpenConnections>,
     upkeep: Arc<Upkeep>,
+    watch_space: Arc<SpaceWatch>,
     recorder: Recorder,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
@@ -119,7 +125,8 @@ impl Server {
     /// # Errors
     /// The first part that does not start.
     pub async fn start(configuration: Configuration, installation: Installation) -> Result<Self, StartError> {
-        let Installation { store, custody, ca, token_keys, pepper, clock, rng, .. } = &installation;
+        let Installation { store, essential, custody, ca, token_keys, pepper, clock, rng, .. } =
+            &installation;
         let now = clock.now();
         let exporter = metrics::exporter();
         let recorder = start_recorder(&configuration, &installation).await?;
@@ -135,9 +142,25 @@ impl Server {
         let oauth = policy::oauth(&configuration)?;
         let connections = Arc::new(OpenConnections::new(views.clone()));
 
+        let space = Arc::new(Space::default());
+        let database = configuration.storage.database.parent().map(Path::to_owned).unwrap_or_default();
+        let watch_space = Arc::new(SpaceWatch {
+            disk: installation.disk.clone(),
+            paths: vec![database, configuration.audit.directory.clone()],
+            floor: configuration.storage.disk_floor,
+            space: space.clone(),
+            reserve: installation.reserve.clone(),
+            store: essential.clone(),
+            recorder: recorder.clone(),
+            clock: clock.clone(),
+        });
+        watch_space.look();
+
         let context = Arc::new(Context {
             issuer: configuration.issuer.clone(),
             store: store.clone(),
+            essential: essential.clone(),
+            space: space.clone(),
             views: views.clone(),
             ca: ca.clone(),
             metadata: ArcSwap::from_pointee(Metadata::new(&oauth)),
@@ -147,6 +170,7 @@ impl Server {
                 views: views.clone(),
                 pepper: pepper.clone(),
                 throttle: throttle.clone(),
+                budget: TokenBudget::default(),
                 usage: usage.clone(),
                 rng: rng.clone(),
             }),
@@ -205,6 +229,14 @@ impl Server {
         });
         let (stop, stopped) = watch::channel(false);
         let (changed, changes) = mpsc::unbounded_channel();
+        // What cannot be stored is enforced by the views, and cuts connections as a change of the feed does.
+        // Weak: whoever reacts ends with the follower of the feed.
+        let (enforced, at) = (changed.downgrade(), clock.clone());
+        essential.attach(views.clone(), move |subject| {
+            if let Some(enforced) = enforced.upgrade() {
+                drop(enforced.send(Change { sequence: 0, at: at.now(), subject }));
+            }
+        });
         let tasks = vec![
             tokio::spawn(parts.clone().runs(
                 "the change feed",
@@ -223,7 +255,12 @@ impl Server {
             ),
             tokio::spawn(parts.clone().runs("the upkeep", upkeep.clone().run(stopped.clone()))),
             tokio::spawn(
-                parts.clone().runs("the writer of last uses", write_uses(store.clone(), usage, stopped)),
+                parts.clone().runs("the look after the disks", watch_space.clone().run(stopped.clone())),
+            ),
+            tokio::spawn(
+                parts
+                    .clone()
+                    .runs("the writer of last uses", write_uses(store.clone(), usage, space, stopped)),
             ),
         ];
         // The outbox has a signal of its own: it is delivered after everything else has stopped.
@@ -238,6 +275,7 @@ impl Server {
             trust,
             connections,
             upkeep,
+            watch_space,
             recorder,
             stop,
             tasks,
@@ -262,6 +300,7 @@ impl Server {
     /// Does what is due by the clock, now: for tests that move the clock.
     pub async fn upkeep(&self) {
         self.upkeep.once().await;
+        self.watch_space.once().await;
     }
 
     /// Does what follows when the clock was set: for tests that move the clock.

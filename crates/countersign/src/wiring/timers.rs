@@ -6,6 +6,7 @@ use super::tls::Present;
 use crate::words::error_chain;
 use countersign_api::Context;
 use countersign_keys::Custody;
+use countersign_storage::space::Space;
 use countersign_storage::usage::Usage;
 use countersign_storage::{Receipt, StorageError, Store, Transaction, Write};
 use std::sync::Arc;
@@ -97,6 +98,7 @@ impl Upkeep {
             }
         }
         context.views.forget_expired(now);
+        context.tokens.budget.sweep(now);
         if let Err(error) = self.forget_changes().await {
             tracing::error!(error = error_chain(&error), "old changes are not forgotten");
         }
@@ -138,7 +140,14 @@ fn forgettable(last: u64, forgotten: u64) -> Option<u64> {
 
 /// Writes uses now and then until `stop`, and then once more. A task of its own: uses and upkeep never wait for each
 /// other.
-pub(super) async fn write_uses(store: Arc<dyn Store>, usage: Arc<Usage>, mut stop: watch::Receiver<bool>) {
+///
+/// While there is little space nothing is written: the counts go on in memory, one for each credential and certificate.
+pub(super) async fn write_uses(
+    store: Arc<dyn Store>,
+    usage: Arc<Usage>,
+    space: Arc<Space>,
+    mut stop: watch::Receiver<bool>,
+) {
     let mut turns = tokio::time::interval(WRITE_USES);
     loop {
         let stopping = tokio::select! {
@@ -146,7 +155,9 @@ pub(super) async fn write_uses(store: Arc<dyn Store>, usage: Arc<Usage>, mut sto
             _ = stop.changed() => true,
         };
         let commit = |uses| store.commit(uses);
-        if let Err(error) = write_gathered(&usage, commit).await {
+        if space.low_since().is_none()
+            && let Err(error) = write_gathered(&usage, commit).await
+        {
             tracing::warn!(error = error_chain(&error), "last-used times are not written");
         }
         if stopping {

@@ -11,6 +11,7 @@ mod decision_matrix;
 mod docs;
 mod enforcement;
 mod floods;
+mod full_disk;
 mod kill;
 mod main_path;
 mod operation;

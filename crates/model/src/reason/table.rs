@@ -494,6 +494,14 @@ reasons! {
         incident: false,
         standard: "RFC 6585 section 4",
     }
+    TokenRateLimited = "token_rate_limited" 429 {
+        title: "Too many token requests",
+        detail: "The client has used up the tokens that it may have in a while. Retry-After says when the next request is answered.",
+        action: "Keep a token until shortly before it expires (`expires_in`), and use it for all calls meanwhile: one for each instance of the program is enough. Wait as long as Retry-After says.",
+        operator: "A program that asks for a token before each call is the usual cause. Raise `rate_limit` in `[oauth]` if the need is real.",
+        incident: false,
+        standard: "RFC 6585 section 4",
+    }
     ConnectionsExhausted = "connections_exhausted" 503 {
         title: "Too many connections",
         detail: "All connections that are accepted here are in use.",
@@ -515,6 +523,22 @@ reasons! {
         detail: "A source that decisions depend on is missing or too old: keys, revocations or the change feed.",
         action: "Try again after Retry-After.",
         operator: "`/readyz` on the admin listener names the source.",
+        incident: false,
+        standard: "RFC 9110 section 15.6.4",
+    }
+    StorageLow = "storage_low" 503 {
+        title: "The storage has too little space left",
+        detail: "What space is left is kept for administration. No tokens are issued until there is more; calls with tokens that are there go on.",
+        action: "Keep using the token that you have. Try again after Retry-After.",
+        operator: "Make space on the file systems of the database and the audit log: `/readyz` and `countersign_disk_free_bytes` tell how much there is. Below `disk_floor` in `[storage]` only what administrators do is written.",
+        incident: false,
+        standard: "RFC 9110 section 15.6.4",
+    }
+    NotStored = "not_stored" 503 {
+        title: "In force, but not stored",
+        detail: "The database could not be written. This node refuses from now on what was to be revoked, disabled or ended, until it restarts; nothing is stored yet.",
+        action: "Make space, or repair the storage, before the node restarts: it stores the change by itself as soon as it can. `/readyz` says when it has.",
+        operator: "Look at the log for the cause: disk full, file permissions. `countersign_changes_not_stored` counts what is waiting. A new secret or list was not made: repeat the call when the storage works.",
         incident: false,
         standard: "RFC 9110 section 15.6.4",
     }

@@ -163,10 +163,12 @@ impl Denial {
         given.or(match self.reason {
             ReasonCode::Throttled
             | ReasonCode::RateLimited
+            | ReasonCode::TokenRateLimited
             | ReasonCode::ConnectionsExhausted
             | ReasonCode::ClientRequestsExhausted
             | ReasonCode::UpstreamRequestsExhausted => Some(1),
-            ReasonCode::NotReady | ReasonCode::StorageUnavailable => Some(5),
+            ReasonCode::NotReady | ReasonCode::StorageUnavailable | ReasonCode::NotStored => Some(5),
+            ReasonCode::StorageLow => Some(30),
             _ => None,
         })
     }

@@ -6,6 +6,7 @@
 mod follow;
 mod freshness;
 mod registry;
+mod withheld;
 
 pub use follow::follow;
 
@@ -21,10 +22,11 @@ use dashmap::DashMap;
 use foldhash::fast::RandomState;
 use freshness::Freshness;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use withheld::Withheld;
 
 /// How many CRL shards an issuer has. One to begin with; the address with its shard is in every leaf from day one.
 pub const CRL_SHARDS: u16 = 1;
@@ -42,6 +44,7 @@ pub struct Views {
     by_san_uri: DashMap<String, ClientId, RandomState>,
     revoked: DashMap<(IssuerKeyHash, Serial), Revoked, RandomState>,
     issuers: ArcSwap<Issuers>,
+    withheld: Mutex<Withheld>,
     freshness: Freshness,
     applied: watch::Sender<u64>,
 }
@@ -71,6 +74,7 @@ impl Views {
             by_san_uri: DashMap::default(),
             revoked: DashMap::default(),
             issuers: ArcSwap::default(),
+            withheld: Mutex::default(),
             freshness: Freshness::new(now, Instant::now().into_std()),
             applied: watch::Sender::new(position),
         };
@@ -148,7 +152,12 @@ impl Views {
         Ok(())
     }
 
+    fn withheld(&self) -> MutexGuard<'_, Withheld> {
+        self.withheld.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn put_client(&self, entry: ClientEntry) {
+        let entry = self.less_what_is_withheld(entry);
         let id = entry.client.id.clone();
         let uris: Vec<(String, bool)> =
             matchers(&entry).map(|(uri, is_active)| (uri.to_owned(), is_active)).collect();

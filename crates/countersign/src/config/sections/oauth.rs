@@ -3,7 +3,9 @@
 use crate::config::mistake::{Mistake, Mistakes};
 use crate::config::reader::{Given, section};
 use crate::config::sections::listeners::{Listener, Serve};
+use crate::config::sections::routes::RateLimitSection;
 use crate::config::values::{Origin, Period};
+use countersign_policy::rate_limit::Limit;
 use std::time::Duration;
 
 section! {
@@ -11,6 +13,9 @@ section! {
     OauthSection = "[oauth]" {
         /// How long an access token lives, from 30s to 1h. Short, because who verifies it elsewhere does not hear of a revocation.
         token_lifetime: Period = Default("\"5m\"");
+        /// How many tokens each client may have. A token serves until it expires, so this is for thousands of instances of one
+        /// client, and for all of them starting at once.
+        rate_limit: RateLimitSection = Default("{ requests = 100, per = \"1s\", burst = 2000 }");
         /// Where the token endpoint is reached over mutual TLS, when that is not at the issuer (RFC 8705 section 5). Default: at the issuer.
         mtls_url: Origin = Optional;
     }
@@ -23,6 +28,8 @@ pub struct Oauth {
     pub token_lifetime: Duration,
     /// Where the token endpoint is reached over mutual TLS, when elsewhere.
     pub mtls_url: Option<String>,
+    /// How many tokens each client may have.
+    pub rate_limit: Limit,
 }
 
 const SHORTEST: Duration = Duration::from_secs(30);
@@ -57,6 +64,8 @@ impl OauthSection {
             Given::Absent => None,
             Given::Broken => return None,
         };
-        Some(Oauth { token_lifetime: lifetime.value.0, mtls_url })
+        let rate_limit = self.rate_limit.get()?;
+        let rate_limit = rate_limit.value.check(rate_limit, out)?;
+        Some(Oauth { token_lifetime: lifetime.value.0, mtls_url, rate_limit })
     }
 }

@@ -56,7 +56,7 @@ section! {
 }
 
 section! {
-    /// How often each client may call a route.
+    /// How often each client may call a route, or ask for a token.
     RateLimitSection = "rate_limit = { … }" {
         /// How many requests in each period, evenly spread.
         requests: NonZeroU32 = Required;
@@ -289,7 +289,7 @@ impl RouteSection {
 }
 
 impl RateLimitSection {
-    fn check(&self, place: &At<RateLimitSection>, out: &mut Mistakes) -> Option<Limit> {
+    pub(crate) fn check(&self, place: &At<RateLimitSection>, out: &mut Mistakes) -> Option<Limit> {
         let (requests, per) = (*self.requests.value()?, self.per.value()?.0);
         let burst = match &self.burst {
             Given::Is(burst) => burst.value,

@@ -16,6 +16,11 @@ section! {
         url: DatabaseUrl = Required;
         /// How large the database may grow; what would make it larger is refused with 503. At least `1MiB`; without it the disk is the limit.
         max_size: Size = Optional;
+        /// How much space is to be left on the disks of the database and the audit log. With less, token requests are answered
+        /// with 503, refusals are counted and not written, and only what administrators do is written. `0` for no floor.
+        disk_floor: Size = Default("\"64MiB\"");
+        /// How much space a file beside the database holds back for revocations on a full disk. `0` for none.
+        disk_reserve: Size = Default("\"8MiB\"");
         /// How long ago this node may last have heard of changes of clients and revocations; older makes it not ready.
         max_staleness: Period = Default("\"10s\"");
         /// What becomes of requests then: `refuse` answers 503 `not_ready`, `serve` decides on what was known last.
@@ -40,6 +45,10 @@ pub struct Storage {
     pub database: PathBuf,
     /// How large it may grow.
     pub max_bytes: Option<u64>,
+    /// How much space is to be left on the disks.
+    pub disk_floor: u64,
+    /// How much space is held back for revocations.
+    pub disk_reserve: u64,
     /// How old the views may be before the node is not ready.
     pub max_staleness: Duration,
     /// What becomes of requests then.
@@ -57,6 +66,8 @@ impl StorageSection {
         Some(Storage {
             database: base.join(&self.url.value()?.0),
             max_bytes: self.max_size.value().map(|size| size.0),
+            disk_floor: self.disk_floor.value()?.0,
+            disk_reserve: self.disk_reserve.value()?.0,
             max_staleness: self.max_staleness.value()?.0,
             when_stale: *self.when_stale.value()?,
         })

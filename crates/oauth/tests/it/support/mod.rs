@@ -13,6 +13,7 @@ use countersign_model::client::{
     AuthMethod, CertificateMatcher, Client, ClientState, Credential, CredentialKind, CredentialState,
 };
 use countersign_model::{ClientId, Clock, CredentialId, Environment, ReasonCode, Reference, Rng, Timestamp};
+use countersign_oauth::budget::TokenBudget;
 use countersign_oauth::{
     Metadata, MutualTls, Outcome, ProtectedResource, Rotation, Settings, TokenEndpoint, TokenKeyRing,
 };
@@ -163,6 +164,7 @@ impl World {
             views: Arc::new(Views::load(store, NOW).await.unwrap()),
             pepper: self.pepper(),
             throttle: self.throttle.clone(),
+            budget: TokenBudget::default(),
             usage: self.usage.clone(),
             rng: self.rng.clone(),
         }

@@ -1,0 +1,129 @@
+//! Looks after the space on the disks, and does what follows from it (rule G20): below the floor only what administrators
+//! do is written, the reserve is made again when there is space, and what could not be stored is stored.
+
+use super::reserve::ReserveFile;
+use countersign_audit::Recorder;
+use countersign_model::Clock;
+use countersign_storage::essential::EssentialStore;
+use countersign_storage::space::Space;
+use metrics::gauge;
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How often it is looked at: a flood fills less than the floor in so long.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Tells how much space is left; tests say it themselves.
+pub trait Disk: Send + Sync {
+    /// How many bytes we may still write on the file system that `path` is on.
+    ///
+    /// # Errors
+    /// What the system suffers from.
+    fn free(&self, path: &Path) -> io::Result<u64>;
+}
+
+/// The file systems of this machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemDisk;
+
+impl Disk for SystemDisk {
+    fn free(&self, path: &Path) -> io::Result<u64> {
+        let system = rustix::fs::statvfs(path)?;
+        Ok(system.f_bavail.saturating_mul(system.f_frsize))
+    }
+}
+
+/// What is looked after.
+pub(super) struct SpaceWatch {
+    pub(super) disk: Arc<dyn Disk>,
+    /// The database's directory and the audit log's.
+    pub(super) paths: Vec<PathBuf>,
+    pub(super) floor: u64,
+    pub(super) space: Arc<Space>,
+    pub(super) reserve: Arc<ReserveFile>,
+    pub(super) store: Arc<EssentialStore>,
+    pub(super) recorder: Recorder,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl SpaceWatch {
+    /// Runs until `stop`.
+    pub(super) async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut turns = tokio::time::interval(LOOK);
+        loop {
+            tokio::select! {
+                _ = turns.tick() => self.once().await,
+                _ = stop.changed() => return,
+            }
+        }
+    }
+
+    /// Looks, and does what follows.
+    pub(super) async fn once(&self) {
+        self.look();
+        let stored = self.store.store_waiting().await;
+        if stored > 0 {
+            tracing::info!(stored, "what was enforced without being stored is stored now");
+        }
+        publish("countersign_changes_not_stored", self.store.waiting().0);
+    }
+
+    /// Looks at the disks.
+    pub(super) fn look(&self) {
+        let mut least = u64::MAX;
+        for path in &self.paths {
+            match self.disk.free(path) {
+                Ok(free) => least = least.min(free),
+                Err(error) => {
+                    let error = &error as &dyn Error;
+                    tracing::warn!(error, path = %path.display(), "how much space is left is not known");
+                }
+            }
+        }
+        if least == u64::MAX {
+            return; // what is not known changes nothing
+        }
+        let changed = self.space.seen(least, self.floor, self.clock.now());
+        let low = self.space.low_since().is_some();
+        self.recorder.spare_the_disk(low);
+        if changed && low {
+            tracing::error!(
+                free = least,
+                floor = self.floor,
+                "little space is left: no tokens are issued, and only what administrators do is written"
+            );
+        } else if changed {
+            tracing::info!(free = least, "there is enough space again");
+        }
+        self.hold_reserve(least, low);
+        gauge!("countersign_disk_free_bytes").set(as_f64(least));
+        publish("countersign_disk_low", usize::from(low));
+        publish("countersign_disk_reserve_held", usize::from(self.reserve.is_held()));
+    }
+
+    fn hold_reserve(&self, free: u64, low: bool) {
+        let fits = free >= self.floor.saturating_add(self.reserve.bytes());
+        if self.reserve.is_held() || low || !fits {
+            return;
+        }
+        match self.reserve.make() {
+            Ok(()) => tracing::debug!(bytes = self.reserve.bytes(), "space is held in reserve"),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn Error, "no space is held in reserve");
+            }
+        }
+    }
+}
+
+fn publish(name: &'static str, value: usize) {
+    gauge!(name).set(as_f64(value as u64));
+}
+
+#[expect(clippy::cast_precision_loss, reason = "bytes to a few digits are enough for a graph")]
+fn as_f64(value: u64) -> f64 {
+    value as f64
+}

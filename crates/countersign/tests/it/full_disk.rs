@@ -1,0 +1,222 @@
+//! A disk that is nearly full, and one that is (rule G20): nobody gets new rights, and a revocation takes effect.
+
+use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
+use countersign_model::{Clock, Reference};
+use countersign_storage::{StorageError, Transaction};
+use countersign_testkit::server::STORAGE_END;
+use countersign_testkit::{Answer, Identity, TestServer};
+use http::Method;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Long enough for anything that happens by itself within a second.
+const SOON: Duration = Duration::from_secs(30);
+const MIB: u64 = 1 << 20;
+
+async fn partner(more: &str) -> (TestServer, Identity, String) {
+    let server = TestServer::start_with(more).await;
+    server.add_client("acme-pay", "production", "tls_client_auth", &["data:read"]).await;
+    let acme = server.certificate("acme-pay").await;
+    let token = server.bound_token("acme-pay", &acme).await;
+    (server, acme, token)
+}
+
+fn outcome(answer: &Answer) -> (u16, Option<String>) {
+    (answer.status, answer.code())
+}
+
+fn refused(status: u16, code: &str) -> (u16, Option<String>) {
+    (status, Some(code.to_owned()))
+}
+
+const FORM: &str = "grant_type=client_credentials&client_id=acme-pay";
+
+#[tokio::test]
+async fn rule_g20_below_the_floor_only_what_administrators_do_is_written() {
+    let (server, acme, token) = partner("").await;
+    server.disk.has_free(10 * MIB);
+    server.server.upkeep().await;
+    let before = server.audit("request_refused").await.len();
+
+    let answer = server.ask_token(Some(&acme), FORM).await;
+    assert_eq!(outcome(&answer), refused(503, "storage_low"));
+    assert_eq!(answer.json()["error"], "temporarily_unavailable");
+    assert!(!answer.header("retry-after").is_empty());
+    assert_eq!(server.call(Some(&acme), "/data/x", &token).await.status, 200, "calls go on");
+    for _ in 0..30 {
+        assert_eq!(outcome(&server.call(Some(&acme), "/data/x", "not.a.token").await).0, 401);
+    }
+    // Nobody takes the node away from those whose calls go on.
+    let ready = server.health("/readyz").await;
+    assert_eq!((ready.status, &ready.json()["disk_space"]), (200, &json!(false)));
+    assert!(ready.json()["disk_low_since"].is_string(), "{}", ready.json());
+    assert!(ready.json()["refused"][0].as_str().unwrap().contains("storage_low"));
+    let metrics = String::from_utf8(server.health("/metrics").await.body).unwrap();
+    assert!(metrics.contains("countersign_disk_free_bytes"));
+    // Administration goes on, and is recorded. What was folded meanwhile is due, and not written either.
+    server.clock.advance_s(10);
+    assert_eq!(server.revoke(&acme, "superseded").await.status, 200);
+    assert_eq!(server.audit("certificate_revoked").await.len(), 1);
+    assert_eq!(server.audit("request_refused").await.len(), before, "refusals are not written");
+    assert_eq!(server.audit("log_repaired").await.len(), 0);
+
+    // With space again the log says how many are not in it, and tokens are issued.
+    server.disk.has_free(1000 * MIB);
+    server.server.upkeep().await;
+    let lost: Vec<Value> = server.audit("log_repaired").await.iter().map(|it| it["lost"].clone()).collect();
+    let of = |action: &str| -> u64 {
+        let of_action = lost.iter().filter(|lost| lost["action"] == action);
+        of_action.map(|lost| lost["count"].as_u64().unwrap()).sum()
+    };
+    assert!(lost.iter().all(|lost| lost["cause"] == "space_low"), "{lost:?}");
+    assert_eq!((of("request_refused"), of("token_refused")), (30, 1), "{lost:?}");
+    server.add_client("other-bank", "production", "tls_client_auth", &["data:read"]).await;
+    let other = server.certificate("other-bank").await;
+    server.bound_token("other-bank", &other).await;
+    assert_eq!(server.health("/readyz").await.json()["disk_space"], true);
+}
+
+/// Fills the database to its last page. The audit log must be away: what is delivered makes room.
+async fn fill(server: &TestServer) {
+    let context = server.server.context();
+    let event = |detail: Option<String>| {
+        let reference = Reference::generate(server.clock.now(), context.rng.as_ref());
+        let facts = Facts { detail, ..Facts::default() };
+        AuditEvent::done(reference, server.clock.now(), AuditAction::Started, Actor::System, facts)
+    };
+    for detail in [Some("x".repeat(4000)), None] {
+        for n in 0.. {
+            assert!(n < 10_000, "it is never full");
+            match context.store.commit(Transaction::new().record(event(detail.clone()))).await {
+                Ok(_) => {}
+                Err(StorageError::Full) => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn rule_g20_a_revocation_that_cannot_be_stored_is_in_force_at_once_and_stored_later() {
+    // A segment for each batch, so that every batch needs the directory.
+    let more = format!(
+        "max_staleness = \"3650d\"\nmax_size = \"1MiB\"\n{STORAGE_END}\n[audit]\nsegment_size = \"1KiB\"\n"
+    );
+    let (server, acme, token) = partner(&more).await;
+    let mut secrets = Vec::new();
+    for client in ["test-shop", "test-bank"] {
+        let secret = server.add_client(client, "sandbox", "client_secret_post", &["data:read"]).await;
+        secrets.push((client, secret.unwrap()));
+    }
+    let internal = async |(client, secret): &(&str, String)| {
+        let headers = [("client_id", *client), ("client_secret", secret.as_str())];
+        server.caller(None).get("/test/data/x", &headers).await.unwrap()
+    };
+    for client in &secrets {
+        assert_eq!(internal(client).await.status, 200);
+    }
+    let mut open = server.caller(Some(&acme)).connect().await.unwrap();
+    let bearer = format!("Bearer {token}");
+    let authorization = [("authorization", bearer.as_str())];
+    assert_eq!(open.send(Method::GET, "/data/x", &authorization, "").await.unwrap().status, 200);
+
+    let (directory, away) = (server.directory().join("audit"), server.directory().join("audit.away"));
+    std::fs::rename(&directory, &away).unwrap();
+    fill(&server).await;
+
+    let not_stored = refused(503, "not_stored");
+    for waiting in [1, 1] {
+        let answer = server.revoke(&acme, "keyCompromise").await;
+        assert_eq!(outcome(&answer), not_stored);
+        assert!(answer.json()["detail"].as_str().unwrap().contains("until it restarts"), "{}", answer.json());
+        assert_eq!(server.health("/readyz").await.json()["changes_not_stored"], waiting, "twice is once");
+    }
+    assert_eq!(
+        outcome(&server.call(Some(&acme), "/data/x", &token).await),
+        refused(401, "certificate_revoked")
+    );
+    let on_open = open.send(Method::GET, "/data/x", &authorization, "").await;
+    assert!(on_open.is_ok_and(|answer| answer.status == 401), "the open connection is no way around it");
+
+    let disabled = server.administer(Method::POST, "/admin/v1/clients/test-shop/disable", &Value::Null).await;
+    assert_eq!(outcome(&disabled), not_stored);
+    assert_eq!(internal(&secrets[0]).await.status, 401);
+    let body = json!({ "overlap_s": 0 });
+    let rotated = server.administer(Method::POST, "/admin/v1/clients/test-bank/rotate-secret", &body).await;
+    assert_eq!(outcome(&rotated), not_stored);
+    assert_eq!(internal(&secrets[1]).await.status, 401, "the secret has ended");
+    let ready = server.health("/readyz").await.json();
+    assert_eq!(ready["changes_not_stored"], 3);
+    assert!(ready["changes_not_stored_since"].is_string(), "{ready}");
+
+    // The audit log is there again: the outbox empties, there is room, and what waits is stored.
+    std::fs::rename(&away, &directory).unwrap();
+    let stored = async {
+        while server.health("/readyz").await.json()["changes_not_stored"] != 0 {
+            server.server.upkeep().await;
+        }
+    };
+    tokio::time::timeout(SOON, stored).await.expect("it is stored in the end");
+    let server = server.stop().await.start("").await;
+    assert_eq!(
+        outcome(&server.call(Some(&acme), "/data/x", &token).await),
+        refused(401, "certificate_revoked")
+    );
+    let shown = server.administer(Method::GET, "/admin/v1/clients/test-shop", &Value::Null).await.json();
+    assert_eq!(shown["state"], "disabled");
+    let shown = server.administer(Method::GET, "/admin/v1/clients/test-bank", &Value::Null).await.json();
+    assert_eq!(shown["credentials"].as_array().unwrap().len(), 1, "no secret that nobody knows: {shown}");
+    for action in ["certificate_revoked", "client_disabled", "client_secret_rotated"] {
+        assert_eq!(server.audit(action).await.len(), 1, "{action}");
+    }
+}
+
+#[tokio::test]
+async fn rule_g20_a_client_has_a_budget_of_tokens() {
+    let more = "[oauth]\nrate_limit = { requests = 1, per = \"30s\", burst = 3 }\n";
+    let (server, acme, _) = partner(more).await;
+    let ask = async || server.ask_token(Some(&acme), FORM).await;
+    assert_eq!((ask().await.status, ask().await.status), (200, 200));
+    let answer = ask().await;
+    assert_eq!(outcome(&answer), refused(429, "token_rate_limited"));
+    assert_eq!(
+        (&answer.json()["error"], answer.header("retry-after")),
+        (&json!("temporarily_unavailable"), "30")
+    );
+    let record = server.explanation(&answer).await;
+    assert_eq!((&record["client"], &record["actor"]["name"]), (&json!("acme-pay"), &json!("acme-pay")));
+    // Others have budgets of their own, and nobody spends another one's.
+    server.add_client("test-shop", "sandbox", "client_secret_post", &["data:read"]).await;
+    for _ in 0..5 {
+        let form = "grant_type=client_credentials&client_id=test-shop&client_secret=cs_wrong";
+        assert_eq!(
+            server.ask_token(None, form).await.code().as_deref(),
+            Some("client_authentication_failed")
+        );
+    }
+    server.add_client("other-bank", "production", "tls_client_auth", &["data:read"]).await;
+    let other = server.certificate("other-bank").await;
+    server.bound_token("other-bank", &other).await;
+    server.clock.advance_s(30);
+    assert_eq!((ask().await.status, ask().await.status), (200, 429));
+}
+
+/// Rule I4: how many, with which credential and when, also of those that have no record of their own.
+#[tokio::test]
+async fn rule_g20_a_flood_of_tokens_is_folded_into_counted_records() {
+    let (server, acme, _) = partner("").await;
+    for _ in 1..150 {
+        assert_eq!(server.ask_token(Some(&acme), FORM).await.status, 200);
+    }
+    let stopped = server.stop().await;
+    let filter = countersign_audit::Filter { action: Some(AuditAction::TokenIssued), ..Default::default() };
+    let records = countersign_audit::list(&stopped.directory().join("audit"), &filter, 1000).unwrap();
+    assert_eq!(records.iter().map(countersign_audit::Record::events).sum::<u64>(), 150);
+    assert_eq!(records.len(), 51);
+    let (counted, last) = (&records[0], &records[1]);
+    let (folded, facts) = (counted.folded.as_ref().unwrap(), &counted.event.facts);
+    assert_eq!((folded.count, folded.network.as_deref()), (100, Some("127.0.0.0/24")));
+    assert_eq!((facts.credential, &facts.scope), (last.event.facts.credential, &last.event.facts.scope));
+    assert_eq!((&facts.certificate, &facts.jti), (&last.event.facts.certificate, &None));
+    assert_eq!(counted.event.reference, last.event.reference, "the series is found by its reference");
+}
