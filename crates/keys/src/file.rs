@@ -42,6 +42,16 @@ pub enum PrivateFileError {
         /// Its permission bits.
         mode: u32,
     },
+    /// It belongs to somebody else, who reads it, and changes it as he likes.
+    #[error("{} belongs to another user (uid {owner}); run: chown {us} {}", path.display(), path.display())]
+    BelongsToOthers {
+        /// Which file.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who we are.
+        us: u32,
+    },
     /// A directory, a device or a pipe.
     #[error("{} is not a regular file", path.display())]
     NotAFile {
@@ -61,8 +71,33 @@ pub enum PrivateFileError {
 /// Reads a private file of at most `limit_bytes`.
 ///
 /// # Errors
-/// Refuses a file that its group or others may read, write or execute, what is no regular file, and a larger one.
+/// Refuses a file that its group or others may read, write or execute, one that belongs neither to us nor to root, what is
+/// no regular file, and a larger one.
 pub fn read_private(path: &Path, limit_bytes: u64) -> Result<Secret<Vec<u8>>, PrivateFileError> {
+    read(path, limit_bytes, is_anothers)
+}
+
+/// As [`read_private`], for whom an operator says to be: root uses the credential of whoever it administers for.
+///
+/// # Errors
+/// As [`read_private`].
+pub fn read_credential(path: &Path, limit_bytes: u64) -> Result<Secret<Vec<u8>>, PrivateFileError> {
+    read(path, limit_bytes, |owner, us| us != 0 && is_anothers(owner, us))
+}
+
+/// Whether somebody else owns a file. Root reads and changes everything anyway.
+///
+/// This is asked of the file that was opened, through whatever links and directories: who may write to one of those can
+/// put another file there, but none of ours that he does not have. So directories are not looked at.
+fn is_anothers(owner: u32, us: u32) -> bool {
+    owner != us && owner != 0
+}
+
+fn read(
+    path: &Path,
+    limit_bytes: u64,
+    is_refused: impl FnOnce(u32, u32) -> bool,
+) -> Result<Secret<Vec<u8>>, PrivateFileError> {
     let read_error = |source| PrivateFileError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(read_error)?;
     // Asked of the open file, not of the path: the path may be another file by now.
@@ -72,6 +107,10 @@ pub fn read_private(path: &Path, limit_bytes: u64) -> Result<Secret<Vec<u8>>, Pr
     }
     if metadata.mode() & 0o077 != 0 {
         return Err(PrivateFileError::OpenToOthers { path: path.to_owned(), mode: metadata.mode() & 0o7777 });
+    }
+    let (owner, us) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    if is_refused(owner, us) {
+        return Err(PrivateFileError::BelongsToOthers { path: path.to_owned(), owner, us });
     }
     if metadata.len() > limit_bytes {
         return Err(PrivateFileError::TooLarge { path: path.to_owned(), limit_bytes });
@@ -233,6 +272,36 @@ mod tests {
             fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
             assert!(read_private(&path, 16).is_ok(), "{mode:o}");
         }
+    }
+
+    #[test]
+    #[expect(clippy::print_stderr, reason = "a skipped test says what it needs")]
+    fn rule_t12_a_file_of_another_user_is_refused_as_one_that_others_may_read() {
+        for (owner, us, refused) in
+            [(0, 0, false), (1000, 1000, false), (0, 1000, false), (1000, 0, true), (1001, 1000, true)]
+        {
+            assert_eq!(is_anothers(owner, us), refused, "{owner} {us}");
+        }
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: giving a file away needs root");
+            return;
+        }
+        let directory = directory();
+        let (path, link) = (directory.path().join("secret"), directory.path().join("link"));
+        create_private(&path, b"one").unwrap();
+        symlink(&path, &link).unwrap();
+        std::os::unix::fs::chown(&path, Some(65_534), None).unwrap();
+        for path in [&path, &link] {
+            let error = read_private(path, 16).unwrap_err();
+            assert!(
+                matches!(error, PrivateFileError::BelongsToOthers { owner: 65_534, us: 0, .. }),
+                "{error}"
+            );
+            assert!(error.to_string().contains("chown 0"), "{error}");
+        }
+        assert_eq!(read_credential(&path, 16).unwrap().expose(), b"one", "root administers for others");
+        std::os::unix::fs::chown(&path, Some(0), None).unwrap();
+        assert!(read_private(&path, 16).is_ok());
     }
 
     #[test]

@@ -9,6 +9,8 @@ use crate::words::{error_chain, in_words};
 use bytes::Bytes;
 use clap::Args;
 use countersign_api::admin::shapes::Problem;
+use countersign_keys::PrivateFileError;
+use countersign_keys::file::read_credential;
 use countersign_model::Secret;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{Method, Request, Uri};
@@ -43,6 +45,8 @@ pub(crate) struct AdminTarget {
     ca_file: Option<PathBuf>,
 }
 
+/// No token is longer.
+const MAX_TOKEN_BYTES: u64 = 4096;
 /// How long a connection may take, and an answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -87,16 +91,7 @@ impl AdminClient {
             _ => return Err(bad("an address begins with http:// or https://")),
         };
         let token_file = target.credential_file.clone().unwrap_or_else(|| target.dir.join("admin.token"));
-        let token = std::fs::read_to_string(&token_file).map_err(|error| Failure {
-            exit: Exit::NotAllowed,
-            ..Failure::file("read", &token_file, &error).action(match error.kind() {
-                std::io::ErrorKind::NotFound => format!(
-                    "name the server's directory with --dir; a lost token: countersign operator reset-token --dir {}",
-                    target.dir.display()
-                ),
-                _ => "run this as the user that the file belongs to".to_owned(),
-            })
-        })?;
+        let token = read_token(&token_file, target)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -105,7 +100,7 @@ impl AdminClient {
             port: uri.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 }),
             host,
             tls,
-            credential: Secret::new(token.trim().to_owned()),
+            credential: token,
             runtime,
             hint,
         })
@@ -226,6 +221,30 @@ impl AdminClient {
     }
 }
 
+/// The operator's token: a file that others may read is refused, as the server refuses its keys.
+fn read_token(path: &Path, target: &AdminTarget) -> Result<Secret<String>, Failure> {
+    let failure = |error: &std::io::Error, action: String| Failure {
+        exit: Exit::NotAllowed,
+        ..Failure::file("read", path, error).action(action)
+    };
+    let content = read_credential(path, MAX_TOKEN_BYTES).map_err(|error| match error {
+        PrivateFileError::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => failure(
+            &source,
+            format!(
+                "name the server's directory with --dir; a lost token: countersign operator reset-token --dir {}",
+                target.dir.display()
+            ),
+        ),
+        PrivateFileError::Read { source, .. } => {
+            failure(&source, "run this as the user that the file belongs to".to_owned())
+        }
+        refused => Failure::new(Exit::NotAllowed, "the credential is not used").why(refused.to_string()),
+    })?;
+    let text = std::str::from_utf8(content.expose()).map(|text| text.trim().to_owned());
+    let no_text = |_| Failure::new(Exit::NotAllowed, format!("{} holds no token", path.display()));
+    text.map(Secret::new).map_err(no_text)
+}
+
 /// The text as one segment of a path; what could be anything else than a name is refused.
 pub(crate) fn segment(text: &str) -> Result<&str, Failure> {
     let plain = |c: u8| c.is_ascii_alphanumeric() || b"._-".contains(&c);
@@ -305,6 +324,16 @@ mod tests {
         assert!(refused("http://192.0.2.1:8444").why.unwrap().contains("in the clear"));
         assert!(refused("http://localhost.example:8444").why.unwrap().contains("in the clear"));
         assert!(refused("https://192.0.2.1:8444").what.contains("--ca-file"));
+    }
+
+    #[test]
+    fn a_credential_that_others_may_read_is_not_used() {
+        use std::os::unix::fs::PermissionsExt;
+        let credential = tempfile::NamedTempFile::new().unwrap();
+        std::fs::set_permissions(credential.path(), std::fs::Permissions::from_mode(0o644)).unwrap();
+        let failure = AdminClient::new(&target("http://127.0.0.1:1", credential.path())).err().unwrap();
+        assert_eq!(failure.exit, Exit::NotAllowed);
+        assert!(failure.why.unwrap().contains("chmod 600"));
     }
 
     #[test]
