@@ -125,7 +125,13 @@ impl CertificateAuthority {
                 entries.sort_unstable_by_key(|entry| entry.serial);
                 entries.dedup_by_key(|entry| entry.serial);
                 let entries = Some((position, entries));
-                self.sign_and_publish(issuer, shard, &mut known, entries).await
+                match self.sign_and_publish(issuer, shard, &mut known, entries).await {
+                    // Another process has published meanwhile: what is known here is of the list before its.
+                    Err(Refusal::Storage(StorageError::Conflict(_))) => {
+                        self.sign_and_publish(issuer, shard, &mut known, None).await
+                    }
+                    signed => signed,
+                }
             }
             None => self.sign_and_publish(issuer, shard, &mut known, None).await,
         }
@@ -223,7 +229,11 @@ impl CertificateAuthority {
             Some((position, _)) => *position,
             None => self.store.last_change().await?,
         };
-        let before = self.store.crl(&issuer.id, shard).await?;
+        // Who knows the entries knows the list that has them: it is served, and needs not be read from the database.
+        let before = match &entries {
+            Some(_) => self.crl(&issuer.id, shard),
+            None => self.store.crl(&issuer.id, shard).await?.map(Arc::new),
+        };
         let this_update = self.clock.now().whole_second();
         // Rule R1: an entry stays until it was on one CRL after its certificate's expiry. A list of a day to come says
         // nothing: with a clock that was set back, what it left out as expired is valid again.
@@ -236,7 +246,7 @@ impl CertificateAuthority {
             }
             None => self.store.revoked_certificates(&issuer.id, shard, expires_from).await?,
         };
-        let crl = self.sign_crl(issuer, shard, before.as_ref(), this_update, &entries).await?;
+        let crl = self.sign_crl(issuer, shard, before.as_deref(), this_update, &entries).await?;
         self.store.commit(Transaction::new().write(Write::PutCrl(crl.clone()))).await?;
         tracing::info!(issuer = %issuer.id, shard, number = crl.number, "CRL published");
         known.signed_at = Some(position);

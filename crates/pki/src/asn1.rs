@@ -6,7 +6,9 @@
 use countersign_model::Timestamp;
 use der::asn1::{AnyRef, BitStringRef, OctetString, SetOfVec, UintRef};
 use der::oid::ObjectIdentifier;
-use der::{Decode, Encode, Sequence};
+use der::{
+    Decode, DecodeValue, Encode, EncodeValue, FixedTag, Header, Length, Reader, Sequence, Tag, Writer,
+};
 use std::time::Duration;
 use x509_cert::time::Time;
 
@@ -88,7 +90,49 @@ pub(crate) struct TbsCertificate<'a> {
     pub(crate) extensions: Vec<Extension>,
 }
 
-/// `TBSCertList` of version 2 (RFC 5280 section 5.1).
+/// A SEQUENCE whose content stays as it is.
+#[derive(Clone, Copy)]
+pub(crate) struct RawSequence<'a>(pub(crate) &'a [u8]);
+
+impl FixedTag for RawSequence<'_> {
+    const TAG: Tag = Tag::Sequence;
+}
+
+impl<'a> DecodeValue<'a> for RawSequence<'a> {
+    type Error = der::Error;
+
+    fn decode_value<R: Reader<'a>>(reader: &mut R, header: Header) -> der::Result<Self> {
+        reader.read_slice(header.length()).map(Self)
+    }
+}
+
+impl EncodeValue for RawSequence<'_> {
+    fn value_len(&self) -> der::Result<Length> {
+        Length::try_from(self.0.len())
+    }
+
+    fn encode_value(&self, writer: &mut impl Writer) -> der::Result<()> {
+        writer.write(self.0)
+    }
+}
+
+/// `TBSCertList` of version 2 (RFC 5280 section 5.1). Its entries are one value: they may be a hundred thousand, and are
+/// written and read by [`crate::crl::encode_entries`] without an allocation for each.
+#[derive(Sequence)]
+pub(crate) struct TbsCertListFrame<'a> {
+    pub(crate) version: u8,
+    pub(crate) signature: Algorithm,
+    pub(crate) issuer: AnyRef<'a>,
+    pub(crate) this_update: Time,
+    pub(crate) next_update: Time,
+    #[asn1(optional = "true")]
+    pub(crate) revoked_certificates: Option<RawSequence<'a>>,
+    #[asn1(context_specific = "0", tag_mode = "EXPLICIT")]
+    pub(crate) extensions: Vec<Extension>,
+}
+
+/// The same with its entries: the tests of the lint write what our builder never does.
+#[cfg(test)]
 #[derive(Sequence)]
 pub(crate) struct TbsCertList<'a> {
     pub(crate) version: u8,
@@ -103,6 +147,7 @@ pub(crate) struct TbsCertList<'a> {
 }
 
 /// One entry of `revokedCertificates`.
+#[cfg(test)]
 #[derive(Clone, Sequence)]
 pub(crate) struct RevokedCertificate<'a> {
     pub(crate) serial_number: UintRef<'a>,

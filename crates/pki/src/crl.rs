@@ -1,6 +1,6 @@
 //! Certificate revocation lists (RFC 5280 section 5, rule R1): full, sharded, never indirect, never delta.
 
-use crate::asn1::{self, Extension, RevokedCertificate, SIGNATURE_ALGORITHM, TbsCertList};
+use crate::asn1::{self, Extension, RawSequence, SIGNATURE_ALGORITHM, TbsCertListFrame};
 use crate::certificate::{BuildError, IssuerIdentity, authority_key_identifier, http_uri};
 use crate::key::PublicKey;
 use crate::signature::SignatureInvalid;
@@ -10,7 +10,7 @@ use countersign_model::{Serial, Timestamp};
 use der::asn1::{AnyRef, UintRef};
 use der::oid::ObjectIdentifier;
 use der::oid::db::rfc5280::{ID_CE_CRL_NUMBER, ID_CE_CRL_REASONS};
-use der::{Any, Decode, Encode, Tag};
+use der::{Any, Decode, Encode, Header, Length, Tag};
 use x509_cert::ext::pkix::crl::dp::IssuingDistributionPoint;
 use x509_cert::ext::pkix::name::DistributionPointName;
 use x509_parser::extensions::{DistributionPointName as ParsedPointName, GeneralName, ParsedExtension};
@@ -58,17 +58,17 @@ impl CrlTemplate {
             return Err(BuildError::Validity);
         }
         // Sorted, so that the same state gives the same bytes.
-        let mut entries: Vec<&CrlEntry> = self.entries.iter().collect();
+        let mut entries = self.entries.clone();
         entries.sort_unstable_by_key(|entry| entry.serial);
-        let revoked = entries.into_iter().map(revoked_certificate).collect::<Result<Vec<_>, _>>()?;
-        let tbs = TbsCertList {
+        let revoked = encode_entries(&entries)?;
+        let tbs = TbsCertListFrame {
             version: 1, // v2
             signature: SIGNATURE_ALGORITHM,
             issuer: AnyRef::from_der(self.issuer.subject_der())?,
             this_update: asn1::time(self.this_update)?,
             next_update: asn1::time(self.next_update)?,
             // RFC 5280 section 5.1.2.6: absent, not empty.
-            revoked_certificates: (!revoked.is_empty()).then_some(revoked),
+            revoked_certificates: (!revoked.is_empty()).then_some(RawSequence(&revoked)),
             extensions: vec![
                 authority_key_identifier(&self.issuer)?,
                 Extension::new(ID_CE_CRL_NUMBER, false, &self.number)?,
@@ -93,20 +93,41 @@ impl CrlTemplate {
     }
 }
 
-fn revoked_certificate(entry: &CrlEntry) -> der::Result<RevokedCertificate<'_>> {
-    // RFC 5280 section 5.3.1: a reason of unspecified is left out.
-    let extensions = match entry.reason {
-        RevocationReason::Unspecified => None,
+/// The content of `revokedCertificates`, in the order of `entries`: each value by the encoder of the library, into one buffer.
+pub(crate) fn encode_entries(entries: &[CrlEntry]) -> der::Result<Vec<u8>> {
+    // The extensions of an entry depend on its reason alone, and reasons are few.
+    let mut extensions: [Option<Vec<u8>>; 16] = Default::default();
+    let mut content = Vec::with_capacity(entries.len() * ENTRY_BYTES);
+    for entry in entries {
+        let slot = extensions.get_mut(usize::from(entry.reason.code())).ok_or(der::ErrorKind::Failed)?;
+        let extensions = match slot {
+            Some(present) => present,
+            None => slot.insert(entry_extensions(entry.reason)?),
+        };
+        let (mut serial, mut date, mut header) = ([0; 32], [0; 32], [0; 16]);
+        let serial = UintRef::new(entry.serial.octets())?.encode_to_slice(&mut serial)?;
+        let date = asn1::time(entry.revoked_at)?.encode_to_slice(&mut date)?;
+        let length = Length::try_from(serial.len() + date.len() + extensions.len())?;
+        content.extend_from_slice(Header::new(Tag::Sequence, length).encode_to_slice(&mut header)?);
+        for part in [serial, date, extensions] {
+            content.extend_from_slice(part);
+        }
+    }
+    Ok(content)
+}
+
+/// About as many octets has an entry.
+const ENTRY_BYTES: usize = 49;
+
+/// RFC 5280 section 5.3.1: a reason of unspecified is left out.
+fn entry_extensions(reason: RevocationReason) -> der::Result<Vec<u8>> {
+    match reason {
+        RevocationReason::Unspecified => Ok(Vec::new()),
         reason => {
             let value = Any::new(Tag::Enumerated, [reason.code()])?;
-            Some(vec![Extension::new(ID_CE_CRL_REASONS, false, &value)?])
+            vec![Extension::new(ID_CE_CRL_REASONS, false, &value)?].to_der()
         }
-    };
-    Ok(RevokedCertificate {
-        serial_number: UintRef::new(entry.serial.octets())?,
-        revocation_date: asn1::time(entry.revoked_at)?,
-        extensions,
-    })
+    }
 }
 
 /// A text that is no CRL as we publish them.

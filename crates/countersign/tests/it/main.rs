@@ -20,6 +20,7 @@ mod program;
 mod quickstart;
 mod requests;
 mod rings;
+mod scale;
 mod setup;
 mod token_requests;
 mod tokens;

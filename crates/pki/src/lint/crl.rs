@@ -3,9 +3,9 @@
 use super::strict::is_strict_list;
 use super::{Findings, LintErrors, Policy, is_our_algorithm, is_well_encoded};
 use crate::certificate::IssuerIdentity;
-use crate::crl::{full_name_uri, read_entry};
+use crate::crl::{CrlEntry, full_name_uri, read_entry};
+use countersign_model::Timestamp;
 use countersign_model::certificate::RevocationReason;
-use countersign_model::{Serial, Timestamp};
 use x509_parser::extensions::{IssuingDistributionPoint, ParsedExtension, X509Extension};
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::TbsCertList as ParsedList;
@@ -38,7 +38,6 @@ impl Policy for CrlPolicy<'_> {
         let (rest, list) = ParsedList::from_der(der).map_err(|_| LintErrors::from("unreadable"))?;
         let mut findings = Findings::default();
         findings.require(rest.is_empty(), "bytes after its end");
-        findings.require(is_strict_list(der), "not strict DER, or an empty list of revoked certificates");
         findings.require(list.version == Some(X509Version::V2), "not version 2");
         findings.require(is_our_algorithm(&list.signature), "signature algorithm is not ecdsa-with-SHA256");
         findings.require(
@@ -46,7 +45,11 @@ impl Policy for CrlPolicy<'_> {
             "issuer is not the CA's subject byte for byte",
         );
         self.check_dates(&list, &mut findings);
-        check_entries(&list, &mut findings);
+        let entries = check_entries(&list, &mut findings);
+        findings.require(
+            is_strict_list(der, &entries),
+            "not strict DER, or an empty list of revoked certificates",
+        );
         self.check_extensions(&list, &mut findings);
         findings.into_result()
     }
@@ -117,18 +120,17 @@ impl CrlPolicy<'_> {
     }
 }
 
-fn check_entries(list: &ParsedList<'_>, findings: &mut Findings) {
-    let mut previous: Option<Serial> = None;
+/// What is revoked, as far as it can be read.
+fn check_entries(list: &ParsedList<'_>, findings: &mut Findings) -> Vec<CrlEntry> {
+    let mut entries: Vec<CrlEntry> = Vec::with_capacity(list.revoked_certificates.len());
     for entry in &list.revoked_certificates {
         let Ok(read) = read_entry(entry) else {
-            return findings
-                .require(false, "an entry with a bad serial number or a reason that we do not use");
+            findings.require(false, "an entry with a bad serial number or a reason that we do not use");
+            return entries;
         };
-        let ascending = previous.is_none_or(|previous| previous < read.serial);
-        if !ascending {
+        if entries.last().is_some_and(|previous| previous.serial >= read.serial) {
             findings.require(false, format!("serial number {} is out of order or twice", read.serial));
         }
-        previous = Some(read.serial);
         findings.require(is_well_encoded(&entry.revocation_date), "a badly encoded revocation date");
         findings.require(
             entry.revocation_date.timestamp() <= list.this_update.timestamp(),
@@ -140,5 +142,7 @@ fn check_entries(list: &ParsedList<'_>, findings: &mut Findings) {
                 && entry.extensions().iter().all(|extension| !extension.critical),
             "an entry with an explicit unspecified or another extension",
         );
+        entries.push(read);
     }
+    entries
 }

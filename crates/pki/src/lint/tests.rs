@@ -8,7 +8,7 @@ use crate::key::PublicKey;
 use crate::name::{Subject, SubjectAltName};
 use countersign_model::Timestamp;
 use countersign_model::certificate::{Profile, RevocationReason};
-use der::asn1::OctetString;
+use der::asn1::{OctetString, UintRef};
 use der::oid::ObjectIdentifier;
 use der::oid::db::rfc5280::{ID_CE_BASIC_CONSTRAINTS, ID_CE_CRL_REASONS};
 use der::{Any, Decode, Encode, Tag};
@@ -185,4 +185,30 @@ fn rule_r1_entries_have_no_explicit_unspecified_no_hold_and_no_order_of_their_ow
     assert!(!list_passes(|list| first(list).extensions = Some(vec![critical.clone()])));
     assert!(!list_passes(|list| first(list).extensions = Some(vec![reason(1), reason(1)])), "twice");
     assert!(!list_passes(|list| first(list).extensions = Some(Vec::new())), "an empty list of extensions");
+}
+
+/// The entries are written into one buffer: what comes out is what the structures of the standard come to.
+#[test]
+fn rule_r1_entries_are_written_as_the_structures_of_the_standard_are() {
+    let dates = [0, 1_795_334_399, 2_524_607_999, 2_524_608_000, 4_000_000_000]; // UTCTime through 2049
+    let serials = ["01", "7f", "80", "ff", "0080", "7fffffffffffffffffffffffffffffffffffffff"];
+    for serial in serials {
+        for date in dates {
+            for reason in RevocationReason::ALL {
+                let revoked_at = Timestamp::from_unix_s(date);
+                let entry = CrlEntry { serial: serial.parse().unwrap(), revoked_at, reason };
+                let extensions = (reason != RevocationReason::Unspecified).then(|| {
+                    let value = Any::new(Tag::Enumerated, [reason.code()]).unwrap();
+                    vec![Extension::new(ID_CE_CRL_REASONS, false, &value).unwrap()]
+                });
+                let structure = RevokedCertificate {
+                    serial_number: UintRef::new(entry.serial.octets()).unwrap(),
+                    revocation_date: crate::asn1::time(revoked_at).unwrap(),
+                    extensions,
+                };
+                let expected = [structure.to_der().unwrap(), structure.to_der().unwrap()].concat();
+                assert_eq!(crate::crl::encode_entries(&[entry, entry]).unwrap(), expected, "{entry:?}");
+            }
+        }
+    }
 }
