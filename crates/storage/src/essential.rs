@@ -138,3 +138,26 @@ fn is_the_backends(error: &StorageError) -> bool {
         | StorageError::NewerSchema { .. } => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::fixtures::FixedClock;
+    use crate::memory::MemoryStore;
+
+    struct NoReserve;
+
+    impl Reserve for NoReserve {
+        fn give_up(&self) -> bool {
+            false
+        }
+    }
+
+    /// It is a store like any other as long as the backend is one.
+    async fn with_store(case: impl AsyncFnOnce(Arc<dyn Store>)) {
+        let inner = Arc::new(MemoryStore::new(Arc::new(FixedClock)));
+        case(Arc::new(EssentialStore::new(inner, Arc::new(NoReserve)))).await;
+    }
+
+    crate::conformance_tests!(with_store);
+}
