@@ -387,6 +387,7 @@ impl Server {
         for task in self.tasks {
             let _ = task.await; // one that panicked has said so
         }
+        self.watch_space.last_attempt().await;
         let (last, delivery) = self.outbox;
         let _ = last.send(true);
         let _ = delivery.await;

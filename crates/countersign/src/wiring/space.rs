@@ -72,6 +72,18 @@ impl SpaceWatch {
         publish("countersign_changes_not_stored", self.store.waiting().0);
     }
 
+    /// Stores what waits before the node stops, and says what is lost with it.
+    pub(super) async fn last_attempt(&self) {
+        self.store.store_waiting().await;
+        let (lost, _) = self.store.waiting();
+        if lost > 0 {
+            tracing::error!(
+                lost,
+                "revocations that were in force on this node alone end with it: repeat them"
+            );
+        }
+    }
+
     /// Looks at the disks.
     pub(super) fn look(&self) {
         let mut least = u64::MAX;

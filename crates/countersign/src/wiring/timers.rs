@@ -99,6 +99,13 @@ impl Upkeep {
         }
         context.views.forget_expired(now);
         context.tokens.budget.sweep(now);
+        if let (waiting @ 1.., Some(since)) = context.essential.waiting() {
+            tracing::error!(
+                waiting,
+                %since,
+                "revocations are in force on this node and not stored: a restart forgets them"
+            );
+        }
         if let Err(error) = self.forget_changes().await {
             tracing::error!(error = error_chain(&error), "old changes are not forgotten");
         }
