@@ -8,6 +8,7 @@ import descriptors
 import disk
 import floods
 import handshakes
+import memory
 import resolving
 import stopping
 from lab import Skipped, Wrong
@@ -22,6 +23,7 @@ STORIES = {
     "varied-refusals": floods.varied_refusals,
     "tokens": floods.tokens,
     "full-disk": disk.full_disk,
+    "gone-callers": memory.gone_callers,
     "lost-name": resolving.lost_name,
     "silent-peer": stopping.silent_peer,
 }

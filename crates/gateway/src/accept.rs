@@ -176,7 +176,7 @@ pub(crate) async fn serve_stream<S>(
                     refusal::tell_unseen(&worker, &listener, &connection, refused);
                 }
             };
-            lifetime::run(http, &connection, Some(&limits.times), unseen).await
+            lifetime::run(Box::pin(http), &connection, Some(&limits.times), unseen).await
         };
         listener.metrics.http2_ended(&ended);
     } else {
@@ -191,7 +191,7 @@ pub(crate) async fn serve_stream<S>(
         }
         let http = builder.serve_connection(TokioIo::new(guard), service);
         // What went wrong on the wire was counted or recorded where the guard saw it.
-        let _ = lifetime::run(http, &connection, None, || {}).await;
+        let _ = lifetime::run(Box::pin(http), &connection, None, || {}).await;
     }
 }
 

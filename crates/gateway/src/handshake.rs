@@ -35,7 +35,8 @@ pub(crate) async fn accept(
 ) -> Option<Accepted> {
     let acceptor = listener.acceptor(worker)?;
     stream.handshake_begins();
-    let handshake = tls::observe(timeout(limits.handshake, acceptor.accept(stream)));
+    // In a box, which goes with the handshake: what is in the connection's own future stays for as long as it is open.
+    let handshake = Box::pin(tls::observe(timeout(limits.handshake, acceptor.accept(stream))));
     let ((result, observed), cpu) = measured(handshake).await;
     listener.metrics.handshake_took(cpu, matches!(result, Ok(Ok(_))));
     let failure = match result {

@@ -16,13 +16,15 @@ pub(crate) trait Http {
 /// Runs a connection to its end: its own, or the one that was ordered. `times` bounds what HTTP/2 would wait for without
 /// end; HTTP/1.1 has the guard for that.
 /// `looked` is called whenever HTTP has done something, at its end too.
+///
+/// HTTP comes in a box because a future keeps room for all that was ever moved into it: the connection by value would be
+/// in the memory of each open one twice over.
 pub(crate) async fn run(
-    http: impl Http,
+    mut http: Pin<Box<impl Http>>,
     connection: &Connection,
     times: Option<&GuardTimes>,
     looked: impl Fn(),
 ) -> Ended {
-    let mut http = std::pin::pin!(http);
     let mut cut_timer = Timer::default();
     let mut patience = times.map(Patience::new);
     let ended = std::future::poll_fn(|cx| {
@@ -68,7 +70,7 @@ mod tests {
     async fn rule_g15_requests_that_end_with_their_connection_were_not_taken_back() {
         let connection = Connection::new(Peer::new(([192, 0, 2, 1], 1).into(), None), None, None, true, true);
         connection.note_reset(1);
-        run(AtItsEnd, &connection, None, || {}).await;
+        run(Box::pin(AtItsEnd), &connection, None, || {}).await;
         (0..100).for_each(|_| connection.note_reset(1));
         assert!(!connection.was_reset_too_often());
     }

@@ -12,6 +12,7 @@ pub mod server;
 mod clock_steps;
 mod connections;
 mod follow;
+mod memory;
 mod metrics;
 mod outbox;
 mod policy;

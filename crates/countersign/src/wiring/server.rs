@@ -2,6 +2,7 @@
 
 use super::connections::OpenConnections;
 use super::follow::{react, reload_operators};
+use super::memory::give_back;
 use super::outbox::{Delivery, StoredHeads};
 use super::policy::{self, PolicyError};
 use super::space::SpaceWatch;
@@ -254,6 +255,7 @@ impl Server {
                     .runs("what follows a change", react(changes, context.clone(), connections.clone())),
             ),
             tokio::spawn(parts.clone().runs("the upkeep", upkeep.clone().run(stopped.clone()))),
+            tokio::spawn(parts.clone().runs("the return of memory", give_back(stopped.clone()))),
             tokio::spawn(
                 parts.clone().runs("the look after the disks", watch_space.clone().run(stopped.clone())),
             ),
