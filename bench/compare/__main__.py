@@ -36,9 +36,11 @@ def main():
         if options.only == "nginx":
             client, product = pki.client_material(work / "pki"), None
         else:
-            product = running.enter_context(countersign.Server(ROOT, work / "data", material, upstream, results))
+            product = running.enter_context(
+                countersign.Server(ROOT, work / "data", material, upstream, results, limits=countersign.MANY_CONNECTIONS))
             client = product.client
         peer = running.enter_context(nginx.Server(work / "nginx", material, client, upstream))
+        idle(options, results, product, peer, client, material)
         compare(options, results, product, peer, client, material)
         if product:
             alone(options, results, product, client, material)
@@ -52,6 +54,14 @@ def main():
     print(text)
     if options.write:
         report.write(ROOT / "docs" / "benchmarks.md", text)
+
+
+def idle(options, results, product, peer, client, material):
+    """What idle connections take of either server's memory, before anything else has used it."""
+    for name, server in [("nginx", peer)] + ([("countersign", product)] if product else []):
+        load = Load(ROOT, client, material, server, core=last_core(), seconds=options.seconds)
+        headers = product.headers() if product else []
+        lines.memory(load, server, headers, 500 if options.quick else 5000, name, results)
 
 
 def compare(options, results, product, peer, client, material):

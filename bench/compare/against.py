@@ -20,6 +20,10 @@ def run(root, work, options, results, command):
                 countersign.Server(root, work / name / "data", material, upstream, results, binary=binary, name=name)))
             for name, binary in ((OLD, options.against.resolve()), (NEW, None))
         ]
+        for name, server in servers:
+            load = Load(root, server.client, material, server, core=last_core(), seconds=options.seconds)
+            # As many as one client may have without a limit being raised, which an older binary may not know.
+            lines.memory(load, server, server.headers(), 1000, name, results)
         for round_number in range(options.repeats):
             for line, measure in lines.OURS.items():
                 # Every other round begins with the other binary, so that neither always meets the warmer machine.

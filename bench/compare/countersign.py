@@ -21,9 +21,13 @@ Client = collections.namedtuple("Client", "root chain key id")
 LARGE = "100,000 clients, 1,000,000 certificates, 100,000 revocations"
 
 
+# So that one client may hold 5,000 of them: a quarter of all are one client's at most.
+MANY_CONNECTIONS = "\n[limits]\nconnections = 24000\nconnections_per_client = 6000\n"
+
+
 class Server(Process):
-    def __init__(self, root, directory, material, upstream, results, large=False, binary=None, name=None):
-        """`binary` is another one than the present build; `name` tells whose figures it gives."""
+    def __init__(self, root, directory, material, upstream, results, large=False, binary=None, name=None, limits=""):
+        """`binary` is another one than the present build; `name` tells whose figures it gives; `limits` is configuration."""
         self.binary = binary or root / "target" / "release" / "countersign"
         self.directory, self.material = directory, material
         directory.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +41,7 @@ class Server(Process):
             populate(root, directory / "countersign.db")
         of = (f", {LARGE}" if large else "") + (f", {name}" if name else "")
         config = directory / "bench.toml"
-        config.write_text(configuration((directory / "countersign.toml").read_text(), material, upstream.address))
+        config.write_text(configuration((directory / "countersign.toml").read_text(), material, upstream.address) + limits)
         without_token_limit(self.binary, config)
         started = time.monotonic()
         super().__init__([self.binary, "serve", "--config", config], SERVER_CORE, self.log_file)

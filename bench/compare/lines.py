@@ -28,6 +28,14 @@ def certificate(load, product):
     return load.run(url, headers=headers, json_body=body, connections=32, identity=False, expect=201)
 
 
+def memory(load, server, headers, connections, name, results):
+    """Facts, not a line of the rounds: memory varies little."""
+    held = load.hold(server.url(), headers, connections)
+    results.fact(f"memory for each of {connections:,} idle mTLS connections, {name}", f"{held['kib_per_connection']:.1f} KiB")
+    left = (held["gone_kib"] - held["before_kib"]) / 1024
+    results.fact(f"memory kept 10 s after {connections:,} connections have gone, {name}", f"{left:.0f} MiB")
+
+
 # What only Countersign does.
 ALONE = {
     "token, certificate": token_by_certificate,

@@ -10,10 +10,11 @@ from processes import SERVER_CORE, Process
 CONFIG = """
 user {user};
 worker_processes 1;
+worker_rlimit_nofile 32768;
 daemon off;
 pid {directory}/nginx.pid;
 error_log {directory}/error.log warn;
-events {{ worker_connections 4096; }}
+events {{ worker_connections 16384; }}
 http {{
   access_log off;
   client_body_temp_path {directory}/body;

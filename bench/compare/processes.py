@@ -80,6 +80,19 @@ class Load:
             command += ["--json", json_body]
         for pid in self.server.measured_pids():
             command += ["--cpu-of", pid]
+        return self._json(url, command)
+
+    def hold(self, url, headers, connections):
+        """Idle connections that were used once, and what they take of the server's memory."""
+        command = ["taskset", "-c", str(self.core), generator(self.root), "hold", "--url", url, "--ca", self.material.root,
+                   "--connections", connections, "--cert", self.client.chain, "--key", self.client.key]
+        for header in headers:
+            command += ["--header", header]
+        for pid in self.server.measured_pids():
+            command += ["--cpu-of", pid]
+        return self._json(url, command)
+
+    def _json(self, url, command):
         ran = subprocess.run(list(map(str, command)), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
                              timeout=700)
         # A measurement in which requests failed would be a wrong figure, not a noisy one.

@@ -1,14 +1,14 @@
 //! One connection: open it, send the prepared request, read the whole response.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
 const RESPONSE_LIMIT_BYTES: usize = 1 << 20;
@@ -55,7 +55,17 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) async fn open(target: &Target) -> Result<Self, Failure> {
-        let tcp = TcpStream::connect(target.address).await.map_err(|_| Failure::Connect)?;
+        Self::over(TcpStream::connect(target.address).await.map_err(|_| Failure::Connect)?, target).await
+    }
+
+    /// As [`Self::open`], from another address of this machine.
+    pub(crate) async fn open_from(source: IpAddr, target: &Target) -> Result<Self, Failure> {
+        let socket = TcpSocket::new_v4().map_err(|_| Failure::Connect)?;
+        socket.bind((source, 0).into()).map_err(|_| Failure::Connect)?;
+        Self::over(socket.connect(target.address).await.map_err(|_| Failure::Connect)?, target).await
+    }
+
+    async fn over(tcp: TcpStream, target: &Target) -> Result<Self, Failure> {
         tcp.set_nodelay(true).map_err(|_| Failure::Connect)?;
         let Some((config, name)) = &target.tls else {
             return Ok(Self { stream: Box::new(tcp), received: Vec::new(), negotiated: None });

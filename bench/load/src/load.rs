@@ -47,8 +47,8 @@ pub(crate) struct Options {
     json: Option<String>,
     #[arg(long, value_enum, default_value = "kept-alive")]
     mode: Mode,
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=4096))]
-    connections: u32,
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) connections: u32,
     /// Stop after this many measured requests
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=20_000_000))]
     requests: u64,
@@ -60,20 +60,20 @@ pub(crate) struct Options {
     warm_up: u32,
     /// A request that takes longer counts as failed
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
-    timeout: u64,
+    pub(crate) timeout: u64,
     /// The status that every response must have; another one makes the exit code 1
     #[arg(long, default_value_t = 200)]
-    expect: u16,
-    /// Measure the CPU time of this process; may be repeated
+    pub(crate) expect: u16,
+    /// Measure the CPU time of this process (of `hold`: its memory); may be repeated
     #[arg(long)]
-    cpu_of: Vec<u32>,
+    pub(crate) cpu_of: Vec<u32>,
     #[arg(long, value_enum, default_value = "x25519")]
     group: Group,
     #[arg(long, value_enum, default_value = "1.3")]
     tls_version: Version,
 }
 
-type Error = Box<dyn std::error::Error>;
+pub(crate) type Error = Box<dyn std::error::Error>;
 
 /// What every connection's loop reads.
 struct Plan {
@@ -178,7 +178,7 @@ async fn one_request(
     Ok(answer)
 }
 
-async fn target(options: &Options) -> Result<Target, Error> {
+pub(crate) async fn target(options: &Options) -> Result<Target, Error> {
     let host = options.url.host().ok_or("--url has no host")?.trim_matches(['[', ']']).to_owned();
     let tls = match options.url.scheme_str() {
         Some("https") => {
@@ -201,7 +201,7 @@ async fn target(options: &Options) -> Result<Target, Error> {
 }
 
 /// The bytes of every request of the run.
-fn request(options: &Options) -> Result<Vec<u8>, Error> {
+pub(crate) fn request(options: &Options) -> Result<Vec<u8>, Error> {
     let path = options.url.path_and_query().map_or("/", |path| path.as_str());
     let authority = options.url.authority().ok_or("--url has no host")?;
     let body = match (&options.form, &options.json) {

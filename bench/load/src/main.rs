@@ -6,6 +6,7 @@
 
 mod calibrate;
 mod connection;
+mod hold;
 mod load;
 mod measure;
 mod tls;
@@ -27,6 +28,8 @@ struct Arguments {
 enum Command {
     /// Send requests in a closed loop and print what was measured as one JSON object
     Load(Box<load::Options>),
+    /// Hold idle connections, and print what they take of the server's memory as one JSON object
+    Hold(Box<load::Options>),
     /// Answer every request with the same 300 bytes of JSON
     Upstream(upstream::Options),
     /// Print what one ES256 signature costs on this core
@@ -52,6 +55,11 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Upstream(options) => runtime.block_on(upstream::serve(options)).map(|()| ExitCode::SUCCESS),
+        Command::Hold(options) => {
+            let report = runtime.block_on(hold::run(*options))?;
+            writeln!(std::io::stdout(), "{}", serde_json::to_string(&report)?)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Load(options) => {
             let report = runtime.block_on(load::run(*options))?;
             writeln!(std::io::stdout(), "{}", serde_json::to_string(&report)?)?;

@@ -118,6 +118,22 @@ pub(crate) fn cpu_time(processes: &[u32]) -> std::io::Result<Option<Duration>> {
     Ok(Some(Duration::from_millis(ticks * 10)))
 }
 
+/// Resident memory of the processes together (VmRSS of proc(5)).
+pub(crate) fn resident_kib(processes: &[u32]) -> std::io::Result<u64> {
+    let mut kib = 0;
+    for process in processes {
+        let text = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+        kib += resident_of(&text)
+            .ok_or_else(|| std::io::Error::other(format!("cannot read /proc/{process}/status")))?;
+    }
+    Ok(kib)
+}
+
+fn resident_of(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
+}
+
 /// Fields 14 and 15 of proc(5) `stat`. The second field is a name in parentheses, which may hold spaces.
 fn ticks_of(stat: &str) -> Option<u64> {
     let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
@@ -145,6 +161,12 @@ mod tests {
     fn cpu_ticks_are_found_behind_a_strange_name() {
         let stat = "7 (a ) b) S 1 7 7 0 -1 4194560 2000 0 10 0 123 45 0 0 20 0 1 0 300 1000 20";
         assert_eq!(ticks_of(stat), Some(168));
+    }
+
+    #[test]
+    fn resident_memory_is_found() {
+        assert_eq!(resident_of("VmHWM:\t  20000 kB\nVmRSS:\t   18488 kB\nRssAnon: 1 kB\n"), Some(18_488));
+        assert_eq!(resident_of("Name:\tkthreadd\n"), None);
     }
 
     #[test]
