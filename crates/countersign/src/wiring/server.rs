@@ -20,7 +20,7 @@ use countersign_gateway::descriptors::TooFew;
 use countersign_gateway::parts::Parts;
 use countersign_gateway::resolve::SystemResolver;
 use countersign_gateway::settings::{
-    ClientCertificateRequest, ListenerSettings, LocalPaths, Settings, Snapshot,
+    ClientCertificateRequest, Limits, ListenerSettings, LocalPaths, Settings, Snapshot,
 };
 use countersign_gateway::{Descriptors, Gateway};
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
@@ -198,7 +198,7 @@ impl Server {
         let parts = Parts::default();
         let workers = process::workers();
         let descriptors = Descriptors::within(process::open_files(), workers, listeners.len())?;
-        tell_what_open_files_forbid(&configuration, &descriptors);
+        let callers = descriptors.callers;
         let running = Gateway::start(Settings {
             listeners,
             workers,
@@ -218,6 +218,7 @@ impl Server {
             resolver: Arc::new(SystemResolver),
             local: Arc::new(Service::new(context.clone(), ADMIN_LISTENER, Handle::current())),
         })?;
+        warn_of_unreachable_limit(&configuration, callers);
         *connections.running.write().await = Some(running);
 
         let upkeep = Arc::new(Upkeep {
@@ -407,13 +408,14 @@ impl Server {
     }
 }
 
-/// Says which limits of the configuration cannot be reached: nothing else would tell before they are needed.
-fn tell_what_open_files_forbid(configuration: &Configuration, descriptors: &Descriptors) {
+/// Warns of a limit that the operator chose and that open files do not allow: nothing else tells before it is needed. The
+/// default is above what most systems allow, and is no choice.
+fn warn_of_unreachable_limit(configuration: &Configuration, callers: usize) {
     let asked = configuration.limits.connections;
-    if descriptors.callers < asked {
+    if callers < asked && asked != Limits::default().connections {
         tracing::warn!(
             asked,
-            allowed = descriptors.callers,
+            allowed = callers,
             "the limit of open files allows fewer connections than [limits] connections"
         );
     }
