@@ -17,7 +17,7 @@ use countersign_model::audit::AuditAction;
 use countersign_model::certificate::{CertificateRecord, CertificateState, Profile};
 use countersign_model::{IssuerId, ReasonCode, Serial, SerialPattern, Thumbprint, Timestamp};
 use countersign_pki::pem;
-use countersign_policy::Denial;
+use countersign_policy::{Denial, Registry};
 use countersign_storage::stores::CertificateFilter;
 use http::StatusCode;
 use std::collections::BTreeSet;
@@ -48,7 +48,7 @@ pub(super) async fn sign(
         issued.serial
     );
     context.in_force(issued.sequence, &committed).await?;
-    still_issued(&context, &issued.issuer, &issued.serial).await?;
+    still_issued(&context, &issued.issuer, &issued.serial)?;
     let answer = CertificateIssued {
         serial: issued.serial,
         client: new.client,
@@ -179,10 +179,11 @@ async fn publish(
     (published, delayed)
 }
 
-/// A certificate that was revoked between its issuance and this answer is not handed out as good.
-async fn still_issued(context: &Context, issuer: &IssuerId, serial: &Serial) -> Result<(), Refused> {
-    let row = context.store.certificate(issuer, serial).await.map_err(|error| Refused::storage(&error))?;
-    if row.is_some_and(|row| row.state == CertificateState::Issued) {
+/// A certificate that was revoked between its issuance and this answer is not handed out as good. The views are asked:
+/// they have applied every revocation that was acknowledged.
+fn still_issued(context: &Context, issuer: &IssuerId, serial: &Serial) -> Result<(), Refused> {
+    let issuer = context.views.issuer_key_hash(issuer);
+    if issuer.is_none_or(|issuer| context.views.revocation(&issuer, serial).is_none()) {
         return Ok(());
     }
     let note = format!("certificate {serial} was issued, and revoked before this answer");
