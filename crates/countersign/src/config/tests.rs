@@ -58,6 +58,35 @@ fn a_good_file_is_accepted() {
 }
 
 #[test]
+fn rule_g20_a_size_that_may_be_none_takes_zero_in_every_spelling() {
+    for zero in ["0", "\"0\"", "\"0B\"", "\"0MiB\""] {
+        let keys = format!("[storage]\ndisk_floor = {zero}\ndisk_reserve = {zero}");
+        let storage = check_text(&GOOD.replacen("[storage]", &keys, 1)).unwrap().storage;
+        assert_eq!((storage.disk_floor, storage.disk_reserve), (0, 0), "{zero}");
+    }
+    for other in ["1", "\"\"", "\"MiB\"", "\"0x\"", "\"-0\"", "00.0"] {
+        let keys = format!("[storage]\ndisk_floor = {other}");
+        check_text(&GOOD.replacen("[storage]", &keys, 1)).unwrap_err();
+    }
+}
+
+#[test]
+fn rule_t13_a_mapped_ipv4_network_is_the_ipv4_network() {
+    for (written, meant) in [
+        ("::ffff:127.0.0.9", "127.0.0.9/32"),
+        ("::ffff:7f00:9", "127.0.0.9/32"),
+        ("::ffff:10.0.0.1/104", "10.0.0.0/8"),
+        ("::ffff:0:0/96", "0.0.0.0/0"),
+        ("10.1.2.3/8", "10.0.0.0/8"),
+        ("2001:db8::1", "2001:db8::1/128"),
+    ] {
+        let source = format!("{GOOD}\n[limits]\nbalancers = [\"{written}\"]\n");
+        let balancers = check_text(&source).unwrap().limits.balancers;
+        assert_eq!(balancers.iter().map(ToString::to_string).collect::<Vec<_>>(), [meant], "{written}");
+    }
+}
+
+#[test]
 fn all_mistakes_of_a_file_are_reported_at_once() {
     let shown = mistakes(&[
         ("[storage]\nurl = \"sqlite:countersign.db\"", "[storage]\nurl = 7"),

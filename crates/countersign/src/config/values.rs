@@ -258,11 +258,19 @@ impl FromStr for Network {
         const SHAPE: NotUnderstood =
             NotUnderstood("an address with a prefix length, as `10.0.0.0/8`, belongs here");
         let network = match text.parse::<IpAddr>() {
-            Ok(address) => IpNet::from(address),
+            Ok(address) => IpNet::from(address.to_canonical()),
             Err(_) => text.parse().map_err(|_| SHAPE)?,
         };
-        Ok(Self(network.trunc()))
+        Ok(Self(canonical(network).trunc()))
     }
+}
+
+/// Callers are looked for by their IPv4 addresses, also where a socket shows them as `::ffff:a.b.c.d` (RFC 4291 section
+/// 2.5.5.2).
+fn canonical(network: IpNet) -> IpNet {
+    let IpNet::V6(v6) = network else { return network };
+    let mapped = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96));
+    mapped.and_then(|(v4, prefix)| IpNet::new(v4.into(), prefix).ok()).unwrap_or(network)
 }
 
 /// A duration of at least a millisecond and at most ten years.
@@ -311,6 +319,24 @@ impl FromStr for Size {
             Some(bytes) if bytes > 0 => Ok(Self(bytes)),
             _ => Err(NotUnderstood("it must be more than nothing and fit 64 bit")),
         }
+    }
+}
+
+/// A number of bytes that may be none: `0`, with or without quotes, or with a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SizeOrNone(pub(crate) u64);
+
+impl Value for SizeOrNone {
+    fn kind() -> String {
+        format!("{}, or `0`", Size::kind())
+    }
+    fn read(value: &Spanned<DeValue<'_>>, out: &mut Mistakes) -> Option<Self> {
+        let number = value.get_ref().as_integer().map(|number| number.as_str());
+        let none = number.or(value.get_ref().as_str()).is_some_and(|text| {
+            let unit = text.trim_start_matches('0');
+            unit.len() < text.len() && matches!(unit, "" | "B" | "KiB" | "MiB" | "GiB")
+        });
+        if none { Some(Self(0)) } else { Size::read(value, out).map(|size| Self(size.0)) }
     }
 }
 

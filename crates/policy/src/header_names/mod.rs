@@ -76,6 +76,11 @@ impl Pattern {
         matches(&self.text, self.is_prefix, core(name.as_bytes()))
     }
 
+    /// Whether it means every name that `other` means.
+    pub fn covers(&self, other: &Self) -> bool {
+        matches(&self.text, self.is_prefix, other.text.as_bytes())
+    }
+
     /// The classes of the names that both it and the table mean; each may come several times.
     pub fn classes(&self) -> impl Iterator<Item = Class> + use<'_> {
         RULES.iter().filter(|rule| rule.overlaps(&self.text, self.is_prefix)).map(|rule| rule.class)

@@ -18,6 +18,8 @@ pub enum NotAllowable {
     Never,
     /// It is forwarded as it is.
     Needless,
+    /// The same route removes it.
+    Removed,
 }
 
 impl HeaderRules {

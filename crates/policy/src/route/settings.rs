@@ -186,6 +186,9 @@ fn header_rules(removed: Vec<String>, allowed: Vec<String>, mistakes: &mut Vec<M
     }
     for text in allowed {
         match allowable(&text) {
+            Ok(pattern) if patterns[0].iter().any(|removed: &Pattern| removed.covers(&pattern)) => {
+                mistakes.push(Mistake::AllowHeader(text, NotAllowable::Removed));
+            }
             Ok(pattern) => patterns[1].push(pattern),
             Err(reason) => mistakes.push(Mistake::AllowHeader(text, reason)),
         }
@@ -237,6 +240,9 @@ impl RouteError {
             Mistake::AllowHeader(name, NotAllowable::Needless) => {
                 format!("`{}` is forwarded anyway", name.escape_default())
             }
+            Mistake::AllowHeader(name, NotAllowable::Removed) => {
+                format!("`remove_headers` has `{}` too", name.escape_default())
+            }
         }
     }
 
@@ -262,6 +268,7 @@ impl RouteError {
                 "credentials, what the gateway says itself, and what would change path or method are never let through"
             }
             Mistake::AllowHeader(_, NotAllowable::Needless) => "remove it from the list",
+            Mistake::AllowHeader(_, NotAllowable::Removed) => "leave it in one of the two lists",
         }
     }
 }
@@ -376,6 +383,30 @@ mod tests {
         );
         for error in errors {
             assert!(!error.label().is_empty() && !error.help().is_empty() && !error.to_string().is_empty());
+        }
+    }
+
+    #[test]
+    fn rule_g19_a_name_is_not_allowed_and_removed_at_once() {
+        for (allowed, removed, refused) in [
+            ("x-user", "X_User", true),
+            ("x-user-id", "x-user-*", true),
+            ("x-user-*", "x-user-*", true),
+            ("x-user-id-*", "x-user-*", true),
+            // All of them but one.
+            ("x-user-*", "x-user-id", false),
+            ("x-user", "x-user-*", false),
+        ] {
+            let mut settings = settings("data", Environment::Production);
+            settings.allow_headers = vec![allowed.into()];
+            settings.remove_headers = vec!["x-acme".into(), removed.into()];
+            match Route::new(settings) {
+                Ok(_) => assert!(!refused, "{allowed} {removed}"),
+                Err(errors) => {
+                    let expected = Mistake::AllowHeader(allowed.into(), NotAllowable::Removed);
+                    assert!(refused && errors[0].mistake == expected, "{allowed} {removed}: {errors:?}");
+                }
+            }
         }
     }
 

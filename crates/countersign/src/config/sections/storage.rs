@@ -2,7 +2,7 @@
 
 use crate::config::mistake::{Mistake, Mistakes};
 use crate::config::reader::section;
-use crate::config::values::{DatabaseUrl, Period, Size, words};
+use crate::config::values::{DatabaseUrl, Period, Size, SizeOrNone, words};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,9 +18,9 @@ section! {
         max_size: Size = Optional;
         /// How much space is to be left on the disks of the database and the audit log. With less, token requests are answered
         /// with 503, refusals are counted and not written, and only what administrators do is written. `0` for no floor.
-        disk_floor: Size = Default("\"64MiB\"");
+        disk_floor: SizeOrNone = Default("\"64MiB\"");
         /// How much space a file beside the database holds back for revocations on a full disk. `0` for none.
-        disk_reserve: Size = Default("\"8MiB\"");
+        disk_reserve: SizeOrNone = Default("\"8MiB\"");
         /// How long ago this node may last have heard of changes of clients and revocations; older makes it not ready.
         max_staleness: Period = Default("\"10s\"");
         /// What becomes of requests then: `refuse` answers 503 `not_ready`, `serve` decides on what was known last.
