@@ -544,7 +544,7 @@ pub struct Problem {
     /// What happened.
     #[serde(default)]
     pub detail: String,
-    /// What to do.
+    /// What the operator does.
     #[serde(default)]
     pub action: String,
     /// Finds the full story in the audit log.

@@ -50,7 +50,7 @@ reasons! {
         title: "The request is malformed",
         detail: "The request cannot be understood: its syntax, a parameter or its path is not valid. A path with dot segments, encoded slashes, backslashes or control characters is refused as well.",
         action: "Correct the request. Send the path in its normal form: without `.` and `..` segments, empty segments, and without `%2e`, `%2f`, `%5c` and `%00`.",
-        operator: "Look the reference up with `countersign audit show REF`: it names the part that was refused. Many of these from one address are a scanner.",
+        operator: "`countersign audit show REF` names the part that was refused. Many of these from one address are a scanner.",
         incident: false,
         standard: "RFC 9110 section 15.5.1; RFC 3986 section 6.2.2",
     }
@@ -64,9 +64,9 @@ reasons! {
     }
     RequestHeaderInvalid = "request_header_invalid" 400 {
         title: "A header field is not valid",
-        detail: "A header field has a name or a value that is not accepted: a name with other characters than letters, digits, `-` and `_`, or a value that HTTP does not allow.",
-        action: "Remove the field, rename it, or encode its value. Header values are printable ASCII.",
-        operator: "Look the reference up with `countersign audit show REF`. If a proxy of your own stands in front, look at what it adds.",
+        detail: "A header name may contain only letters, digits, `-` and `_`; a value must be valid HTTP.",
+        action: "Remove or rename the field, or encode its value as printable ASCII.",
+        operator: "Look the reference up with `countersign audit show REF`. If a proxy of your own stands in front, check which fields it adds.",
         incident: false,
         standard: "RFC 9110 section 5.5; RFC 9112 section 5",
     }
@@ -82,7 +82,7 @@ reasons! {
         title: "The body is too large",
         detail: "The body of the request is larger than this route accepts.",
         action: "Send less in one request, or ask the operator for the limit of this route.",
-        operator: "Raise the body limit of the route if the API needs larger bodies.",
+        operator: "Raise `body_size` in `[limits]` if an API needs larger bodies. The admin API has a fixed limit: send less.",
         incident: false,
         standard: "RFC 9110 section 15.5.14",
     }
@@ -122,7 +122,7 @@ reasons! {
         title: "This method is not allowed here",
         detail: "The route does not accept this HTTP method. The Allow field lists those that it accepts.",
         action: "Use one of the methods in the Allow field.",
-        operator: "Check `methods` of the route.",
+        operator: "Check `methods` of the route. The methods of the admin API are in its OpenAPI document.",
         incident: false,
         standard: "RFC 9110 section 15.5.6",
     }
@@ -496,25 +496,25 @@ reasons! {
     }
     TokenRateLimited = "token_rate_limited" 429 {
         title: "Too many token requests",
-        detail: "The client has used up the tokens that it may have in a while. Retry-After says when the next request is answered.",
-        action: "Keep a token until shortly before it expires (`expires_in`), and use it for all calls meanwhile: one for each instance of the program is enough. Wait as long as Retry-After says.",
-        operator: "A program that asks for a token before each call is the usual cause. Raise `rate_limit` in `[oauth]` if the need is real.",
+        detail: "The client has used its token budget. Retry-After says when it can get the next token.",
+        action: "Wait as long as Retry-After says. Keep a token until shortly before it expires (`expires_in`) and use it for all calls: one token for each instance of the program is enough.",
+        operator: "Most often a program requests a token before each call. Raise `rate_limit` in `[oauth]` if the partner needs more.",
         incident: false,
         standard: "RFC 6585 section 4",
     }
     ConnectionsExhausted = "connections_exhausted" 503 {
         title: "Too many connections",
-        detail: "All connections that are accepted here are in use.",
-        action: "Try again after Retry-After, and keep connections open instead of opening new ones.",
-        operator: "Look at `countersign_connections_active`, and at which addresses hold them.",
+        detail: "The client has reached its limit of open connections.",
+        action: "Keep connections open and reuse them instead of opening new ones. Try again after Retry-After.",
+        operator: "`countersign audit show REF` shows the certificate and the address. Raise `connections_per_client` in `[limits]` if the partner needs more.",
         incident: false,
         standard: "RFC 9110 section 15.6.4",
     }
     ClientRequestsExhausted = "client_requests_exhausted" 503 {
         title: "Too many requests at once",
-        detail: "The client has as many requests in flight as it may: each waits for an API behind the gateway.",
-        action: "Wait for answers before sending more, and try again after Retry-After.",
-        operator: "Look at how long the API takes to answer. Raise `requests_per_client` in [limits] if the partner's need is real.",
+        detail: "The client has reached its limit of concurrent requests.",
+        action: "Wait for answers before you send more requests. Try again after Retry-After.",
+        operator: "Compare `countersign_upstream_requests_in_flight` with the API's response time. If the limit in `countersign.detail` is below `requests_per_client`, raise the limit of open files; otherwise raise `requests_per_client` in `[limits]` if the partner needs more.",
         incident: false,
         standard: "RFC 9110 section 15.6.4",
     }
@@ -527,18 +527,18 @@ reasons! {
         standard: "RFC 9110 section 15.6.4",
     }
     StorageLow = "storage_low" 503 {
-        title: "The storage has too little space left",
-        detail: "What space is left is kept for administration. No tokens are issued until there is more; calls with tokens that are there go on.",
-        action: "Keep using the token that you have. Try again after Retry-After.",
-        operator: "Make space on the file systems of the database and the audit log: `/readyz` and `countersign_disk_free_bytes` tell how much there is. Below `disk_floor` in `[storage]` only what administrators do is written.",
+        title: "Little disk space is left",
+        detail: "Little disk space is left and is kept for administration. No tokens are issued; existing tokens still work.",
+        action: "Keep using your token. Try again after Retry-After.",
+        operator: "Free space on the disks of the database and the audit log; `/readyz` and `countersign_disk_free_bytes` show how much is free. Below `disk_floor` in `[storage]`, only changes by administrators are written.",
         incident: false,
         standard: "RFC 9110 section 15.6.4",
     }
     NotStored = "not_stored" 503 {
-        title: "In force, but not stored",
-        detail: "The database could not be written. This node refuses from now on what was to be revoked, disabled or ended, until it restarts; nothing is stored yet.",
-        action: "Make space, or repair the storage, before the node restarts: it stores the change by itself as soon as it can. `/readyz` says when it has.",
-        operator: "Look at the log for the cause: disk full, file permissions. `countersign_changes_not_stored` counts what is waiting. A new secret or list was not made: repeat the call when the storage works.",
+        title: "Enforced, but not stored",
+        detail: "This node enforces the change, but could not store it. A restart before it is stored undoes it.",
+        action: "Contact the operator.",
+        operator: "Free disk space or repair the database before you restart. `changes_not_stored` in `/readyz` becomes 0 when the change is stored. The call made no new secret or CRL: repeat it then.",
         incident: false,
         standard: "RFC 9110 section 15.6.4",
     }
@@ -551,10 +551,10 @@ reasons! {
         standard: "RFC 9110 section 15.6.4",
     }
     ChangeNotInForce = "change_not_in_force" 503 {
-        title: "The change is committed, but not in force on this node yet",
-        detail: "The change is on disk and stays. This node has not taken it over in time: until it has, it decides as before.",
-        action: "Do not rely on the change before the node has it: /readyz says when it follows again.",
-        operator: "The node does not follow the change feed: `/readyz` names what stands still, and the log says why. A secret that the call made was not shown: rotate once more.",
+        title: "The change is stored, but this node does not apply it yet",
+        detail: "The change is stored. This node did not apply it within two seconds and still decides by the old state.",
+        action: "Contact the operator.",
+        operator: "Watch `feed_age_ms` in `/readyz`; the log has the cause. If the call made a secret, the secret was not shown: rotate again.",
         incident: false,
         standard: "RFC 9110 section 15.6.4",
     }
@@ -568,9 +568,9 @@ reasons! {
     }
     UpstreamRequestsExhausted = "upstream_requests_exhausted" 503 {
         title: "The API behind the gateway is busy",
-        detail: "As many requests wait for this API as may do so at once.",
+        detail: "This API already has its maximum number of concurrent requests.",
         action: "Try again after Retry-After.",
-        operator: "Look at `countersign_upstream_requests_in_flight` and at how long the API takes to answer. `requests` of the upstream is the limit; the limit of open files allows no more than half of the connections for one.",
+        operator: "Compare `countersign_upstream_requests_in_flight` with the API's response time. If the limit in `countersign.detail` is below `requests` of the upstream, raise the limit of open files; otherwise raise `requests` if the API can serve more.",
         incident: false,
         standard: "RFC 9110 section 15.6.4",
     }
@@ -610,7 +610,7 @@ reasons! {
         title: "The certificate request is not signed by its own key",
         detail: "The signature of the certificate request does not fit the key in it, so the sender has not proved that the private key is his.",
         action: "Make a new request with the right key. `openssl req -noout -verify -in client.csr` must say OK.",
-        operator: "Do not sign anything that is built from this request by hand.",
+        operator: "Ask the partner for a new request, signed with the key that is in it. Do not sign anything that you built from this request by hand.",
         incident: false,
         standard: "RFC 2986 section 4.2",
     }
@@ -626,7 +626,7 @@ reasons! {
         title: "The certificate request asks for a name that is not allowed",
         detail: "The request asks for names or extensions that are not the client's own.",
         action: "Request a certificate with your client_id as common name and nothing else.",
-        operator: "Names come from the registration, never from the request: check that the request is for this client.",
+        operator: "Check that the request is for this client. Names come from the registration, never from the request.",
         incident: false,
         standard: "RFC 2986 section 4.1; RFC 5280 section 4.2.1.6",
     }
@@ -634,7 +634,7 @@ reasons! {
         title: "The operator could not be authenticated",
         detail: "The admin API needs the token of a named operator, and this one is missing, wrong or disabled.",
         action: "Call with the credential of a named operator: `--dir DIR` finds the one of an installation.",
-        operator: "Check that the operator is enabled and that the file is the newest one.",
+        operator: "Use the token of a named operator: `--dir DIR` finds the one of an installation. Check that the operator is enabled and that the file is the newest one.",
         incident: false,
         standard: "RFC 6750 section 3.1",
     }
@@ -642,7 +642,7 @@ reasons! {
         title: "The operator's role does not allow this",
         detail: "The operator is known, but the role does not include this operation.",
         action: "Ask an operator with a higher role.",
-        operator: "The roles are auditor, operator and admin; each may do what the ones before may.",
+        operator: "Ask an operator with a higher role. The roles are auditor, operator and admin; each includes the ones before it.",
         incident: false,
         standard: "RFC 9110 section 15.5.4",
     }
@@ -650,7 +650,7 @@ reasons! {
         title: "There is no such object",
         detail: "Nothing has this name, serial number or reference.",
         action: "Check the name; `countersign client list` and `countersign cert list` show what there is.",
-        operator: "Nothing to do.",
+        operator: "Check the name; `countersign client list` and `countersign cert list` show which names exist.",
         incident: false,
         standard: "RFC 9110 section 15.5.5",
     }
@@ -658,7 +658,7 @@ reasons! {
         title: "The object is not in a state that allows this",
         detail: "An object of this name exists already, or its state does not allow the operation.",
         action: "Look at the object as it is now, and repeat what is still needed.",
-        operator: "Two operators at the same time are the usual cause; the audit log shows both.",
+        operator: "Look at the object as it is now, and repeat what is still needed. Two operators at the same time are the usual cause; the audit log shows both.",
         incident: false,
         standard: "RFC 9110 section 15.5.10",
     }

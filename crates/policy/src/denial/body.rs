@@ -36,7 +36,8 @@ pub(super) fn problem(denial: &Denial, surface: &Surface<'_>, reference: Referen
         status: reason.status,
         code: reason.code,
         detail: detail.as_deref().unwrap_or(reason.detail),
-        action: reason.action,
+        // The callers of the admin API are operators: the partner's advice is not for them.
+        action: if *surface == Surface::Admin { reason.operator } else { reason.action },
         r#ref: reference,
     })
 }

@@ -20,7 +20,7 @@ pub enum Surface<'a> {
     },
     /// At the OAuth endpoints: the OAuth error (RFC 6749 section 5.2).
     OAuth,
-    /// At the admin API: a problem document.
+    /// At the admin API: a problem document with the operator's advice.
     Admin,
 }
 

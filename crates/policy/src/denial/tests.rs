@@ -209,6 +209,18 @@ fn an_operator_reads_the_note_and_nobody_else_does() {
 }
 
 #[test]
+fn operators_read_their_own_advice_and_partners_theirs() {
+    for code in R::ALL {
+        let reason = code.public().reason();
+        for (surface, action) in [(GATEWAY, reason.action), (Surface::Admin, reason.operator)] {
+            let body: serde_json::Value =
+                serde_json::from_slice(answer(&(*code).into(), &surface).body()).unwrap();
+            assert_eq!(body["action"], action, "{code}");
+        }
+    }
+}
+
+#[test]
 fn nothing_breaks_out_of_a_challenge() {
     let hostile = Surface::Gateway { realm: "a\", x=\"b\\\r\n\u{e9}", resource_metadata: None };
     assert_eq!(challenge(&R::TokenMissing.into(), &hostile), ["Bearer realm=\"a, x=b\""]);
