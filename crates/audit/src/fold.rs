@@ -40,7 +40,8 @@ pub struct FoldSettings {
     /// 200, about 7 GB a day at worst.
     pub total_per_s: u32,
     /// So many tokens of one client in a second have a record of their own each. Default: 50, more than a partner's
-    /// instances ask for unless all of them start at once. 0: each token has its record, however many there are.
+    /// instances ask for unless all of them start at once. Above it, the first token of each combination of credential,
+    /// certificate, audience, scope and network still has one. 0: each token has its record, however many there are.
     pub issued_per_client_per_s: u32,
     /// How long a series counts before it is recorded. Default: 10 s; at most 30 s, because a look-up searches that far.
     pub interval: Duration,
@@ -237,7 +238,10 @@ impl Class {
         let facts = Facts { client: self.client.clone(), ..Facts::default() };
         let event = AuditEvent::refused(reference, now, self.action, reason, actor, facts);
         let network = self.network.map(|network| network.to_string());
-        Entry { folded: Some(Folded { count, first, last, network }), ..event.into() }
+        Entry {
+            folded: Some(Folded { count, first, last, network, networks: None, certificates: None }),
+            ..event.into()
+        }
     }
 }
 

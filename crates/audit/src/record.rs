@@ -42,8 +42,8 @@ impl Record {
 
 /// A record that stands for many. It bears the reference of the event that began the series, which has a record of
 /// its own; the answers of all refusals of the series bore that reference. A series has a record for each exact reason in
-/// it: what callers read was the same for all. A series of tokens has one for each credential, certificate, audience and
-/// scope.
+/// it: what callers read was the same for all. A series of tokens is of one client, credential, certificate, audience, scope
+/// and network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Folded {
     /// How many, beside the one that has its own record.
@@ -55,6 +55,12 @@ pub struct Folded {
     /// Where they came from: `192.0.2.0/24`. Absent when they are folded over all sources.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub network: Option<String>,
+    /// From how many different networks they came; present when networks are no longer told apart. 1024: or more.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub networks: Option<u32>,
+    /// How many different certificates were presented; present when they are no longer told apart. 1024: or more.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub certificates: Option<u32>,
 }
 
 /// Events that happened and are not in the log.

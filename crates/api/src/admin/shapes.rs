@@ -468,7 +468,8 @@ pub struct AuditRecordView {
     /// SHA-256 of the record before it, hexadecimal.
     pub previous: String,
     /// Present when it stands for more refusals like the one with the same reference: how many (`count`), when the
-    /// `first` and the `last` of them was, and where they came from (`network`).
+    /// `first` and the `last` of them was, and where they came from (`network`, or how many different `networks` and
+    /// `certificates` when they are no longer told apart).
     #[schema(value_type = Option<Object>)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folded: Option<Folded>,

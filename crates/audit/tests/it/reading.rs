@@ -59,7 +59,8 @@ fn a_count_that_waited_for_the_disk_is_found_beside_its_refusal() {
         let mut pending: VecDeque<_> =
             (0..100).map(|second| Entry::from(event(T0.plus_s(500 + second), "acme-pay"))).collect();
         let mut count = Entry::from(opener.clone());
-        count.folded = Some(Folded { count: 7, first: T0, last: T0, network: None });
+        count.folded =
+            Some(Folded { count: 7, first: T0, last: T0, network: None, networks: None, certificates: None });
         pending.push_back(count);
         log.append(&mut pending, later).unwrap();
         let found = find(directory.path(), opener.reference).unwrap();
