@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use countersign_gateway::body::RequestBodyError;
 use countersign_gateway::log_denial;
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
-use countersign_model::{ReasonCode, Reference};
+use countersign_model::{ClientId, ReasonCode, Reference};
 use countersign_oauth::Order;
 use countersign_policy::denial::{REFERENCE_HEADER, Surface, render};
 use countersign_policy::{Denial, Peer};
@@ -63,6 +63,11 @@ impl<T: Into<Denial>> From<T> for Refused {
 }
 
 impl Refused {
+    /// Names the client that the call was about, for the record.
+    pub(crate) fn of(self, client: &ClientId) -> Self {
+        Self(self.0.client(Some(client.clone())))
+    }
+
     /// A refusal because storage failed: its text is for the operator.
     pub fn storage(error: &StorageError) -> Self {
         Self(Denial::new(error.reason()).note(error.to_string()))

@@ -9,6 +9,7 @@ use countersign_policy::Registry;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -44,7 +45,7 @@ struct Readiness {
     /// How many events are not in it and never will be. Counted in the log itself, when it can be written again.
     audit_events_lost: u64,
     /// What is refused now because of what is wrong, one sentence for each.
-    refused: Vec<&'static str>,
+    refused: Vec<Cow<'static, str>>,
     /// Whether every CRL that we serve is still valid.
     crls: bool,
     /// Whether there is a key that signs tokens.
@@ -58,6 +59,14 @@ const AUDIT_LOG_FAILS: &str = "token requests are answered with 503 storage_unav
 
 const DISK_LOW: &str = "token requests are answered with 503 storage_low: little space is left on the disk, and it is kept \
     for administration; refusals are counted and not written; calls of APIs go on";
+
+/// Which ones they are is not told to everybody on this machine: the log and `client list` say it.
+fn not_stored(changes: usize) -> String {
+    format!(
+        "administration is answered with 503: the database takes nothing; {changes} of its changes are in force here and not \
+         stored, and a restart before they are stored forgets them: make room on its disk first; the log names each of them"
+    )
+}
 
 async fn livez() -> &'static str {
     "ok\n"
@@ -88,10 +97,14 @@ async fn readyz(State(context): State<Arc<Context>>) -> Response {
         disk_low_since,
         changes_not_stored,
         changes_not_stored_since,
-        refused: [(!audit_log).then_some(AUDIT_LOG_FAILS), disk_low_since.map(|_| DISK_LOW)]
-            .into_iter()
-            .flatten()
-            .collect(),
+        refused: [
+            (!audit_log).then_some(AUDIT_LOG_FAILS.into()),
+            disk_low_since.map(|_| DISK_LOW.into()),
+            (changes_not_stored > 0).then(|| not_stored(changes_not_stored).into()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
         crls,
         token_key,
         ledger,

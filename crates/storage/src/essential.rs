@@ -6,6 +6,9 @@
 
 mod ending;
 mod forward;
+mod unstored;
+
+pub use unstored::{Enforced, Unstored};
 
 use crate::views::Views;
 use crate::{Receipt, StorageError, Store, Transaction};
@@ -27,12 +30,12 @@ const WAITING: usize = 10_000;
 pub struct EssentialStore {
     inner: Arc<dyn Store>,
     reserve: Arc<dyn Reserve>,
-    enforced_by: OnceLock<Enforced>,
+    enforced_by: OnceLock<EnforcedBy>,
     waiting: Mutex<Vec<Waiting>>,
 }
 
 /// Where it is enforced at once.
-struct Enforced {
+struct EnforcedBy {
     views: Arc<Views>,
     cut: Box<dyn Fn(Changed) + Send + Sync>,
 }
@@ -51,13 +54,25 @@ impl EssentialStore {
 
     /// From now on what cannot be stored is enforced in `views`; `cut` is told what changed, as by the change feed.
     pub fn attach(&self, views: Arc<Views>, cut: impl Fn(Changed) + Send + Sync + 'static) {
-        let _ = self.enforced_by.set(Enforced { views, cut: Box::new(cut) }); // once for a process
+        let _ = self.enforced_by.set(EnforcedBy { views, cut: Box::new(cut) }); // once for a process
     }
 
     /// How many changes are enforced and not stored, and since when the oldest of them.
     pub fn waiting(&self) -> (usize, Option<Timestamp>) {
         let waiting = self.lock();
         (waiting.len(), waiting.iter().map(|waiting| waiting.since).min())
+    }
+
+    /// What that is, by object, the oldest first.
+    pub fn unstored(&self) -> Vec<Unstored> {
+        self.lock().iter().flat_map(|waiting| Unstored::of(&waiting.transaction)).collect()
+    }
+
+    /// The same, to look objects up in.
+    pub fn enforced(&self) -> Enforced {
+        let mut enforced = Enforced::default();
+        self.lock().iter().for_each(|waiting| enforced.add(&waiting.transaction));
+        enforced
     }
 
     /// Stores what waits, as far as the backend takes it. How many were stored.
@@ -99,7 +114,7 @@ impl EssentialStore {
 
     /// Enforces what `essential` takes away, and keeps it until it is stored.
     fn enforce(&self, essential: Transaction, error: StorageError) -> StorageError {
-        let Some(Enforced { views, cut }) = self.enforced_by.get() else { return error };
+        let Some(EnforcedBy { views, cut }) = self.enforced_by.get() else { return error };
         {
             let mut waiting = self.lock();
             let same = |waiting: &Waiting| ending::same(&waiting.transaction, &essential);
@@ -116,10 +131,15 @@ impl EssentialStore {
                 cut(subject);
             }
         }
-        tracing::error!(
-            %error,
-            "a change is enforced by this node alone and lost with a restart: it cannot be stored"
-        );
+        for Unstored { what, client, reference } in Unstored::of(&essential) {
+            tracing::error!(
+                change = what,
+                "countersign.client.id" = client.map(tracing::field::display),
+                "countersign.ref" = reference.map(tracing::field::display),
+                %error,
+                "a change is in force on this node alone and not stored: a restart forgets it"
+            );
+        }
         StorageError::NotStored(error.to_string())
     }
 

@@ -18,6 +18,7 @@ use countersign_model::certificate::{CertificateRecord, CertificateState, Profil
 use countersign_model::{IssuerId, ReasonCode, Serial, SerialPattern, Thumbprint, Timestamp};
 use countersign_pki::pem;
 use countersign_policy::{Denial, Registry};
+use countersign_storage::essential::Enforced;
 use countersign_storage::stores::CertificateFilter;
 use http::StatusCode;
 use std::collections::BTreeSet;
@@ -86,7 +87,8 @@ pub(super) async fn list(
     let mut found = found.map_err(|error| Refused::storage(&error))?;
     let more = cut(&mut found, MOST);
     let next = found.last().filter(|_| more).map(cursor);
-    let certificates = found.into_iter().map(|record| view(record, now, false)).collect();
+    let enforced = context.essential.enforced();
+    let certificates = found.into_iter().map(|record| view(record, now, false, &enforced)).collect();
     Ok(Answer(CertificateList { certificates, more, next }))
 }
 
@@ -101,7 +103,7 @@ pub(super) async fn show(
     Path(serial): Path<String>,
 ) -> Result<Answer<CertificateView>, Refused> {
     let record = find(&context, &serial).await?;
-    Ok(Answer(view(record, context.clock.now(), true)))
+    Ok(Answer(view(record, context.clock.now(), true, &context.essential.enforced())))
 }
 
 /// Revokes a certificate. In force when the answer is read; revoking twice changes nothing.
@@ -117,11 +119,13 @@ pub(super) async fn revoke(
     Json(revoke): Json<Revoke>,
 ) -> Result<Answer<Revoked>, Refused> {
     let record = find(&context, &serial).await?;
-    let revocation = context
-        .ca
-        .revoke(&record, revoke.reason, call.actor(), call.reference)
-        .await
-        .map_err(|refusal| refused(&refusal))?;
+    let revocation =
+        context.ca.revoke(&record, revoke.reason, call.actor(), call.reference).await.map_err(|refusal| {
+            match &record.client {
+                Some(client) => refused(&refusal).of(client),
+                None => refused(&refusal),
+            }
+        })?;
     revoked_answer(&context, revocation).await.map(Answer)
 }
 
@@ -135,14 +139,14 @@ pub(super) async fn revoked_answer(context: &Context, revocation: Revocation) ->
     let mut connections_cut = 0;
     let mut lists = BTreeSet::<(IssuerId, u16)>::new();
     let mut certificates = Vec::new();
-    let now = context.clock.now();
+    let (now, enforced) = (context.clock.now(), context.essential.enforced());
     for (issuer, serial) in &revocation.revoked {
         connections_cut += context.connections.cut_certificate(issuer, serial).await;
         let record =
             context.store.certificate(issuer, serial).await.map_err(|error| Refused::storage(&error))?;
         if let Some(record) = record {
             lists.insert((record.issuer.clone(), record.crl_shard));
-            certificates.push(view(record, now, false));
+            certificates.push(view(record, now, false, &enforced));
         }
     }
     for (issuer, serial) in &revocation.already_revoked {
@@ -151,7 +155,7 @@ pub(super) async fn revoked_answer(context: &Context, revocation: Revocation) ->
         if let Some(record) = record {
             // Its list may have failed the first time: whoever asks again makes it good.
             lists.insert((record.issuer.clone(), record.crl_shard));
-            certificates.push(view(record, now, false));
+            certificates.push(view(record, now, false, &enforced));
         }
     }
     let (crls, crls_delayed) = publish(context, lists).await;
@@ -275,8 +279,19 @@ fn stored_state(state: CertificateStateName) -> String {
     .to_owned()
 }
 
-fn view(record: CertificateRecord, now: Timestamp, with_pem: bool) -> CertificateView {
-    let (state, revoked_at, revocation_reason) = match record.state {
+/// A certificate as this node goes by it: also what could not be stored is shown.
+fn view(record: CertificateRecord, now: Timestamp, with_pem: bool, enforced: &Enforced) -> CertificateView {
+    let not_stored = match record.state {
+        CertificateState::Pending | CertificateState::Issued => {
+            enforced.certificates.get(&(record.issuer.clone(), record.serial)).copied()
+        }
+        CertificateState::Revoked { .. } | CertificateState::Abandoned { .. } => None,
+    };
+    let standing = match not_stored {
+        Some((at, reason)) => CertificateState::Revoked { at, reason },
+        None => record.state,
+    };
+    let (state, revoked_at, revocation_reason) = match standing {
         CertificateState::Pending => (CertificateStateName::Pending, None, None),
         CertificateState::Abandoned { .. } => (CertificateStateName::Abandoned, None, None),
         CertificateState::Revoked { at, reason } => (CertificateStateName::Revoked, Some(at), Some(reason)),
@@ -290,6 +305,7 @@ fn view(record: CertificateRecord, now: Timestamp, with_pem: bool) -> Certificat
         environment: record.environment,
         profile: record.profile,
         state,
+        not_stored: not_stored.is_some(),
         revoked_at,
         revocation_reason,
         subject: record.subject,

@@ -18,6 +18,7 @@ use countersign_model::client::{
 use countersign_model::{ClientId, ReasonCode, Scopes};
 use countersign_oauth::{NewSecret, RegistrationError};
 use countersign_policy::{ClientEntry, Denial, Registry};
+use countersign_storage::essential::Enforced;
 use http::StatusCode;
 use std::sync::Arc;
 
@@ -33,7 +34,9 @@ pub(super) async fn list(
     let found = context.store.clients_after(query.after.as_ref(), one_more_than(MOST)).await;
     let mut found = found.map_err(|error| Refused::storage(&error))?;
     let more = cut(&mut found, MOST);
-    let clients = found.into_iter().map(|(client, credentials)| view(client, credentials)).collect();
+    let enforced = context.essential.enforced();
+    let shown = |(client, credentials)| as_enforced(client, credentials, &enforced);
+    let clients = found.into_iter().map(shown).collect();
     Ok(Answer(ClientList { clients, more }))
 }
 
@@ -47,7 +50,7 @@ pub(super) async fn show(
     Path(id): Path<String>,
 ) -> Result<Answer<ClientView>, Refused> {
     let (client, credentials) = find(&context, &parse_or_not_found(&id)?).await?;
-    Ok(Answer(view(client, credentials)))
+    Ok(Answer(view(&context, client, credentials)))
 }
 
 /// Registers a client. A secret is made where its method uses one, and shown this once.
@@ -75,7 +78,7 @@ pub(super) async fn add(
         .registrar()
         .register(new, None, call.order(&context))
         .await
-        .map_err(|error| refused(&error))?;
+        .map_err(|error| refused(&error).of(&id))?;
     let committed = match made {
         Some(_) => {
             "the client is registered, and its secret was not shown: once /readyz is ready, make one with rotate-secret"
@@ -88,7 +91,10 @@ pub(super) async fn add(
     }
     let (client, credentials) = find(&context, &id).await?;
     let client_secret = made.map(|made| OneTimeSecret::new(made.secret.expose().clone()));
-    Ok((StatusCode::CREATED, Answer(ClientAdded { client: view(client, credentials), client_secret })))
+    Ok((
+        StatusCode::CREATED,
+        Answer(ClientAdded { client: view(&context, client, credentials), client_secret }),
+    ))
 }
 
 /// Disables a client: its tokens, secrets and certificates are refused from the next request on.
@@ -102,14 +108,17 @@ pub(super) async fn disable(
     Path(id): Path<String>,
 ) -> Result<Answer<ClientView>, Refused> {
     let id = parse_or_not_found(&id)?;
-    let receipt =
-        context.registrar().disable(&id, call.order(&context)).await.map_err(|error| refused(&error))?;
+    let receipt = context
+        .registrar()
+        .disable(&id, call.order(&context))
+        .await
+        .map_err(|error| refused(&error).of(&id))?;
     let committed = "the client is disabled in the database; look at /readyz, and repeat the call";
     let in_force = context.in_force(receipt.sequence, committed).await;
     context.connections.cut_client(&id).await;
     in_force?;
     let (client, credentials) = find(&context, &id).await?;
-    Ok(Answer(view(client, credentials)))
+    Ok(Answer(view(&context, client, credentials)))
 }
 
 /// Makes a new secret beside the present ones, which end after an overlap (rule C12).
@@ -129,7 +138,7 @@ pub(super) async fn rotate_secret(
     let overlap_s = rotation.overlap_s.unwrap_or(RotateSecret::DEFAULT_OVERLAP_S);
     let previous_end_at = order.at.plus_s(i64::from(overlap_s));
     let rotated = context.registrar().rotate_secret(&client_id, previous_end_at, order).await;
-    let (receipt, made) = rotated.map_err(|error| refused(&error))?;
+    let (receipt, made) = rotated.map_err(|error| refused(&error).of(&client_id))?;
     let committed = "the secret is rotated, the new one was not shown, and the ones before are still accepted: \
                      once /readyz is ready, rotate again";
     context.in_force(receipt.sequence, committed).await?;
@@ -155,7 +164,7 @@ pub(super) async fn revoke_certificates(
         .ca
         .revoke_client(&client, revoke.reason, call.actor(), call.reference)
         .await
-        .map_err(|refusal| super::certificates::refused(&refusal))?;
+        .map_err(|refusal| super::certificates::refused(&refusal).of(&client))?;
     revoked_answer(&context, revocation).await.map(Answer)
 }
 
@@ -196,7 +205,13 @@ fn refused(error: &RegistrationError) -> Refused {
     Refused(Denial::new(error.reason()).note(error.to_string()))
 }
 
-fn view(client: Client, mut credentials: Vec<Credential>) -> ClientView {
+fn view(context: &Context, client: Client, credentials: Vec<Credential>) -> ClientView {
+    as_enforced(client, credentials, &context.essential.enforced())
+}
+
+/// A client as this node goes by it: also what could not be stored is shown.
+fn as_enforced(client: Client, mut credentials: Vec<Credential>, enforced: &Enforced) -> ClientView {
+    let not_stored = client.state == ClientState::Active && enforced.clients.contains(&client.id);
     credentials.reverse(); // oldest first in storage
     ClientView {
         client_id: client.id,
@@ -206,14 +221,20 @@ fn view(client: Client, mut credentials: Vec<Credential>) -> ClientView {
         auth_method: client.auth_method,
         scopes: client.scopes,
         audiences: client.audiences,
-        state: client.state,
+        state: if not_stored { ClientState::Disabled } else { client.state },
+        not_stored,
         created_at: client.created_at,
         updated_at: client.updated_at,
-        credentials: credentials.into_iter().map(credential_view).collect(),
+        credentials: credentials
+            .into_iter()
+            .map(|credential| credential_view(credential, enforced))
+            .collect(),
     }
 }
 
-fn credential_view(credential: Credential) -> CredentialView {
+fn credential_view(credential: Credential, enforced: &Enforced) -> CredentialView {
+    let not_stored =
+        credential.state == CredentialState::Active && enforced.credentials.contains(&credential.id);
     let (kind, san_uri) = match credential.kind {
         CredentialKind::Secret { .. } => (CredentialKindName::Secret, None),
         CredentialKind::Certificate(CertificateMatcher::SanUri(uri)) => {
@@ -225,7 +246,8 @@ fn credential_view(credential: Credential) -> CredentialView {
         name: credential.name,
         kind,
         san_uri,
-        state: credential.state,
+        state: if not_stored { CredentialState::Revoked } else { credential.state },
+        not_stored,
         not_before: credential.not_before,
         expires_at: credential.expires_at,
         created_at: credential.created_at,

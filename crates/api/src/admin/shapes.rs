@@ -99,6 +99,9 @@ pub struct ClientView {
     /// `active` or `disabled`.
     #[schema(value_type = String)]
     pub state: ClientState,
+    /// Whether this node enforces that and the database does not say so yet: a restart would forget it (`not_stored`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub not_stored: bool,
     /// When it was registered.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -147,6 +150,9 @@ pub struct CredentialView {
     /// `active` or `revoked`.
     #[schema(value_type = String)]
     pub state: CredentialState,
+    /// Whether this node enforces that and the database does not say so yet: a restart would forget it (`not_stored`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub not_stored: bool,
     /// Not accepted before.
     #[schema(value_type = String, format = DateTime)]
     pub not_before: Timestamp,
@@ -339,6 +345,9 @@ pub struct CertificateView {
     pub profile: Profile,
     /// Where it stands now.
     pub state: CertificateStateName,
+    /// Whether this node enforces that and the database does not say so yet: a restart would forget it (`not_stored`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub not_stored: bool,
     /// Since when it is revoked.
     #[schema(value_type = Option<String>, format = DateTime)]
     #[serde(default, skip_serializing_if = "Option::is_none")]

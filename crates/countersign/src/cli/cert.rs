@@ -3,7 +3,7 @@
 use super::admin_client::{AdminClient, AdminTarget, segment};
 use super::cert_request;
 use super::console::{Console, fields};
-use super::human::{counted, grouped, relative, relative_and_date};
+use super::human::{counted, grouped, relative, relative_and_date, standing};
 use super::listing::Listing;
 use crate::failure::{Exit, Failure};
 use crate::setup::directory::write_new;
@@ -244,12 +244,12 @@ fn revoke_all(
 /// `acme-pay: certificate 3f9a…c21e, valid until 2026-12-22, last seen 4 s ago, 18 204 calls.`
 fn summary(view: &CertificateView, now: Timestamp) -> String {
     let whose = view.client.as_ref().map_or_else(|| printable(&view.subject), ClientId::to_string);
-    let standing = match view.state {
+    let state = match view.state {
         CertificateStateName::Valid => format!("valid until {}", view.not_after.date()),
-        state => state.as_str().to_owned(),
+        state => standing(state.as_str(), view.not_stored),
     };
     format!(
-        "{whose}: certificate {}, {standing}, last seen {}, {}.",
+        "{whose}: certificate {}, {state}, last seen {}, {}.",
         view.serial.short(),
         view.last_seen_at.map_or_else(|| "never".to_owned(), |at| relative(at, now)),
         counted(view.calls, "call")
@@ -313,7 +313,7 @@ fn row(view: &CertificateView, now: Timestamp) -> [String; 7] {
         view.serial.short(),
         view.client.as_ref().map_or_else(|| "–".to_owned(), ClientId::to_string),
         view.profile.to_string(),
-        view.state.as_str().to_owned(),
+        standing(view.state.as_str(), view.not_stored),
         ends(view, now),
         view.last_seen_at.map_or_else(|| "never".to_owned(), |at| relative(at, now)),
         grouped(view.calls),
@@ -334,7 +334,7 @@ fn view_text(view: &CertificateView, now: Timestamp) -> String {
     let mut out = fields(&[
         ("serial", view.serial.to_string()),
         ("client", or_none(view.client.as_ref().map(ClientId::to_string))),
-        ("state", view.state.as_str().to_owned()),
+        ("state", standing(view.state.as_str(), view.not_stored)),
         ("ends", ends(view, now)),
         ("profile", view.profile.to_string()),
         ("issuer", view.issuer.to_string()),

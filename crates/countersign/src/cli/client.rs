@@ -2,7 +2,7 @@
 
 use super::admin_client::{AdminClient, AdminTarget, segment};
 use super::console::{Console, fields, table};
-use super::human::{counted, relative, relative_and_date};
+use super::human::{counted, relative, relative_and_date, standing};
 use super::listing::Listing;
 use crate::failure::{Exit, Failure};
 use crate::system::SystemClock;
@@ -183,7 +183,7 @@ fn row(client: &ClientView, now: Timestamp) -> [String; 7] {
     [
         client.client_id.to_string(),
         client.environment.to_string(),
-        client.state.as_str().to_owned(),
+        standing(client.state.as_str(), client.not_stored),
         client.auth_method.to_string(),
         client.scopes.to_string(),
         last_used.map_or_else(|| "never".to_owned(), |at| relative(at, now)),
@@ -197,7 +197,7 @@ fn view_text(client: &ClientView, now: Timestamp) -> String {
         ("client", client.client_id.to_string()),
         ("name", client.name.clone()),
         ("environment", client.environment.to_string()),
-        ("state", client.state.as_str().to_owned()),
+        ("state", standing(client.state.as_str(), client.not_stored)),
         ("method", client.auth_method.to_string()),
         ("scopes", client.scopes.to_string()),
         ("audiences", or_none(&client.audiences)),
@@ -221,7 +221,7 @@ fn credential_row(credential: &CredentialView, now: Timestamp) -> [String; 7] {
         credential.id.to_string(),
         credential.name.clone(),
         kind,
-        credential.state.as_str().to_owned(),
+        standing(credential.state.as_str(), credential.not_stored),
         credential.expires_at.map_or_else(|| "never".to_owned(), |at| relative_and_date(at, now)),
         credential.last_used_at.map_or_else(|| "never".to_owned(), |at| relative(at, now)),
         counted(credential.uses, "use"),

@@ -2,6 +2,11 @@
 
 use countersign_model::Timestamp;
 
+/// A state; `disabled (not stored)` where a restart would forget it.
+pub(crate) fn standing(state: &str, not_stored: bool) -> String {
+    if not_stored { format!("{state} (not stored)") } else { state.to_owned() }
+}
+
 /// `4 s ago`, `in 29 d`.
 pub(crate) fn relative(moment: Timestamp, now: Timestamp) -> String {
     if moment <= now { format!("{} ago", span(now, moment)) } else { format!("in {}", span(moment, now)) }

@@ -4,7 +4,7 @@
 use super::reserve::ReserveFile;
 use countersign_audit::Recorder;
 use countersign_model::Clock;
-use countersign_storage::essential::EssentialStore;
+use countersign_storage::essential::{EssentialStore, Unstored};
 use countersign_storage::space::Space;
 use metrics::gauge;
 use std::error::Error;
@@ -75,11 +75,12 @@ impl SpaceWatch {
     /// Stores what waits before the node stops, and says what is lost with it.
     pub(super) async fn last_attempt(&self) {
         self.store.store_waiting().await;
-        let (lost, _) = self.store.waiting();
-        if lost > 0 {
+        for Unstored { what, client, reference } in self.store.unstored() {
             tracing::error!(
-                lost,
-                "revocations that were in force on this node alone end with it: repeat them"
+                change = what,
+                "countersign.client.id" = client.map(tracing::field::display),
+                "countersign.ref" = reference.map(tracing::field::display),
+                "a change that was in force on this node alone ends with it: repeat it after the start"
             );
         }
     }

@@ -6,6 +6,7 @@ use super::tls::Present;
 use crate::words::error_chain;
 use countersign_api::Context;
 use countersign_keys::Custody;
+use countersign_storage::essential::Unstored;
 use countersign_storage::space::Space;
 use countersign_storage::usage::Usage;
 use countersign_storage::{Receipt, StorageError, Store, Transaction, Write};
@@ -35,6 +36,9 @@ const KEPT_CHANGES: u64 = 100_000;
 
 /// How many changes are worth a commit that forgets them.
 const FORGOTTEN_AT_ONCE: u64 = 1000;
+
+/// How many changes that are not stored one line names.
+const CHANGES_TOLD: usize = 20;
 
 /// What upkeep works on.
 pub(super) struct Upkeep {
@@ -103,6 +107,7 @@ impl Upkeep {
             tracing::error!(
                 waiting,
                 %since,
+                changes = in_words(&context.essential.unstored()),
                 "revocations are in force on this node and not stored: a restart forgets them"
             );
         }
@@ -137,6 +142,22 @@ impl Upkeep {
         }
         Ok(())
     }
+}
+
+/// The first of them, with their clients: `client acme-pay is disabled; and 3 more`.
+fn in_words(unstored: &[Unstored]) -> String {
+    let mut words: Vec<String> = unstored
+        .iter()
+        .take(CHANGES_TOLD)
+        .map(|change| match &change.client {
+            Some(client) => format!("{} (client {client})", change.what),
+            None => change.what.clone(),
+        })
+        .collect();
+    if let more @ 1.. = unstored.len().saturating_sub(CHANGES_TOLD) {
+        words.push(format!("and {more} more"));
+    }
+    words.join("; ")
 }
 
 /// Up to which change the feed may be forgotten, if it is worth a commit.

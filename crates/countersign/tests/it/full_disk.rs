@@ -147,7 +147,36 @@ async fn rule_g20_a_revocation_that_cannot_be_stored_is_in_force_at_once_and_sto
     assert_eq!(internal(&secrets[1]).await.status, 401, "the secret has ended");
     let ready = server.health("/readyz").await.json();
     assert_eq!(ready["changes_not_stored"], 3);
+    let told = ready["refused"].to_string();
+    assert!(told.contains("3 of its changes") && told.contains("a restart before they are stored"), "{told}");
     assert!(ready["changes_not_stored_since"].is_string(), "{ready}");
+
+    // What a restart would forget is shown object by object, as this node goes by it.
+    let unstored = server.server.context().essential.unstored();
+    let whose: Vec<_> = unstored.iter().map(|it| it.client.as_ref().unwrap().as_str()).collect();
+    assert_eq!(whose, ["acme-pay", "test-shop", "test-bank"], "{unstored:?}");
+    assert!(unstored.iter().all(|change| change.reference.is_some()), "{unstored:?}");
+    let show = async |path: &str| server.administer(Method::GET, path, &Value::Null).await.json();
+    let standing = |shown: &Value, state: &str| (shown["state"] == state, shown["not_stored"] == json!(true));
+    let listed = show("/admin/v1/clients").await;
+    for shown in listed["clients"].as_array().unwrap() {
+        let is_disabled = shown["client_id"] == "test-shop";
+        let state = if is_disabled { "disabled" } else { "active" };
+        assert_eq!(standing(shown, state), (true, is_disabled), "{shown}");
+    }
+    let shown = show("/admin/v1/clients/test-shop").await;
+    assert_eq!(standing(&shown, "disabled"), (true, true), "{shown}");
+    let shown = show("/admin/v1/clients/test-bank").await;
+    assert_eq!(standing(&shown["credentials"][0], "revoked"), (true, true), "{shown}");
+    let shown = show("/admin/v1/certificates?client=acme-pay").await;
+    assert_eq!(standing(&shown["certificates"][0], "revoked"), (true, true), "{shown}");
+    let serial = shown["certificates"][0]["serial"].as_str().unwrap();
+    assert!(unstored[0].what.contains(serial), "{unstored:?}");
+    let shown = show(&format!("/admin/v1/certificates/{serial}")).await;
+    assert_eq!(
+        (&shown["revocation_reason"], shown["revoked_at"].is_string()),
+        (&json!("keyCompromise"), true)
+    );
 
     // The audit log is there again: the outbox empties, there is room, and what waits is stored.
     std::fs::rename(&away, &directory).unwrap();
@@ -168,6 +197,12 @@ async fn rule_g20_a_revocation_that_cannot_be_stored_is_in_force_at_once_and_sto
     assert_eq!(shown["credentials"].as_array().unwrap().len(), 1, "no secret that nobody knows: {shown}");
     for action in ["certificate_revoked", "client_disabled", "client_secret_rotated"] {
         assert_eq!(server.audit(action).await.len(), 1, "{action}");
+    }
+    // The refusals name whom they were about.
+    let refusals = server.audit("admin_refused").await;
+    for client in ["acme-pay", "test-shop", "test-bank"] {
+        let names = |record: &&Value| record["client"] == client && record["reason"] == "not_stored";
+        assert!(refusals.iter().any(|record| names(&record)), "{client}: {refusals:?}");
     }
 }
 
