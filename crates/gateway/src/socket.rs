@@ -63,6 +63,12 @@ impl Socket {
         SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit(); 1])
     }
 
+    /// Closing it, which comes next, resets the connection: what is not sent yet is thrown away, and no port is held.
+    pub(crate) fn reset_when_closed(&self) {
+        // Where it fails the connection is closed in the usual way.
+        let _ = self.stream.set_zero_linger();
+    }
+
     /// Bounds what is read until [`Self::handshake_done`].
     pub(crate) fn handshake_begins(&mut self) {
         self.handshake = Some(Allowance::new());

@@ -122,14 +122,16 @@ fn in_flight(pool: &Pool) -> Denial {
     Denial::new(ReasonCode::UpstreamRequestsExhausted).note(note)
 }
 
-/// Sends over a kept connection, or over a new one.
+/// Sends over a kept connection, or over a new one. HEAD always takes a new one: its connection is not used again
+/// ([`headers::may_be_followed`]), so one that takes a kept one would take it from the other callers.
 async fn send(
     pool: &Pool,
     pools: &Pools,
     mut request: Request<Upload>,
     progress: Option<&Progress>,
 ) -> Result<(Box<Link>, Response<Incoming>), Denial> {
-    while let Some(link) = pool.take() {
+    let takes_kept = request.method() != Method::HEAD;
+    while takes_kept && let Some(link) = pool.take() {
         match exchange(link, request, progress, pool.upstream().response_timeout).await {
             Ok(done) => return Ok(done),
             Err(Failed::Unsent(returned)) => request = *returned,

@@ -129,7 +129,11 @@ impl Pools {
 impl Pools {
     /// Closes an unused connection, to any upstream, so that another one can be opened.
     pub(super) fn make_room(&self) -> bool {
-        self.by_upstream.borrow().values().any(|pool| pool.idle.borrow_mut().pop_front().is_some())
+        let closed = |idle: Idle| idle.link.conduct.give_up();
+        self.by_upstream
+            .borrow()
+            .values()
+            .any(|pool| pool.idle.borrow_mut().pop_front().map(closed).is_some())
     }
 }
 
@@ -166,6 +170,7 @@ impl Pool {
         link.conduct.park(sent);
         let mut idle = self.idle.borrow_mut();
         if idle.len() < self.upstream.max_idle && self.kept.has_room() && link.is_usable() {
+            link.conduct.keep();
             idle.push_back(Idle { link, since: Instant::now(), _kept: KeptOne::new(&self.kept) });
         }
     }

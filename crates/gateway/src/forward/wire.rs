@@ -20,12 +20,16 @@ pub(super) struct Conduct {
     fit: Cell<bool>,
     /// The next read asks the kernel, whatever the runtime has heard.
     look: Cell<bool>,
+    /// The upstream has closed its side.
+    ended: Cell<bool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Nobody uses the connection.
+    /// The exchange is over.
     Parked,
+    /// The pool has it.
+    Kept,
     /// A request is to be written.
     Ours,
     /// Something of it was written.
@@ -37,10 +41,15 @@ enum Stage {
 impl Conduct {
     /// Of a connection that is new.
     pub(super) fn new() -> Rc<Self> {
-        Rc::new(Self { stage: Cell::new(Stage::Ours), fit: Cell::new(true), look: Cell::new(false) })
+        Rc::new(Self {
+            stage: Cell::new(Stage::Ours),
+            fit: Cell::new(true),
+            look: Cell::new(false),
+            ended: Cell::new(false),
+        })
     }
 
-    /// The connection was parked and is to carry a request. What came meanwhile lies in the kernel, and the runtime has
+    /// The connection was kept and is to carry a request. What came meanwhile lies in the kernel, and the runtime has
     /// possibly not looked there since: it does between tasks.
     pub(super) fn begin(&self) {
         self.stage.set(Stage::Ours);
@@ -54,7 +63,13 @@ impl Conduct {
         self.stage.set(Stage::Parked);
     }
 
-    /// The answer is of a kind that more may follow.
+    /// The pool keeps the connection for another request.
+    pub(super) fn keep(&self) {
+        self.stage.set(Stage::Kept);
+    }
+
+    /// The connection carries no other request: its answer is of a kind that more may follow, or another connection needs
+    /// its place.
     pub(super) fn give_up(&self) {
         self.fit.set(false);
     }
@@ -64,18 +79,27 @@ impl Conduct {
         self.fit.get()
     }
 
+    /// Whether the connection is closed with a reset. The side that closes first holds its port for a minute (TIME_WAIT),
+    /// so a caller whose every request ends a connection would use up all ports that lead to an upstream (G20). A reset
+    /// holds none. Nothing is lost by it: the exchange is over, or it is broken off. A connection that was kept and has
+    /// grown old is closed in the usual way: these are few.
+    fn closes_with_reset(&self) -> bool {
+        let rests = self.stage.get() == Stage::Kept && self.fit.get();
+        !rests && !self.ended.get()
+    }
+
     fn wrote(&self) {
         match self.stage.get() {
             Stage::Ours => self.stage.set(Stage::Asked),
             Stage::Asked => {}
             // The upstream answered before it had the whole request.
-            Stage::Answered | Stage::Parked => self.fit.set(false),
+            Stage::Answered | Stage::Parked | Stage::Kept => self.fit.set(false),
         }
     }
 
     fn read(&self, bytes: &[u8]) -> io::Result<()> {
         match self.stage.get() {
-            Stage::Parked | Stage::Ours => {
+            Stage::Parked | Stage::Kept | Stage::Ours => {
                 self.fit.set(false);
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "an answer to no request"));
             }
@@ -113,7 +137,10 @@ impl AsyncRead for Wire {
         let Self { socket, conduct } = self.get_mut();
         if conduct.look.take() {
             match socket.peek_now() {
-                Ok(0) => return Poll::Ready(Ok(())), // closed
+                Ok(0) => {
+                    conduct.ended.set(true);
+                    return Poll::Ready(Ok(()));
+                }
                 Ok(_) => return Poll::Ready(conduct.read(b"")),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
@@ -122,7 +149,11 @@ impl AsyncRead for Wire {
         let start = buf.filled().len();
         ready!(Pin::new(socket).poll_read(cx, buf))?;
         let bytes = &buf.filled()[start..];
-        Poll::Ready(if bytes.is_empty() { Ok(()) } else { conduct.read(bytes) })
+        if bytes.is_empty() {
+            conduct.ended.set(true);
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Ready(conduct.read(bytes))
     }
 }
 
@@ -153,8 +184,17 @@ impl AsyncWrite for Wire {
         Pin::new(&mut self.get_mut().socket).poll_flush(cx)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
+    /// hyper lets go of the stream right after, and how it closes is decided there: after a FIN a reset may come too late.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        if self.conduct.closes_with_reset() {
+            self.socket.reset_when_closed();
+        }
     }
 }
 

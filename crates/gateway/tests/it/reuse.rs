@@ -82,6 +82,18 @@ impl Link {
         true
     }
 
+    /// How the gateway ends the connection: with a reset, or in the usual way.
+    async fn is_reset(&mut self) -> bool {
+        let mut bytes = [0; 64];
+        loop {
+            match timeout(SOON, self.0.read(&mut bytes)).await.expect("it stays open") {
+                Ok(0) => return false,
+                Ok(_) => {}
+                Err(error) => return error.kind() == std::io::ErrorKind::ConnectionReset,
+            }
+        }
+    }
+
     /// Writes, and waits until the gateway's kernel has it, as /proc/net/tcp tells.
     async fn write(&mut self, bytes: &[u8]) {
         // A connection that was given up takes nothing more.
@@ -102,6 +114,17 @@ impl Link {
             tokio::task::yield_now().await;
         }
     }
+}
+
+/// The states in /proc/net/tcp of the connections to `upstream` that the gateway has closed and still holds a port for:
+/// FIN_WAIT1, FIN_WAIT2, TIME_WAIT, CLOSING.
+fn ports_held(upstream: SocketAddr) -> Vec<String> {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let remote = format!(":{:04X}", upstream.port());
+    let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let held = rows.filter(|row| row.len() > 4 && row[2].ends_with(&remote));
+    let held = held.filter(|row| ["04", "05", "06", "0B"].contains(&row[3]));
+    held.map(|row| row[3].to_owned()).collect()
 }
 
 /// Method, answer, what comes a moment after the answer.
@@ -142,6 +165,52 @@ async fn rule_g12_a_connection_whose_answer_may_go_on_is_not_used_again() {
         link.write(later.as_bytes()).await;
         assert!(!played.next_comes_on(link, &shown).await, "{shown:?}");
     }
+}
+
+/// Who closes first holds the port for a minute, and there are 28,000 to an upstream.
+#[tokio::test]
+async fn rule_g20_a_connection_that_is_given_up_holds_no_port() {
+    let played = Played::start().await;
+    let address = played.listener.local_addr().unwrap();
+    for (method, answer, _) in UNFIT.iter().filter(|(_, _, later)| later.is_empty()) {
+        let shown = format!("{method}: {answer}");
+        let mut caller = played.caller().await;
+        caller.send(played.request(method, "")).await;
+        let mut link = played.accept().await;
+        link.head().await;
+        link.write(format!("HTTP/1.1 {answer}").as_bytes()).await;
+        assert!(timeout(SOON, caller.reply_to(*method == "HEAD")).await.expect("no answer").status < 400);
+        assert!(link.is_reset().await, "{shown:?}");
+    }
+    // A caller that leaves in the middle of an answer.
+    let mut caller = played.caller().await;
+    caller.send(played.request("GET", "")).await;
+    let mut link = played.accept().await;
+    link.head().await;
+    link.write(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").await;
+    assert_eq!(timeout(SOON, caller.head()).await.expect("no answer").status, 200);
+    drop(caller);
+    assert!(link.is_reset().await, "broken off");
+    assert_eq!(ports_held(address), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn rule_g20_head_takes_no_connection_that_others_could_use() {
+    let played = Played::start().await;
+    let mut caller = played.caller().await;
+    caller.send(played.request("GET", "")).await;
+    let mut kept = played.accept().await;
+    kept.head().await;
+    kept.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    assert_eq!(timeout(SOON, caller.reply()).await.expect("no answer").text(), "ok");
+    for _ in 0..3 {
+        caller.send(played.request("HEAD", "")).await;
+        let mut link = played.accept().await;
+        link.head().await;
+        link.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n").await;
+        assert_eq!(timeout(SOON, caller.reply_to(true)).await.expect("no answer").status, 200);
+    }
+    assert!(played.next_comes_on(kept, "after HEAD").await);
 }
 
 #[tokio::test]
