@@ -22,13 +22,14 @@ fn forged(seen: &str) -> Vec<String> {
     fields.filter(|(_, value)| value.contains("forged")).map(|(name, _)| variable(name)).collect()
 }
 
-const OURS: [&str; 8] = [
+const OURS: [&str; 9] = [
     "Countersign-Client-Id",
     "Countersign-Certificate",
     "Client-Cert",
     "X-Forwarded-For",
     "X-Original-URL",
     "X-HTTP-Method-Override",
+    "Script-Name",
     "X-SSL-Client-Verify",
     "X-Fapi-Interaction-Id",
 ];

@@ -21,7 +21,7 @@ pub enum Class {
     Ours,
     /// Which way the request came, as the gateway says it (RFC 7239 and its ancestors).
     Way,
-    /// Asks for another path, host or method than the one that was decided about.
+    /// Asks for another path, method, host or file than was decided about.
     Override,
     /// Who calls, as another gateway or server module says it.
     Gateway,

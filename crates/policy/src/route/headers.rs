@@ -52,6 +52,7 @@ pub(super) fn allowable(text: &str) -> Result<Pattern, NotAllowable> {
     // Of a whole name the first line of the table that fits says what it is; the beginning of names may be all of them.
     let exact = (!text.ends_with('*')).then(|| class_of(text)).flatten();
     let allowable = match exact {
+        Some(Class::Plain) => return Err(NotAllowable::Needless),
         Some(class) => class == Class::Gateway,
         None => classes.all(|class| matches!(class, Class::Gateway | Class::Plain)),
     };
@@ -121,7 +122,14 @@ mod tests {
             ("x-http-method-override", Never),
             ("te", Never),
             ("cookie", Never),
+            ("script_name", Never),
+            ("server-*", Never),
+            ("x-accel-*", Never),
+            ("x-middleware-subrequest", Never),
+            ("x-request-uri", Never),
             ("accept", Needless),
+            ("x-user-agent", Needless),
+            ("x-original-filename", Needless),
             ("x-acme-*", Needless),
             ("x.user", NoName),
             ("*", NoName),
@@ -137,6 +145,10 @@ mod tests {
             "x-real-ip",
             "x-original-forwarded-for",
             "remote-user",
+            "x-tenant-id",
+            "x-scope",
+            "x-hasura-*",
+            "sslclientcert",
         ] {
             assert!(allowable(text).is_ok(), "{text}");
         }
