@@ -84,7 +84,9 @@ pub(super) fn is_framed_once(headers: &HeaderMap) -> bool {
 
 /// Whether an answer that ended with its head may be followed by a body that its upstream should not have sent (RFC 9110
 /// sections 9.3.2, 15.3.5 and 15.4.5): one to HEAD, and a 204 or 304 that speaks of a body. It would be read as the answer
-/// to the next request.
+/// to the next request. An honest 304 may say the length of the body that it spares the client; a connection for each of these
+/// is the price, as for HEAD: a body that is sent nevertheless may come at any moment, also after the last look before the
+/// next request, and callers can ask for a 304 whose body is of their own making.
 pub(super) fn may_be_followed(is_head: bool, status: StatusCode, headers: &HeaderMap) -> bool {
     let speaks_of_body = || {
         headers.contains_key(header::TRANSFER_ENCODING)

@@ -34,7 +34,7 @@ enum Stage {
     Ours,
     /// Something of it was written.
     Asked,
-    /// Something of the answer came.
+    /// Something of the final answer came.
     Answered,
 }
 
@@ -104,8 +104,12 @@ impl Conduct {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "an answer to no request"));
             }
             Stage::Asked => {
-                self.stage.set(Stage::Answered);
-                self.fit.set(self.fit.get() && begins_final_answer(bytes));
+                let answer = after_interim(bytes);
+                if !answer.is_empty() {
+                    self.stage.set(Stage::Answered);
+                    // Anything else is left from before. An answer that comes in smaller pieces is not looked at closer.
+                    self.fit.set(self.fit.get() && answer.starts_with(b"HTTP/1."));
+                }
             }
             Stage::Answered => {}
         }
@@ -113,10 +117,27 @@ impl Conduct {
     }
 }
 
-/// Whether these are the first bytes of an answer that is no interim one (1xx): we asked for none, and who sends one may
-/// send more. An answer that comes in smaller pieces than this is not looked at closer.
-fn begins_final_answer(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"HTTP/1.") && bytes.get(9).is_some_and(|class| *class != b'1')
+/// These bytes without the interim answers (1xx) that they begin with. Those are a part of the one answer to a request, and
+/// may come unasked (RFC 9110 section 15.2); hyper passes over them. What comes of one in several pieces is taken for the
+/// final answer: the upload that goes on after it then ends the connection, and nothing worse.
+fn after_interim(mut bytes: &[u8]) -> &[u8] {
+    while bytes.starts_with(b"HTTP/1.") && bytes.get(9) == Some(&b'1') {
+        let Some(length) = head_length(bytes) else { break };
+        bytes = &bytes[length..];
+    }
+    bytes
+}
+
+/// Through the first empty line. A line ends with LF too, as it does for hyper.
+fn head_length(bytes: &[u8]) -> Option<usize> {
+    let mut length = 0;
+    for line in bytes.split_inclusive(|&byte| byte == b'\n') {
+        length += line.len();
+        if matches!(line, b"\n" | b"\r\n") {
+            return Some(length);
+        }
+    }
+    None
 }
 
 /// A connection to an upstream, below hyper.
@@ -274,10 +295,15 @@ mod tests {
             (OK, false, true, true),
             (OK, true, true, false),
             (OK, false, false, false),
-            (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n", false, true, false),
-            (b"HTTP/1.1 103 Early Hints\r\n", false, true, false),
+            (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n", false, true, true),
+            (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n", true, true, false),
+            (b"HTTP/1.1 100 Continue\n\nHTTP/1.1 200 OK\n", true, true, false),
+            (b"HTTP/1.1 100 Continue\r\n\r\n\r\nHTTP/1.1 200 OK\r\n", false, true, false),
+            (b"HTTP/1.1 103 Early Hints\r\n", false, true, true),
             (b"\r\nHTTP/1.1 200 OK\r\n", false, true, false),
-            (b"HTTP/1.1 ", false, true, false),
+            (b"HTTP/1.1 ", false, true, true),
+            (b"HTTP/1.1 ", true, true, false),
+            (b"HTTP/", false, true, false),
             (b"HTTP/1.0 200 OK\r\n", false, true, true),
         ] {
             let conduct = Conduct::new();

@@ -82,6 +82,14 @@ impl Link {
         true
     }
 
+    /// Reads a body until it ends with this.
+    async fn upload_until(&mut self, end: &[u8]) {
+        let mut rest = Vec::new();
+        while !rest.ends_with(end) {
+            timeout(SOON, self.0.read_buf(&mut rest)).await.expect("no rest").unwrap();
+        }
+    }
+
     /// How the gateway ends the connection: with a reset, or in the usual way.
     async fn is_reset(&mut self) -> bool {
         let mut bytes = [0; 64];
@@ -127,6 +135,8 @@ fn ports_held(upstream: SocketAddr) -> Vec<String> {
     held.map(|row| row[3].to_owned()).collect()
 }
 
+const INTERIM: &str = "HTTP/1.1 100 Continue\r\n\r\n";
+
 /// Method, answer, what comes a moment after the answer.
 const UNFIT: [(&str, &str, &str); 18] = [
     ("HEAD", "200 OK\r\ncontent-length: 5\r\n\r\n", ""),
@@ -144,8 +154,8 @@ const UNFIT: [(&str, &str, &str); 18] = [
     ("GET", "200 OK\r\ncontent-length: 2\r\n\r\nok\r\n", ""),
     ("GET", "200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", "0\r\n\r\n"),
     ("GET", "200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n", ""),
-    ("GET", "103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", ""),
-    ("GET", "100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", ""),
+    ("GET", "200 OK\r\ncontent-length: 2\r\n\r\nok", "HTTP/1.1 103 Early Hints\r\n\r\n"),
+    ("GET", "200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 100 Continue\r\n\r\n", ""),
     ("GET", "200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok", ""),
 ];
 
@@ -224,6 +234,10 @@ async fn a_connection_whose_answer_was_in_order_is_used_again() {
         ("GET", "", "204 No Content\r\n\r\n"),
         ("GET", "", "304 Not Modified\r\netag: \"a\"\r\n\r\n"),
         ("POST", "Content-Length: 0\r\n", "201 Created\r\ncontent-length: 2\r\n\r\nok"),
+        // Interim answers are a part of the answer (RFC 9110 section 15.2).
+        ("GET", "", "103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"),
+        ("GET", "", "100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n"),
+        ("POST", "Content-Length: 0\r\n", "102 Processing\r\n\r\nHTTP/1.1 304 Not Modified\r\n\r\n"),
     ] {
         let mut caller = played.caller().await;
         caller.send(played.request(method, more)).await;
@@ -239,30 +253,45 @@ async fn a_connection_whose_answer_was_in_order_is_used_again() {
     assert!(played.next_comes_on(link.unwrap(), "in order").await);
 }
 
+/// The first says that the upstream reads the request, and not that it has answered it.
+#[tokio::test]
+async fn a_connection_with_interim_answers_in_the_middle_of_a_request_is_used_again() {
+    let played = Played::start().await;
+    let mut caller = played.caller().await;
+    caller.send(played.request("POST", "Content-Length: 10\r\n") + "abc").await;
+    let mut link = played.accept().await;
+    link.head().await;
+    link.write(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n").await;
+    caller.send("defghij").await;
+    link.upload_until(b"defghij").await;
+    // In two pieces: the head of an interim answer may come like that.
+    link.write(b"HTTP/1.1 103 Early Hints\r\nlink: ").await;
+    link.write(b"</a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    assert_eq!(timeout(SOON, caller.reply()).await.expect("no answer").text(), "ok");
+    assert!(played.next_comes_on(link, "interim").await);
+}
+
 /// What is still to come of the request would be read as the next one.
 #[tokio::test]
 async fn rule_g12_a_connection_whose_answer_came_before_the_whole_request_is_not_used_again() {
-    for all_at_once in [true, false] {
+    for (interim, all_at_once) in [("", true), ("", false), (INTERIM, true), (INTERIM, false)] {
         let played = Played::start().await;
         let mut caller = played.caller().await;
         caller.send(played.request("POST", "Content-Length: 10\r\n") + "abc").await;
         let mut link = played.accept().await;
         link.head().await;
         if all_at_once {
-            link.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+            link.write(format!("{interim}HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").as_bytes()).await;
             assert_eq!(timeout(SOON, caller.reply()).await.expect("no answer").text(), "ok");
         } else {
-            link.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\no").await;
+            link.write(format!("{interim}HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\no").as_bytes()).await;
             assert_eq!(timeout(SOON, caller.head()).await.expect("no answer").status, 200);
             caller.send("defghij").await;
             // Until the rest is here the answer does not end.
-            let mut rest = Vec::new();
-            while !rest.ends_with(b"defghij") {
-                timeout(SOON, link.0.read_buf(&mut rest)).await.expect("no rest").unwrap();
-            }
+            link.upload_until(b"defghij").await;
             link.write(b"k").await;
         }
-        let shown = format!("all at once: {all_at_once}");
+        let shown = format!("all at once: {all_at_once}, {interim:?} first");
         assert!(!played.next_comes_on(link, &shown).await, "{shown}");
     }
 }
