@@ -22,7 +22,7 @@ section! {
         chunk_overhead_size: Size = Default("\"8KiB\"");
         /// How long a TLS handshake may take.
         handshake_timeout: Period = Default("\"5s\"");
-        /// From the handshake to the first byte of the first request; later the connection is closed.
+        /// From the handshake to the first byte of the first request; the connection is closed after this time.
         first_request_timeout: Period = Default("\"10s\"");
         /// From the first byte of a head to its last; later is answered with 408.
         header_timeout: Period = Default("\"10s\"");
@@ -30,23 +30,23 @@ section! {
         body_timeout: Period = Default("\"5m\"");
         /// How long a body may pause; later is answered with 408.
         body_pause_timeout: Period = Default("\"20s\"");
-        /// How long a caller may take for 4 KiB of the answer, or for all that there is of it.
+        /// A caller must read at least 4 KiB of the answer, or all that is ready, within this time; otherwise its connection is closed.
         write_pause_timeout: Period = Default("\"30s\"");
         /// How long a connection is kept between two requests.
         idle_timeout: Period = Default("\"75s\"");
         /// What requests in flight may take when the program stops.
         shutdown_timeout: Period = Default("\"10s\"");
-        /// Open connections in all, and at most as many as the limit of open files allows; more are closed before any TLS work, unless a stranger's makes room.
+        /// Open connections in all; the limit of open files may allow fewer. When the limit is reached, the oldest connection that has not identified its client is closed; if there is none, the new one is, before any TLS work.
         connections: NonZeroU32 = Default("10000");
         /// Open connections from one address; more are closed before any TLS work.
         connections_per_address: NonZeroU32 = Default("256");
-        /// CPU time that failed TLS handshakes of one address (or /64 of IPv6) may take in each second, and ten times that at once; beyond it, its connections are closed before any TLS work. An ordinary one takes less than 1ms.
+        /// CPU time that failed TLS handshakes of one address (or /64 of IPv6) may take per second; bursts of up to ten times that are allowed. Above this budget, its connections are closed before any TLS work. An ordinary handshake takes less than 1ms.
         failed_handshake_cpu: Period = Default("\"100ms\"");
-        /// Addresses of load balancers that pass TLS on, as `["10.0.0.0/28"]`: `connections_per_address` and `failed_handshake_cpu` do not hold for them, since everybody comes from there. Default: none.
+        /// Addresses of load balancers that pass TLS on, as `["10.0.0.0/28"]`: `connections_per_address` and `failed_handshake_cpu` do not apply to them, because they carry the connections of all callers. Default: none.
         balancers: Vec<At<Network>> = Optional;
         /// Open connections with certificates of one client; more are answered with 503.
         connections_per_client: NonZeroU32 = Default("1024");
-        /// Requests of one client that wait for upstreams, and at most a quarter of the connections to upstreams that the limit of open files allows; more are answered with 503.
+        /// Maximum concurrent requests of one client; more are answered with 503. The effective limit is the lower of this value and a quarter of the upstream connections that open files allow.
         requests_per_client: NonZeroU32 = Default("256");
         /// HTTP/2 streams at once.
         concurrent_streams: NonZeroU32 = Default("128");

@@ -48,9 +48,9 @@ section! {
         internal: bool = Default("false");
         /// How often each client may call this route: `{ requests = 100, per = "1s", burst = 200 }`. Default: no limit.
         rate_limit: RateLimitSection = Optional;
-        /// Header fields that are not forwarded, beside those that never are: names, or beginnings such as `x-acme-*`. Case does not count, nor does `_` for `-`.
+        /// Additional header fields that are not forwarded: names, or prefixes such as `x-acme-*`. Case is ignored; `_` equals `-`.
         remove_headers: Vec<At<String>> = Optional;
-        /// Identity headers of other gateways that are forwarded as callers send them, such as `x-user-id` or `x-ssl-*`. Anybody can write what they like there. Headers of our own, credentials, and those that change path or method are never forwarded. Default: none.
+        /// Identity headers of other gateways that are forwarded as callers send them, such as `x-user-id` or `x-ssl-*`. Any caller can set them to any value. Countersign's own headers, credentials, and headers that change path or method are never forwarded. Default: none.
         allow_headers: Vec<At<String>> = Optional;
     }
 }

@@ -16,10 +16,10 @@ section! {
         url: DatabaseUrl = Required;
         /// How large the database may grow; what would make it larger is refused with 503. At least `1MiB`; without it the disk is the limit.
         max_size: Size = Optional;
-        /// How much space is to be left on the disks of the database and the audit log. With less, token requests are answered
-        /// with 503, refusals are counted and not written, and only what administrators do is written. `0` for no floor.
+        /// Minimum free space on the disks of the database and the audit log. Below it, token requests are answered with 503,
+        /// refusals are counted but not written, and only changes by administrators are written. `0` for no floor.
         disk_floor: SizeOrNone = Default("\"64MiB\"");
-        /// How much space a file beside the database holds back for revocations on a full disk. `0` for none.
+        /// Size of a file beside the database that is released so that revocations can be stored on a full disk. `0` for no file.
         disk_reserve: SizeOrNone = Default("\"8MiB\"");
         /// How long ago this node may last have heard of changes of clients and revocations; older makes it not ready.
         max_staleness: Period = Default("\"10s\"");
@@ -45,9 +45,9 @@ pub struct Storage {
     pub database: PathBuf,
     /// How large it may grow.
     pub max_bytes: Option<u64>,
-    /// How much space is to be left on the disks.
+    /// Minimum free bytes on the disks.
     pub disk_floor: u64,
-    /// How much space is held back for revocations.
+    /// Bytes that are held back for revocations.
     pub disk_reserve: u64,
     /// How old the views may be before the node is not ready.
     pub max_staleness: Duration,

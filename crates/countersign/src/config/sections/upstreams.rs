@@ -22,7 +22,7 @@ section! {
         idle_timeout: Period = Default("\"30s\"");
         /// How many unused connections each core keeps.
         idle_connections: NonZeroU32 = Default("128");
-        /// How many requests may wait for it at once, and at most half of the connections to upstreams that the limit of open files allows; more are answered with 503.
+        /// Maximum concurrent requests; more are answered with 503. The effective limit is the lower of this value and half of the upstream connections that open files allow.
         requests: NonZeroU32 = Default("1024");
     }
 }
