@@ -114,6 +114,5 @@ impl Context {
 
 /// What is on disk, and does not hold on this node yet.
 pub(crate) fn change_not_in_force(committed: &str) -> Refused {
-    let note = format!("committed, but not enforced by this node yet: {committed}");
-    Refused(Denial::new(ReasonCode::ChangeNotInForce).note(note))
+    Refused(Denial::new(ReasonCode::ChangeNotInForce).note(committed.to_owned()))
 }

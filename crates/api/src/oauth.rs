@@ -59,10 +59,10 @@ pub(crate) async fn token(
     }
 }
 
-/// Why no token is issued now, whoever asks: rule I4 wants a record of each, and there would be none.
+/// Why no client gets a token now: rule I4 requires a record of each token, and no record can be written.
 fn no_record_can_be_kept(context: &Context) -> Option<Denial> {
     if let Some(since) = context.space.low_since() {
-        let note = format!("{} bytes are left, too few since {since}", context.space.free());
+        let note = format!("{} MB free, below disk_floor since {since}", context.space.free() / 1_000_000);
         return Some(Denial::new(ReasonCode::StorageLow).note(note));
     }
     let since = context.recorder.failing_since()?;

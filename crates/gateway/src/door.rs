@@ -64,12 +64,12 @@ pub(crate) async fn enter(worker: &Worker, listener: &Listener, address: SocketA
     }
     let Some(descriptor) = descriptor else {
         listener.metrics.full();
-        if let Some(others) = shared.full.due() {
+        if let Some(suppressed) = shared.full.due() {
             tracing::warn!(
                 listener = &*listener.name,
                 limit,
-                others,
-                "a connection was closed at once: all that there may be are open"
+                suppressed,
+                "connection closed: the limit of open connections is reached"
             );
         }
         return None;
@@ -118,8 +118,8 @@ impl Pause {
 /// Counts and tells that the system gave no connection.
 pub(crate) fn accept_failed(worker: &Worker, listener: &Listener, error: &io::Error) {
     listener.metrics.accept_failed();
-    if let Some(others) = worker.shared.accept_failed.due() {
-        tracing::warn!(%error, listener = &*listener.name, others, "accept failed");
+    if let Some(suppressed) = worker.shared.accept_failed.due() {
+        tracing::warn!(%error, listener = &*listener.name, suppressed, "accept failed");
     }
 }
 

@@ -133,7 +133,7 @@ fn start_worker(
             Ok(made) => made,
             Err(error) => return drop(begun.send(Err(error))),
         };
-        let _part = settings.parts.begins(format!("worker {number}, with its connections"));
+        let _part = settings.parts.begins(format!("worker {number}"));
         let _ = begun.send(Ok(())); // the receiver waits for it
         let worker = Rc::new(Worker::new(settings, shared));
         runtime.block_on(accept::run(worker, sockets, inbox));

@@ -2,6 +2,7 @@
 //! before any of it, and a record of what failed and why. What it cost is measured, and counts against the network of a
 //! peer that failed (rule T13).
 
+use crate::addresses::source_of;
 use crate::cpu::measured;
 use crate::settings::Limits;
 use crate::socket::{HandshakeTooLarge, Socket};
@@ -12,7 +13,7 @@ use countersign_model::{ReasonCode, Reference};
 use countersign_policy::Peer;
 use metrics::counter;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
@@ -70,12 +71,22 @@ fn charge(address: SocketAddr, cpu: Duration, worker: &Worker, listener: &Listen
     }
     let failed = &worker.shared.failed_handshakes;
     if let Some(wait) = failed.charge(address.ip(), cpu, &limits.failed_handshakes()) {
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         tracing::warn!(
             "countersign.listener" = &*listener.name,
             "client.address" = %address.ip().to_canonical(),
-            wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-            "failed TLS handshakes of a network take too much CPU: its connections are closed before TLS"
+            wait_ms,
+            "network {} used up its budget for failed handshakes; its connections are refused for {wait_ms} ms",
+            network_of(address.ip())
         );
+    }
+}
+
+/// The network whose budget an address uses, as operators write it.
+fn network_of(address: IpAddr) -> String {
+    match source_of(address) {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(network) => format!("{network}/64"),
     }
 }
 

@@ -94,7 +94,7 @@ impl Names {
                 match (&state.answer, &state.looking) {
                     (Some((answer, at)), _) if usable(*at) => return answer.clone(),
                     (_, Some(looking)) => looking.clone(),
-                    (_, None) => return Err(Unresolved::new(&"nobody looks it up")), // it was begun above
+                    (_, None) => return Err(Unresolved::new(&"no lookup is running")), // it was begun above
                 }
             };
             let _ = looking.changed().await; // closed: the look-up is over

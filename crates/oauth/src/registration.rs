@@ -74,9 +74,9 @@ pub enum RegistrationError {
     /// There is no such client.
     #[error("there is no client {0}")]
     Unknown(ClientId),
-    /// Its secrets have changed since they were read, or it is disabled.
+    /// The client's secrets have changed since they were read, or the client is disabled.
     #[error(
-        "the secrets of {0} have changed meanwhile, or it is disabled: look at it, and rotate again if that is still needed"
+        "another change of {0} came first, or the client is disabled; run `countersign client show {0}`, then rotate again if needed"
     )]
     Overtaken(ClientId),
     /// Storage refused or failed.

@@ -1,8 +1,8 @@
-//! Revocations take effect also when the database takes nothing any more (rule G20).
+//! Revocations take effect even if the database cannot be written (rule G20).
 //!
-//! [`EssentialStore`] stands before a backend. A transaction that takes rights away and finds the disk full gets the space
-//! of the reserve. One that cannot be committed even so is enforced in memory at once, answered with
-//! [`StorageError::NotStored`], and committed as soon as that is possible. Everything else goes through as it is.
+//! [`EssentialStore`] wraps a backend. If the disk is full, a transaction that takes rights away gets the space of the
+//! reserve. If it still cannot be committed, it is enforced in memory at once, answered with [`StorageError::NotStored`],
+//! and committed as soon as possible. All other transactions are passed on unchanged.
 
 mod ending;
 mod forward;
@@ -17,7 +17,7 @@ use countersign_model::change::Changed;
 use ending::endings;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// Space that is held back for what must be written.
+/// Space that is held back for revocations.
 pub trait Reserve: Send + Sync {
     /// Gives the space up; false when there was none.
     fn give_up(&self) -> bool;
@@ -105,7 +105,7 @@ impl EssentialStore {
     async fn commit_with_reserve(&self, transaction: &Transaction) -> Result<Receipt, StorageError> {
         match self.inner.commit(transaction.clone()).await {
             Err(StorageError::Full) if self.reserve.give_up() => {
-                tracing::error!("the disk is full: the reserve is given up for what must be written");
+                tracing::error!("disk full: released the reserve file to store a revocation");
                 self.inner.commit(transaction.clone()).await
             }
             outcome => outcome,
@@ -137,7 +137,7 @@ impl EssentialStore {
                 "countersign.client.id" = client.map(tracing::field::display),
                 "countersign.ref" = reference.map(tracing::field::display),
                 %error,
-                "a change is in force on this node alone and not stored: a restart forgets it"
+                "a change cannot be stored: only this node enforces it, and a restart undoes it"
             );
         }
         StorageError::NotStored(error.to_string())

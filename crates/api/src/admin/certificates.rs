@@ -45,7 +45,7 @@ pub(super) async fn sign(
         .await
         .map_err(|refusal| Refused(refused(&refusal).0.client(Some(new.client.clone()))))?;
     let committed = format!(
-        "certificate {} is issued; `cert show` has it, and it is good once /readyz is ready again",
+        "certificate {} is issued; `cert show` prints it, and it is accepted when /readyz is ready again",
         issued.serial
     );
     context.in_force(issued.sequence, &committed).await?;
@@ -134,7 +134,7 @@ pub(super) async fn revoke(
 /// The revocation itself is committed: a CRL that cannot be signed now is published by the timer later, and must not
 /// make the operator believe that the certificate still lives: it is named in the answer.
 pub(super) async fn revoked_answer(context: &Context, revocation: Revocation) -> Result<Revoked, Refused> {
-    let committed = "what was to be revoked is revoked in the ledger; look at /readyz, and repeat the call";
+    let committed = "the certificates are revoked in the ledger; when /readyz is ready, repeat the call";
     let in_force = context.in_force(revocation.sequence, committed).await;
     let mut connections_cut = 0;
     let mut lists = BTreeSet::<(IssuerId, u16)>::new();
@@ -212,14 +212,14 @@ async fn find(context: &Context, text: &str) -> Result<CertificateRecord, Refuse
     let serial_prefix = Some(pattern.begin().to_owned());
     let filter = CertificateFilter { serial_prefix, ..CertificateFilter::default() };
     let alike = context.store.certificates(&filter, one_more_than(MOST)).await.map_err(storage)?;
-    // A beginning that so many have tells none of them.
+    // A prefix of more than `MOST` serial numbers identifies no certificate.
     let too_many = alike.len() > usize::try_from(MOST).unwrap_or(usize::MAX);
     let mut found = alike.into_iter().filter(|row| pattern.matches(&row.serial));
     match (found.next(), found.next()) {
         (Some(record), None) if !too_many => Ok(record),
         (None, _) if !too_many => Err(not_found(text)),
         _ => {
-            let note = format!("several serial numbers are like {text}: give more digits");
+            let note = format!("{text} matches several serial numbers: give more digits");
             Err(Denial::new(ReasonCode::ObjectConflict).note(note).into())
         }
     }
@@ -253,8 +253,8 @@ fn cursor(row: &CertificateRecord) -> String {
 fn row_of(cursor: &str) -> Result<(Timestamp, Serial), Refused> {
     let parts =
         cursor.rsplit_once('-').and_then(|(at, serial)| Some((at.parse().ok()?, serial.parse().ok()?)));
-    let (at, serial): (i64, Serial) =
-        parts.ok_or_else(|| malformed("before is not the next of an answer".to_owned()))?;
+    let (at, serial): (i64, Serial) = parts
+        .ok_or_else(|| malformed("`before` must be the `next` value of an earlier answer".to_owned()))?;
     Ok((Timestamp::from_unix_ms(at), serial))
 }
 

@@ -81,9 +81,9 @@ pub(super) async fn add(
         .map_err(|error| refused(&error).of(&id))?;
     let committed = match made {
         Some(_) => {
-            "the client is registered, and its secret was not shown: once /readyz is ready, make one with rotate-secret"
+            "the client is registered, but its secret was not shown: when /readyz is ready, make one with rotate-secret"
         }
-        None => "the client is registered, and can be used once /readyz is ready again",
+        None => "the client is registered and can be used when /readyz is ready again",
     };
     context.in_force(receipt.sequence, committed).await?;
     if let Some(made) = &made {
@@ -113,7 +113,7 @@ pub(super) async fn disable(
         .disable(&id, call.order(&context))
         .await
         .map_err(|error| refused(&error).of(&id))?;
-    let committed = "the client is disabled in the database; look at /readyz, and repeat the call";
+    let committed = "the client is disabled in the database; when /readyz is ready, repeat the call";
     let in_force = context.in_force(receipt.sequence, committed).await;
     context.connections.cut_client(&id).await;
     in_force?;
@@ -139,8 +139,8 @@ pub(super) async fn rotate_secret(
     let previous_end_at = order.at.plus_s(i64::from(overlap_s));
     let rotated = context.registrar().rotate_secret(&client_id, previous_end_at, order).await;
     let (receipt, made) = rotated.map_err(|error| refused(&error).of(&client_id))?;
-    let committed = "the secret is rotated, the new one was not shown, and the ones before are still accepted: \
-                     once /readyz is ready, rotate again";
+    let committed = "the secret is rotated, but the new one was not shown, and the earlier ones are still accepted: \
+                     when /readyz is ready, rotate again";
     context.in_force(receipt.sequence, committed).await?;
     still_live(&context, &client_id, &made)?;
     let client_secret = OneTimeSecret::new(made.secret.expose().clone());

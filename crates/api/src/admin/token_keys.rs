@@ -28,7 +28,7 @@ pub(super) async fn rotate(
         .await
         .map_err(|error| Denial::new(error.reason()).note(error.to_string()))?;
     // The ring of this node signs and verifies by the new keys already.
-    let committed = "the token key is rotated; look at /readyz, and do not repeat the call";
+    let committed = "the token key was rotated; do not repeat the call, but wait until /readyz is ready";
     context.in_force(rotated.receipt.sequence, committed).await?;
     Ok(Answer(TokenKeyRotated { key_id: rotated.key, signs_from: rotated.signs_from }))
 }

@@ -118,8 +118,9 @@ impl AdminClient {
 
     /// `POST /admin/v1` and `path`, with `body` as JSON.
     pub(crate) fn post<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, Failure> {
-        let body = serde_json::to_vec(body)
-            .map_err(|error| Failure::new(Exit::Refused, "the request is no JSON").why(error.to_string()))?;
+        let body = serde_json::to_vec(body).map_err(|error| {
+            Failure::new(Exit::Refused, "the request is not valid JSON").why(error.to_string())
+        })?;
         self.call(Method::POST, path, body, Some(ANSWER_TIMEOUT))
     }
 
@@ -238,7 +239,7 @@ fn read_token(path: &Path, target: &AdminTarget) -> Result<Secret<String>, Failu
         PrivateFileError::Read { source, .. } => {
             failure(&source, "run this as the user that the file belongs to".to_owned())
         }
-        refused => Failure::new(Exit::NotAllowed, "the credential is not used").why(refused.to_string()),
+        refused => Failure::new(Exit::NotAllowed, "the credential file was refused").why(refused.to_string()),
     })?;
     let text = std::str::from_utf8(content.expose()).map(|text| text.trim().to_owned());
     let no_text = |_| Failure::new(Exit::NotAllowed, format!("{} holds no token", path.display()));
@@ -266,7 +267,7 @@ fn address_of_directory(path: &Path) -> Result<Uri, Failure> {
         Failure { exit: Exit::Unreachable, ..failure.action(action) }
     })?;
     let table: toml::Table = text.parse().map_err(|_| {
-        let failure = Failure::new(Exit::Refused, format!("{} is no TOML", path.display()));
+        let failure = Failure::new(Exit::Refused, format!("{} is not valid TOML", path.display()));
         failure.action(format!("countersign config check --config {}", path.display()))
     })?;
     let listen = table.get("admin").and_then(|admin| admin.get("listen")).and_then(toml::Value::as_str);

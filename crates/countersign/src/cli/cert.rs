@@ -42,7 +42,7 @@ pub(crate) enum Command {
     },
     /// List certificates, the newest 1000
     List {
-        /// Not the newest 1000 only, but all of them
+        /// List all certificates, not only the newest 1000
         #[arg(long)]
         all: bool,
         /// Only this client's

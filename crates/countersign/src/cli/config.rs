@@ -38,7 +38,7 @@ impl Command {
         let of = |number: usize, what| counted(u64::try_from(number).unwrap_or(u64::MAX), what);
         console.answer(&counts, || {
             format!(
-                "{} is right: {}, {}, {}, {}\n",
+                "{} is valid: {}, {}, {}, {}\n",
                 path.display(),
                 of(listeners.len(), "listener"),
                 of(upstreams.len(), "upstream"),

@@ -44,7 +44,7 @@ impl Console {
     pub fn answer<T: Serialize>(self, value: &T, human: impl FnOnce() -> String) -> Result<(), Failure> {
         if self.json {
             let mut text = serde_json::to_string(value).map_err(|error| {
-                Failure::new(Exit::Refused, "the answer is no JSON").why(error.to_string())
+                Failure::new(Exit::Refused, "the answer is not valid JSON").why(error.to_string())
             })?;
             text.push('\n');
             self.print(&text)

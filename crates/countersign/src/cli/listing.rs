@@ -70,7 +70,7 @@ impl<const N: usize> Listing<N> {
                 text.push(',');
             }
             let item = serde_json::to_string(item).map_err(|error| {
-                Failure::new(Exit::Refused, "the answer is no JSON").why(error.to_string())
+                Failure::new(Exit::Refused, "the answer is not valid JSON").why(error.to_string())
             })?;
             text.push_str(&item);
         }

@@ -13,9 +13,11 @@ use crate::words::{error_chain, in_words};
 use clap::Args;
 use countersign_gateway::StartError as GatewayError;
 use countersign_keys::SystemRng;
+use countersign_storage::StorageError;
 use futures_util::FutureExt;
 use serde_json::json;
-use std::io::{ErrorKind, IsTerminal, stderr};
+use std::error::Error;
+use std::io::{self, ErrorKind, IsTerminal, stderr};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -152,8 +154,8 @@ impl Hangup {
     }
 }
 
-/// Serves until Ctrl-C or SIGTERM, reloads on SIGHUP, and ends in order, also when a part of the server is lost or this
-/// very task panics. A second signal ends at once.
+/// Serves until Ctrl-C or SIGTERM, and reloads on SIGHUP. If an essential task ends unexpectedly, or this task panics, the
+/// server shuts down as after a signal. A second signal stops it immediately.
 pub(crate) async fn until_stopped(
     server: Server,
     mut signals: Signals,
@@ -168,23 +170,41 @@ pub(crate) async fn until_stopped(
         AssertUnwindSafe(told).catch_unwind().await.unwrap_or_else(|_| Some("the main task".to_owned()));
     watchdog.order();
     let lost = lost.map(|part| {
-        tracing::error!(part, "a part of the server is lost: it stops in order");
-        Failure::new(Exit::Refused, "the server has stopped by itself")
-            .why(format!("{part} ended that was not told to; requests in flight were answered"))
+        tracing::error!(part, "{part} ended unexpectedly; the server is shutting down");
+        let cut = if part.starts_with("worker ") { "; its connections were cut" } else { "" };
+        Failure::new(Exit::Refused, "the server stopped by itself")
+            .why(format!("{part} ended unexpectedly{cut}"))
             .action("look for a panic in the log, and please report it")
     });
-    console.progress("stopping: requests in flight end first; once more stops at once");
+    console.progress("stopping: requests in flight end first; press Ctrl-C again to stop immediately");
     tokio::select! {
         stopped = server.shutdown() => {
-            stopped.map_err(|error| {
-                Failure::new(Exit::Refused, "the server did not end in order").why(error_chain(error.as_ref()))
-            })?;
+            stopped.map_err(|error| stopped_with_errors(error.as_ref()))?;
             lost.map_or(Ok(()), Err)
         }
         () = asked_again(&mut signals) => {
-            Err(Failure::new(Exit::Refused, "ended at once").why("it was asked to twice; requests in flight were cut"))
+            Err(Failure::new(Exit::Refused, "stopped immediately")
+                .why("a second signal came; requests in flight were cut"))
         }
     }
+}
+
+/// What the audit log or the database could not write at the end.
+fn stopped_with_errors(error: &(dyn Error + 'static)) -> Failure {
+    let action = if is_disk_full(error) {
+        "free disk space, start the server, then run `countersign audit verify`"
+    } else {
+        "look for the cause in the log; start the server, then run `countersign audit verify`"
+    };
+    Failure::new(Exit::Refused, "the server stopped with errors").why(error_chain(error)).action(action)
+}
+
+/// Whether the error, or one of its causes, is a full disk.
+fn is_disk_full(error: &(dyn Error + 'static)) -> bool {
+    let of_system = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    of_system == Some(ErrorKind::StorageFull)
+        || matches!(error.downcast_ref(), Some(StorageError::Full))
+        || error.source().is_some_and(is_disk_full)
 }
 
 /// Serves and reloads until the server is to stop. Which part of it is lost, if that is why.
@@ -249,5 +269,21 @@ async fn reload(server: &Server, path: &Path, log: &LogHandle) {
             let mistakes = error.lines().join("; ");
             tracing::error!(%error, mistakes, "the configuration was refused; the one from before keeps running");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_audit::AuditError;
+
+    #[test]
+    fn a_full_disk_is_named_only_if_it_is_the_cause() {
+        let head = |source: StorageError| AuditError::HeadNotSaved { source: source.into() };
+        let action = |error: &AuditError| stopped_with_errors(error).action.unwrap();
+        assert!(action(&head(StorageError::Full)).contains("free disk space"));
+        assert!(!action(&head(StorageError::Unavailable("locked".into()))).contains("free disk space"));
+        assert!(is_disk_full(&io::Error::from(ErrorKind::StorageFull)));
+        assert!(!is_disk_full(&io::Error::from(ErrorKind::NotFound)));
     }
 }

@@ -146,7 +146,7 @@ text_values! {
     DatabaseUrl: "`sqlite:PATH`";
     PathBufText: "path of a directory";
     HeaderText: "header name";
-    Network: "network, as `10.0.0.0/8`, or one address";
+    Network: "network, such as `10.0.0.0/8`, or one address";
 }
 
 pub(super) fn text_of<'a>(
@@ -255,8 +255,7 @@ pub(crate) struct Network(pub(crate) IpNet);
 impl FromStr for Network {
     type Err = NotUnderstood;
     fn from_str(text: &str) -> Result<Self, NotUnderstood> {
-        const SHAPE: NotUnderstood =
-            NotUnderstood("an address with a prefix length, as `10.0.0.0/8`, belongs here");
+        const SHAPE: NotUnderstood = NotUnderstood("write `10.0.0.0/8` or one address");
         let network = match text.parse::<IpAddr>() {
             Ok(address) => IpNet::from(address.to_canonical()),
             Err(_) => text.parse().map_err(|_| SHAPE)?,

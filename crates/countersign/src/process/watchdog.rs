@@ -119,9 +119,10 @@ async fn overdue(orders: &Orders, [mut interrupt, mut terminate]: [Signal; 2]) {
 }
 
 fn last_words(json: bool) -> Vec<u8> {
-    let failure = Failure::new(Exit::Refused, "the server did not stop in time, and was ended")
-        .why("requests in flight were cut, and records that were not written yet are lost")
-        .action("look at what the log says before; please report it if nothing explains it");
+    let failure =
+        Failure::new(Exit::Refused, "the server did not stop within shutdown_timeout and was terminated")
+            .why("requests in flight were cut; records that were not written yet are lost")
+            .action("look for the cause in the log; if there is none, please report it");
     if json { format!("{}\n", failure.json()).into_bytes() } else { failure.human().into_bytes() }
 }
 
@@ -178,7 +179,7 @@ mod tests {
         let _ = child.kill(); // one that has ended is not there any more
         let status = child.wait().unwrap();
         let text = text.expect("the process stands");
-        assert!(text.contains("did not stop in time"), "{text}");
+        assert!(text.contains("did not stop within shutdown_timeout"), "{text}");
         assert_eq!(status.code(), Some(1), "{text}");
     }
 

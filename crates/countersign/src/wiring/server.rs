@@ -232,43 +232,45 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         let (changed, changes) = mpsc::unbounded_channel();
         // What cannot be stored is enforced by the views, and cuts connections as a change of the feed does.
-        // Weak: whoever reacts ends with the follower of the feed.
+        // Weak: the receiving task ends with the follower of the feed.
         let (enforced, at) = (changed.downgrade(), clock.clone());
         essential.attach(views.clone(), move |subject| {
             if let Some(enforced) = enforced.upgrade() {
                 drop(enforced.send(Change { sequence: 0, at: at.now(), subject }));
             }
         });
-        let tasks = vec![
-            tokio::spawn(parts.clone().runs(
-                "the change feed",
-                follow(
-                    views,
-                    store.clone(),
-                    clock.clone(),
-                    move |change| drop(changed.send(change.clone())),
-                    stopped.clone(),
+        let tasks =
+            vec![
+                tokio::spawn(parts.clone().runs(
+                    "the change feed",
+                    follow(
+                        views,
+                        store.clone(),
+                        clock.clone(),
+                        move |change| drop(changed.send(change.clone())),
+                        stopped.clone(),
+                    ),
+                )),
+                tokio::spawn(parts.clone().runs(
+                    "the task that applies changes",
+                    react(changes, context.clone(), connections.clone()),
+                )),
+                tokio::spawn(parts.clone().runs("the upkeep task", upkeep.clone().run(stopped.clone()))),
+                tokio::spawn(parts.clone().runs("the task that returns memory", give_back(stopped.clone()))),
+                tokio::spawn(
+                    parts
+                        .clone()
+                        .runs("the task that watches the disks", watch_space.clone().run(stopped.clone())),
                 ),
-            )),
-            tokio::spawn(
-                parts
-                    .clone()
-                    .runs("what follows a change", react(changes, context.clone(), connections.clone())),
-            ),
-            tokio::spawn(parts.clone().runs("the upkeep", upkeep.clone().run(stopped.clone()))),
-            tokio::spawn(parts.clone().runs("the return of memory", give_back(stopped.clone()))),
-            tokio::spawn(
-                parts.clone().runs("the look after the disks", watch_space.clone().run(stopped.clone())),
-            ),
-            tokio::spawn(
-                parts
-                    .clone()
-                    .runs("the writer of last uses", write_uses(store.clone(), usage, space, stopped)),
-            ),
-        ];
+                tokio::spawn(parts.clone().runs(
+                    "the task that writes last-used times",
+                    write_uses(store.clone(), usage, space, stopped),
+                )),
+            ];
         // The outbox has a signal of its own: it is delivered after everything else has stopped.
         let (last, stopping) = watch::channel(false);
-        let delivery = tokio::spawn(parts.clone().runs("the delivery of audit events", outbox.run(stopping)));
+        let delivery =
+            tokio::spawn(parts.clone().runs("the task that delivers audit events", outbox.run(stopping)));
         metrics::reloaded(true);
 
         let server = Self {

@@ -1,5 +1,5 @@
-//! Looks after the space on the disks, and does what follows from it (rule G20): below the floor only what administrators
-//! do is written, the reserve is made again when there is space, and what could not be stored is stored.
+//! Watches the free space on the disks and acts on it (rule G20): below the floor, only changes by administrators are
+//! written. When there is space again, the reserve file is created and pending changes are stored.
 
 use super::reserve::ReserveFile;
 use countersign_audit::Recorder;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How often it is looked at: a flood fills less than the floor in so long.
+/// How often the disks are checked: a flood fills less than the floor in this time.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Tells how much space is left; tests say it themselves.
@@ -22,7 +22,7 @@ pub trait Disk: Send + Sync {
     /// How many bytes we may still write on the file system that `path` is on.
     ///
     /// # Errors
-    /// What the system suffers from.
+    /// Any I/O error.
     fn free(&self, path: &Path) -> io::Result<u64>;
 }
 
@@ -67,7 +67,7 @@ impl SpaceWatch {
         self.look();
         let stored = self.store.store_waiting().await;
         if stored > 0 {
-            tracing::info!(stored, "what was enforced without being stored is stored now");
+            tracing::info!(stored, "{stored} pending changes are now stored");
         }
         publish("countersign_changes_not_stored", self.store.waiting().0);
     }
@@ -80,7 +80,7 @@ impl SpaceWatch {
                 change = what,
                 "countersign.client.id" = client.map(tracing::field::display),
                 "countersign.ref" = reference.map(tracing::field::display),
-                "a change that was in force on this node alone ends with it: repeat it after the start"
+                "a change that was not stored is lost with this stop; repeat it after the start"
             );
         }
     }
@@ -93,7 +93,8 @@ impl SpaceWatch {
                 Ok(free) => least = least.min(free),
                 Err(error) => {
                     let error = &error as &dyn Error;
-                    tracing::warn!(error, path = %path.display(), "how much space is left is not known");
+                    let path = path.display();
+                    tracing::warn!(error, %path, "cannot read the free space of {path}");
                 }
             }
         }
@@ -107,10 +108,10 @@ impl SpaceWatch {
             tracing::error!(
                 free = least,
                 floor = self.floor,
-                "little space is left: no tokens are issued, and only what administrators do is written"
+                "little disk space is left: no tokens are issued, and only changes by administrators are written"
             );
         } else if changed {
-            tracing::info!(free = least, "there is enough space again");
+            tracing::info!(free = least, "there is enough disk space again");
         }
         self.hold_reserve(least, low);
         gauge!("countersign_disk_free_bytes").set(as_f64(least));
@@ -124,9 +125,9 @@ impl SpaceWatch {
             return;
         }
         match self.reserve.make() {
-            Ok(()) => tracing::debug!(bytes = self.reserve.bytes(), "space is held in reserve"),
+            Ok(()) => tracing::debug!(bytes = self.reserve.bytes(), "the reserve file is created"),
             Err(error) => {
-                tracing::warn!(error = &error as &dyn Error, "no space is held in reserve");
+                tracing::warn!(error = &error as &dyn Error, "cannot create the reserve file");
             }
         }
     }

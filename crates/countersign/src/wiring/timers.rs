@@ -28,10 +28,10 @@ const WRITE_USES: Duration = Duration::from_secs(5);
 /// How many uses one transaction writes.
 const USES_AT_ONCE: usize = 2000;
 
-/// How many transactions one turn writes: whoever stops us waits for one turn at most.
+/// How many transactions one turn writes: a stop waits for one turn at most.
 const BATCHES_AT_ONCE: usize = 50;
 
-/// How many changes of the feed are kept, for whoever looks at the database.
+/// How many changes of the feed are kept, for a person who reads the database.
 const KEPT_CHANGES: u64 = 100_000;
 
 /// How many changes are worth a commit that forgets them.
@@ -65,7 +65,7 @@ impl Upkeep {
                 _ = turns.tick() => self.once().await,
                 _ = looks.tick(), if self.watches_clock => {
                     if let Some(step_s) = steps.look(clock.now(), Instant::now()) {
-                        tracing::warn!(step_s, "the clock was set: what is due by it is looked at now");
+                        tracing::warn!(step_s, "the wall clock jumped by {step_s} s; rechecking expiry dates");
                         self.after_step().await;
                     }
                 }
@@ -108,7 +108,7 @@ impl Upkeep {
                 waiting,
                 %since,
                 changes = in_words(&context.essential.unstored()),
-                "revocations are in force on this node and not stored: a restart forgets them"
+                "revocations are enforced by this node but not stored: a restart undoes them"
             );
         }
         if let Err(error) = self.forget_changes().await {
@@ -123,10 +123,10 @@ impl Upkeep {
         let context = &self.context;
         let now = context.clock.now();
         if let Err(error) = context.views.complete(context.store.as_ref(), now).await {
-            tracing::error!(error = error_chain(&error), "the revocations are not read again yet");
+            tracing::error!(error = error_chain(&error), "cannot reload the revocations; retrying");
         }
         if let Err(error) = context.token_keys.reload(context.store.as_ref(), now).await {
-            tracing::error!(error = error_chain(&error), "the token keys are not read again");
+            tracing::error!(error = error_chain(&error), "cannot reload the token keys");
         }
         self.once().await;
     }

@@ -25,7 +25,7 @@ fn a_configuration_is_checked_without_a_database_and_a_bad_one_is_not_served() {
     let database = place.file("countersign.db");
     std::fs::remove_file(&database).unwrap();
     let right = run(0, &["config", "check", "--config", config]);
-    assert!(text(&right.stdout).contains("is right"), "{right:?}");
+    assert!(text(&right.stdout).contains("is valid"), "{right:?}");
     assert!(!database.exists(), "nothing is made");
 
     let good = std::fs::read_to_string(&file).unwrap();

@@ -131,7 +131,7 @@ async fn rule_g16_what_the_data_path_has_not_heard_of_is_not_acknowledged() {
             "{path}: {text}"
         );
         let detail = answer.json()["detail"].as_str().unwrap().to_owned();
-        assert!(detail.contains("committed, but not enforced") && detail.contains(says), "{path}: {detail}");
+        assert!(detail.contains("The change is stored.") && detail.contains(says), "{path}: {detail}");
         assert!(!text.contains("cs_") && !text.contains("BEGIN"), "{path}: {text}");
     });
     futures_util::future::join_all(answers).await;

@@ -153,9 +153,8 @@ async fn send(
     })?;
     match exchange(link, request, progress, pool.upstream().response_timeout).await {
         Ok(done) => Ok(done),
-        Err(Failed::Unsent(_)) => {
-            Err(Denial::new(ReasonCode::UpstreamUnreachable).note("closed, or answered, before it was asked"))
-        }
+        Err(Failed::Unsent(_)) => Err(Denial::new(ReasonCode::UpstreamUnreachable)
+            .note("the upstream closed the connection, or answered before the request was sent")),
         Err(Failed::Final(denial)) => Err(denial),
     }
 }

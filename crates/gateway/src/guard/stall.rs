@@ -1,4 +1,4 @@
-//! A peer that takes nothing of what is written to it (rule G15): the bound that hyper has on no version of HTTP.
+//! A bound for a peer that does not read what is written to it (rule G15): hyper has none on either version of HTTP.
 
 use super::timer::Timer;
 use std::io;
@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-/// What a peer must take within the time that it is given, unless there is less for it. One that takes a byte now and then
-/// would keep its connection, and the one to the upstream, for years. In 30 s this is 136 bytes a second.
+/// The least that a peer must read within its time, unless less is ready. A peer that reads a byte now and then would keep
+/// its connection, and the one to the upstream, for years. In 30 s this is 136 bytes per second.
 pub(crate) const MIN_PROGRESS: usize = 4 * 1024;
 
-/// A stream that gives up on a peer which takes nothing: below the guard, and on HTTP/2, where there is none, below
+/// A stream that gives up on a peer that reads too little: below the guard, and on HTTP/2, which has no guard, below
 /// hyper. A peer that has stopped to read takes no GOAWAY either, so hyper and h2 would wait for it for ever.
 #[derive(Debug)]
 pub(crate) struct BoundedWrites<S> {
@@ -55,7 +55,10 @@ impl<S> BoundedWrites<S> {
     fn wait<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         let (since, _) = *self.stalled.get_or_insert_with(|| (Instant::now(), 0));
         ready!(self.timer.poll_until(since + self.patience, cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes too little")))
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the peer read less than 4 KiB within write_pause_timeout",
+        )))
     }
 }
 
@@ -149,7 +152,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn rule_g15_a_peer_that_has_taken_everything_may_begin_anew() {
+    async fn rule_g15_a_peer_that_has_read_everything_gets_its_whole_time_again() {
         let (mut peer, stream) = tokio::io::duplex(1);
         let mut stream = BoundedWrites::new(stream, Duration::from_secs(30));
         for _ in 0..10 {

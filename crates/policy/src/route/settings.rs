@@ -232,10 +232,14 @@ impl RouteError {
             Mistake::Scopes(scopes) => format!("not in `scopes` of the API: {scopes}"),
             Mistake::NoClients => "an empty list would admit nobody".to_owned(),
             Mistake::RemoveHeader(name) | Mistake::AllowHeader(name, NotAllowable::NoName) => {
-                format!("`{}` is no header name", name.escape_default())
+                format!("`{}` is not a header name", name.escape_default())
+            }
+            Mistake::AllowHeader(name, NotAllowable::Never) if name.ends_with('*') => {
+                let prefix = name.escape_default();
+                format!("`{prefix}` also covers headers that are never forwarded; list single names")
             }
             Mistake::AllowHeader(name, NotAllowable::Never) => {
-                format!("`{}` never comes from a caller", name.escape_default())
+                format!("`{}` is never forwarded", name.escape_default())
             }
             Mistake::AllowHeader(name, NotAllowable::Needless) => {
                 format!("`{}` is forwarded anyway", name.escape_default())
@@ -265,7 +269,7 @@ impl RouteError {
                 "write a name of letters, digits, `-` and `_`, or the beginning of names such as \"x-acme-*\""
             }
             Mistake::AllowHeader(_, NotAllowable::Never) => {
-                "credentials, what the gateway says itself, and what would change path or method are never let through"
+                "credentials, Countersign's own headers, and headers that change path or method are never forwarded"
             }
             Mistake::AllowHeader(_, NotAllowable::Needless) => "remove it from the list",
             Mistake::AllowHeader(_, NotAllowable::Removed) => "leave it in one of the two lists",
@@ -292,8 +296,17 @@ impl fmt::Display for RouteError {
             Mistake::Scopes(_) => write!(f, "route `{route}` needs a scope that its API does not have"),
             Mistake::NoClients => write!(f, "route `{route}` has an empty list of clients"),
             Mistake::RemoveHeader(_) => write!(f, "route `{route}` has an invalid name in `remove_headers`"),
-            Mistake::AllowHeader(..) => {
-                write!(f, "route `{route}` has a name in `allow_headers` that cannot be")
+            Mistake::AllowHeader(_, NotAllowable::NoName) => {
+                write!(f, "route `{route}` has an invalid name in `allow_headers`")
+            }
+            Mistake::AllowHeader(name, NotAllowable::Never) => {
+                write!(f, "route `{route}`: `{}` cannot be allowed", name.escape_default())
+            }
+            Mistake::AllowHeader(name, NotAllowable::Needless) => {
+                write!(f, "route `{route}`: `{}` need not be allowed", name.escape_default())
+            }
+            Mistake::AllowHeader(name, NotAllowable::Removed) => {
+                write!(f, "route `{route}`: `{}` is both allowed and removed", name.escape_default())
             }
         }
     }
