@@ -152,7 +152,7 @@ pub(crate) fn broken_body(error: &(dyn std::error::Error + 'static)) -> Denial {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(RequestBodyError::Refused(reason)) = error.downcast_ref() {
-            return Denial::new(*reason);
+            return countersign_gateway::body::refused(*reason);
         }
         if error.is::<http_body_util::LengthLimitError>() {
             return Denial::new(ReasonCode::RequestBodyTooLarge);

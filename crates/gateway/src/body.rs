@@ -27,11 +27,23 @@ pub enum RequestBodyError {
 impl From<RequestBodyError> for Denial {
     fn from(error: RequestBodyError) -> Self {
         match error {
-            RequestBodyError::Refused(reason) => reason.into(),
+            RequestBodyError::Refused(reason) => refused(reason),
             RequestBodyError::Broken => {
                 Self::new(ReasonCode::RequestMalformed).note("the request's body ended early")
             }
         }
+    }
+}
+
+/// The refusal of a body. Of header fields it has its trailers alone.
+pub fn refused(reason: ReasonCode) -> Denial {
+    let denial = Denial::new(reason);
+    match reason {
+        ReasonCode::RequestHeaderInvalid => {
+            let fault = "The name of a trailer field has a character that is not accepted.";
+            denial.told(format!("{fault} Use letters, digits, `-` and `_`."), None)
+        }
+        _ => denial,
     }
 }
 

@@ -6,6 +6,7 @@
 use crate::body::{RequestBody, Verdict};
 use crate::connection::Connection;
 use crate::forwarded::Forwarded;
+use crate::guard::explain::{method_refused, name_refused};
 use crate::guard::head;
 use crate::settings::{Limits, ListenerSettings};
 use countersign_model::ReasonCode;
@@ -39,8 +40,8 @@ pub(crate) fn receive(
     limits: &Limits,
 ) -> Result<Received, Denial> {
     // Only a refused head is noted before the service is called; a body that was refused since comes up at its end.
-    if let Some(reason) = connection.exchange.refusal(ordinal) {
-        return Err(reason.into());
+    if let Some(denial) = connection.exchange.denial(ordinal) {
+        return Err(denial);
     }
     let (parts, incoming) = request.into_parts();
     let authority = if connection.http2 { check_http2(&parts, limits)? } else { authority(&parts)? };
@@ -68,7 +69,9 @@ pub(crate) fn check_http2<'a>(parts: &'a Parts, limits: &Limits) -> Result<&'a s
     if parts.version != Version::HTTP_2 {
         return Err(ReasonCode::HttpVersionUnsupported.into());
     }
-    head::check_method(parts.method.as_str()).map_err(|_| malformed("the method is none of an API"))?;
+    if !head::is_accepted(parts.method.as_str()) {
+        return Err(method_refused(parts.method.as_str()));
+    }
     if parts.uri.scheme_str() != Some("https") {
         return Err(malformed("the scheme is not https"));
     }
@@ -82,7 +85,7 @@ pub(crate) fn check_http2<'a>(parts: &'a Parts, limits: &Limits) -> Result<&'a s
     for (name, value) in &parts.headers {
         // Rule G19: other characters are `-` or `_` to some servers behind us.
         if !is_plain(name.as_str().as_bytes()) {
-            return Err(Denial::new(ReasonCode::RequestHeaderInvalid).note("a character in a header name"));
+            return Err(name_refused(name.as_str().as_bytes()));
         }
         bytes += name.as_str().len() + value.len() + 4;
         crumbs += usize::from(name == COOKIE);

@@ -3,7 +3,7 @@
 //! accept TLS -> `Peer` -> `Matched` route -> `Caller` -> `Permit` -> `Admission` -> `ValidatedRequest` -> forward -> record
 
 use crate::admission::Admission;
-use crate::body::Verdict;
+use crate::body::{self, Verdict};
 use crate::call::{Call, Place};
 use crate::connection::{Connection, Proof};
 use crate::forward::{self, INTERACTION_ID, ValidatedRequest};
@@ -53,7 +53,7 @@ pub(crate) async fn serve(
         Ok(response) => response,
         Err(denial) => {
             // A violation inside the body may have ended the request with another error; the guard knows better.
-            let denial = connection.exchange.refusal(ordinal).map_or(denial, Denial::from);
+            let denial = connection.exchange.denial(ordinal).unwrap_or(denial);
             refusal::refuse(&call, &denial, &place, &method, &uri).await
         }
     };
@@ -139,7 +139,7 @@ impl Call<'_> {
             prefix,
         };
         let response = self.worker.settings.local.call(request).await;
-        let refused_below = self.connection.exchange.refusal(self.ordinal).map(Denial::from);
+        let refused_below = self.connection.exchange.denial(self.ordinal);
         match refused_below.or_else(|| found_in_body(verdict)) {
             // A service that saw why the body ended has refused and recorded that. Another one took half for the whole.
             Some(denial) if !response.headers().contains_key(REFERENCE_HEADER) => Err(denial),
@@ -227,5 +227,5 @@ impl Call<'_> {
 }
 
 fn found_in_body(verdict: Option<Verdict>) -> Option<Denial> {
-    verdict.and_then(|verdict| verdict.get().copied()).map(Denial::from)
+    verdict.and_then(|verdict| verdict.get().copied()).map(body::refused)
 }

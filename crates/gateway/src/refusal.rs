@@ -27,8 +27,15 @@ pub(crate) async fn refuse(
     uri: &Uri,
 ) -> Response<Source> {
     let settings = &call.worker.settings;
-    // Of a refused head nothing was read: what the service sees is the guard's substitute.
-    let request = (!call.connection.exchange.is_substituted(call.ordinal)).then_some((method, uri));
+    // In the place of a refused head the service sees the guard's substitute.
+    let exchange = &call.connection.exchange;
+    let is_substituted = exchange.is_substituted(call.ordinal);
+    let request = if is_substituted {
+        let read = exchange.explained().and_then(|explained| explained.request.as_ref());
+        read.map(|(method, uri)| (method, uri))
+    } else {
+        Some((method, uri))
+    };
     let event = event(call, denial, place, request);
     let recorded = match settings.recorder.record_before_answer(event).await {
         Ok(recorded) => recorded,
@@ -56,7 +63,7 @@ pub(crate) async fn refuse(
         Place::Local(prefix) => render(denial, &Surface::of_path(prefix), reference, &settings.issuer),
         Place::Unknown => render(denial, &Surface::of_path(""), reference, &settings.issuer),
     };
-    let is_head = request.is_some_and(|(method, _)| method == HttpMethod::HEAD);
+    let is_head = !is_substituted && method == HttpMethod::HEAD; // hyper answers the substitute's GET
     let mut response = without_body_for_head(response, is_head);
     if ends_connection(call, denial) {
         if call.connection.http2 {

@@ -203,7 +203,7 @@ async fn exchange(
 
 fn denial_of(error: &hyper::Error, progress: Option<&Progress>) -> Denial {
     match progress.and_then(Progress::failure) {
-        Some(UploadFailure::Refused(reason)) => return reason.into(),
+        Some(UploadFailure::Refused(reason)) => return crate::body::refused(reason),
         Some(UploadFailure::Broken) => {
             return Denial::new(ReasonCode::RequestMalformed).note("the request's body ended early");
         }

@@ -80,13 +80,14 @@ const METHODS_OF_NO_API: [&str; 4] = ["CONNECT", "TRACE", "TRACK", "PRI"];
 
 /// Methods are case-sensitive (RFC 9110 section 9.1): one in lower case is none.
 pub(crate) fn check_method(method: &str) -> Result<(), ReasonCode> {
+    if is_accepted(method) { Ok(()) } else { Err(ReasonCode::RequestMalformed) }
+}
+
+/// Whether it is a method that may be forwarded.
+pub(crate) fn is_accepted(method: &str) -> bool {
     let upper =
         !method.is_empty() && method.bytes().all(|c| c.is_ascii_uppercase() || c == b'-' || c == b'_');
-    if upper && method.len() <= 32 && !METHODS_OF_NO_API.contains(&method) {
-        Ok(())
-    } else {
-        Err(ReasonCode::RequestMalformed)
-    }
+    upper && method.len() <= 32 && !METHODS_OF_NO_API.contains(&method)
 }
 
 fn check_fields<'a>(

@@ -8,6 +8,7 @@
 //!
 //! A violation inside a body ends the body with an error; `serve()` finds the reason in the [`Exchange`].
 
+pub(crate) mod explain;
 pub(crate) mod fragments;
 pub(crate) mod frames;
 pub mod framing;
@@ -16,12 +17,15 @@ pub mod limits;
 pub(crate) mod stall;
 pub(crate) mod timer;
 
+use crate::body;
 use bytes::{Buf, BytesMut};
 use countersign_model::ReasonCode;
+use countersign_policy::Denial;
+use explain::Explained;
 use framing::{Framing, Judgement};
 use limits::FramingLimits;
 use stall::BoundedWrites;
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -69,6 +73,8 @@ impl Default for GuardTimes {
 #[derive(Debug, Default)]
 pub(crate) struct Exchange {
     refused: Cell<Option<Refused>>,
+    /// What the refused head was: there is one at most on a connection.
+    explained: OnceCell<Box<Explained>>,
     called: Cell<u64>,
     answered: Cell<u64>,
     /// When the last answer was over.
@@ -108,6 +114,20 @@ impl Exchange {
     /// Why the message with this ordinal was refused, in its head or (so far) in its body.
     pub(crate) fn refusal(&self, ordinal: u64) -> Option<ReasonCode> {
         self.refused.get().filter(|refused| refused.ordinal == ordinal).map(|refused| refused.reason)
+    }
+
+    /// The same as a refusal, with what can be told of the head.
+    pub(crate) fn denial(&self, ordinal: u64) -> Option<Denial> {
+        let reason = self.refusal(ordinal)?;
+        Some(match self.explained.get().filter(|_| self.is_substituted(ordinal)) {
+            Some(explained) => explained.denial(reason),
+            None => body::refused(reason),
+        })
+    }
+
+    /// What was read of the refused head in whose place the service sees the substitute.
+    pub(crate) fn explained(&self) -> Option<&Explained> {
+        self.explained.get().map(Box::as_ref)
     }
 
     /// Whether the service sees the substitute in the place of the message with this ordinal.
@@ -210,6 +230,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                     break;
                 }
                 Judgement::Refused(reason) => {
+                    if self.framing.between_messages() {
+                        let _ = self.exchange.explained.set(Box::new(Explained::of(&bytes[good..], reason)));
+                    }
                     refused = Some(reason);
                     break;
                 }
@@ -239,6 +262,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                 Judgement::Pass(n) => self.released += n,
                 Judgement::Incomplete => break,
                 Judgement::Refused(reason) => {
+                    if self.framing.between_messages() {
+                        let head = &self.held[self.released..];
+                        let _ = self.exchange.explained.set(Box::new(Explained::of(head, reason)));
+                    }
                     self.refuse(reason);
                     break;
                 }

@@ -45,11 +45,11 @@ async fn rule_g19_names_of_other_characters_are_refused_on_either_version() {
         for name in OURS.map(|name| name.replace('-', separator)) {
             let mut raw = world.connect(Some(&world.acme)).await;
             let request = get("/data/", &token).replace("\r\n\r\n", &format!("\r\n{name}: forged\r\n\r\n"));
-            assert_eq!(
-                raw.call(request).await.refusal(),
-                (400, "request_header_invalid".to_owned()),
-                "{name}"
-            );
+            let reply = raw.call(request).await;
+            assert_eq!(reply.refusal(), (400, "request_header_invalid".to_owned()), "{name}");
+            let document = reply.text();
+            let fault = format!("The header name `{name}` contains `{separator}`. Use letters, digits");
+            assert!(document.contains(&fault), "{document}");
             raw.closed().await;
             let mut request = http2::request("/data/", &token, "");
             let field = HeaderName::from_bytes(name.as_bytes()).unwrap();
@@ -57,7 +57,10 @@ async fn rule_g19_names_of_other_characters_are_refused_on_either_version() {
             let refused = sender.send_request(request).await.unwrap();
             assert_eq!(refused.status(), 400, "{name}");
             let document = refused.into_body().collect().await.unwrap().to_bytes();
-            assert!(String::from_utf8_lossy(&document).contains("request_header_invalid"), "{name}");
+            let document = String::from_utf8_lossy(&document);
+            assert!(document.contains("request_header_invalid"), "{name}");
+            let fault = format!("The header name `{}` contains", name.to_lowercase());
+            assert!(document.contains(&fault), "{document}");
         }
     }
     assert_eq!(world.upstream.requests.load(Ordering::SeqCst), 0, "nothing of it reached the upstream");
@@ -154,7 +157,9 @@ async fn rule_g19_trailer_fields_have_plain_names_on_either_version() {
     let trailers =
         "\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nCountersign.Client.Id: forged\r\n\r\n";
     let request = get("/data/", &token).replace("GET", "POST").replace("\r\n\r\n", trailers);
-    assert_eq!(raw.call(request).await.refusal(), (400, "request_header_invalid".to_owned()));
+    let reply = raw.call(request).await;
+    assert_eq!(reply.refusal(), (400, "request_header_invalid".to_owned()));
+    assert!(reply.text().contains("The name of a trailer field"), "{}", reply.text());
     let (mut sender, _task) = http2::connect(&world, Some(&world.acme)).await;
     for (name, status) in [("countersign.client.id", 400), ("x-plain", 200)] {
         let mut trailers = HeaderMap::new();
@@ -163,5 +168,30 @@ async fn rule_g19_trailer_fields_have_plain_names_on_either_version() {
         let body = StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync();
         let request: Request<http2::Body> = http2::request("/data/", &token, "x").map(|_| body);
         assert_eq!(sender.send_request(request).await.unwrap().status(), status, "{name}");
+    }
+}
+
+/// Who looks a refusal up, and who reads its answer, learns what to change and of which request.
+#[tokio::test]
+async fn rule_g19_a_refused_head_is_explained_in_the_answer_and_in_the_record() {
+    let world = World::start().await;
+    let many = format!("Connection: a{}\r\n", ", a".repeat(32));
+    for (line, fields, status, told) in [
+        ("POST /data/one", "X.Request.Id: 1\r\n", 400, "The header name `X.Request.Id` contains `.`"),
+        ("POST /data/two", many.as_str(), 400, "`Connection` lists 33 options. At most 32 are accepted"),
+        ("TRACK /data/three", "", 400, "The method `TRACK` is not accepted"),
+        ("HEAD /data/four", "B@d: 1\r\n", 400, "The header name `B@d` contains `@`"),
+    ] {
+        let mut raw = world.connect(Some(&world.acme)).await;
+        let reply = raw.call(format!("{line}?secret=x HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n")).await;
+        assert_eq!(reply.status, status, "{line}");
+        let document: serde_json::Value = serde_json::from_str(reply.text()).unwrap();
+        assert!(document["detail"].as_str().unwrap().starts_with(told), "{document}");
+        assert!(!document["action"].as_str().unwrap().contains("segments"), "{document}");
+        let (method, path) = line.split_once(' ').unwrap();
+        let log = world.audit_log().await;
+        let record = log.lines().find(|record| record.contains(path)).expect("it is recorded");
+        assert!(record.contains(&format!("\"method\":\"{method}\"")) && record.contains(told), "{record}");
+        assert!(!record.contains("secret"), "{record}");
     }
 }

@@ -86,6 +86,8 @@ async fn rule_g12_host_beside_another_authority_is_refused() {
         let odd = Request::builder().method(method).uri(uri).body(Full::default().boxed_unsync()).unwrap();
         let refused = sender.send_request(odd).await.unwrap();
         assert_eq!(refused.status(), 400, "{method} {uri}");
+        let told = text(refused).await.contains(&format!("The method `{method}"));
+        assert_eq!(told, method != "GET", "{method} {uri}");
     }
 }
 

@@ -30,14 +30,19 @@ pub(super) fn problem(denial: &Denial, surface: &Surface<'_>, reference: Referen
         (None, Some(note)) => Some(format!("{} In detail: {note}.", reason.detail)),
         (None, None) => None,
     };
+    let own = denial.told_to_caller();
     json(&Problem {
         r#type: page_address(issuer, denial.public()),
         title: reason.title,
         status: reason.status,
         code: reason.code,
-        detail: detail.as_deref().unwrap_or(reason.detail),
+        detail: own.map(|own| own.detail.as_str()).or(detail.as_deref()).unwrap_or(reason.detail),
         // The callers of the admin API are operators: the partner's advice is not for them.
-        action: if *surface == Surface::Admin { reason.operator } else { reason.action },
+        action: match own.and_then(|own| own.action) {
+            Some(action) => action,
+            None if *surface == Surface::Admin => reason.operator,
+            None => reason.action,
+        },
         r#ref: reference,
     })
 }
@@ -56,7 +61,10 @@ pub(super) fn oauth_error(denial: &Denial, reference: Reference, issuer: &str) -
     let reason = denial.public().reason();
     json(&OAuthError {
         error: error_code(denial.public()),
-        error_description: format!("{}. {}", reason.title, reason.action),
+        error_description: match denial.told_to_caller() {
+            Some(own) => format!("{}. {}", reason.title, own.detail),
+            None => format!("{}. {}", reason.title, reason.action),
+        },
         error_uri: page_address(issuer, denial.public()),
         code: reason.code,
         r#ref: reference,

@@ -31,11 +31,19 @@ struct Facts {
     retry_after_s: Option<u32>,
     allow: Vec<http::Method>,
     note: Option<Cow<'static, str>>,
+    told: Option<Told>,
     client: Option<ClientId>,
     /// Whether `client` is only what the caller says of itself.
     claimed: bool,
     credential: Option<CredentialId>,
     method: Option<Method>,
+}
+
+/// What the caller reads in the place of the code's general words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Told {
+    detail: String,
+    action: Option<&'static str>,
 }
 
 impl Denial {
@@ -48,6 +56,16 @@ impl Denial {
     #[must_use]
     pub fn note(mut self, note: impl Into<Cow<'static, str>>) -> Self {
         self.facts_mut().note = Some(note.into());
+        self
+    }
+
+    /// Adds which part of the caller's own request is refused, in sentences that the caller reads as well as the operator,
+    /// and if the code's own advice does not fit, what to do. Of printable ASCII without `"` and `\` (RFC 6749 section 5.2).
+    #[must_use]
+    pub fn told(mut self, detail: String, action: Option<&'static str>) -> Self {
+        let facts = self.facts_mut();
+        facts.note = Some(detail.trim_end_matches('.').to_owned().into());
+        facts.told = Some(Told { detail, action });
         self
     }
 
@@ -155,6 +173,11 @@ impl Denial {
     /// The sentence for the operator.
     pub fn operator_note(&self) -> Option<&str> {
         self.facts.as_ref()?.note.as_deref()
+    }
+
+    /// What the caller is told of its own request. Nothing behind a hidden reason.
+    fn told_to_caller(&self) -> Option<&Told> {
+        self.facts.as_ref()?.told.as_ref().filter(|_| self.public() == self.reason)
     }
 
     /// When to try again, for the answers that say so.
