@@ -11,10 +11,14 @@ mod unstored;
 pub use unstored::{Enforced, Unstored};
 
 use crate::views::Views;
-use crate::{Receipt, StorageError, Store, Transaction};
+use crate::{Receipt, StorageError, Store, Transaction, Write};
+use countersign_model::KeyId;
 use countersign_model::Timestamp;
+use countersign_model::certificate::CertificateState;
 use countersign_model::change::Changed;
-use ending::endings;
+use ending::{covers, endings};
+use futures_util::future::join_all;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Space that is held back for revocations.
@@ -23,8 +27,11 @@ pub trait Reserve: Send + Sync {
     fn give_up(&self) -> bool;
 }
 
-/// How many transactions wait to be stored at most; more are refused as the backend refuses them.
+/// With so many that wait to be stored, more are refused as the backend refuses them.
 const WAITING: usize = 10_000;
+
+/// How many are handed to the backend at once: it shares a sync to disk among them, and each fails for itself.
+const AT_ONCE: usize = 64;
 
 /// A store whose revocations do not fail.
 pub struct EssentialStore {
@@ -32,6 +39,9 @@ pub struct EssentialStore {
     reserve: Arc<dyn Reserve>,
     enforced_by: OnceLock<EnforcedBy>,
     waiting: Mutex<Vec<Waiting>>,
+    next_number: AtomicU64,
+    /// Held while an ending is committed: the same one is never committed twice side by side, and told of twice.
+    storing: tokio::sync::Mutex<()>,
 }
 
 /// Where it is enforced at once.
@@ -40,16 +50,35 @@ struct EnforcedBy {
     cut: Box<dyn Fn(Changed) + Send + Sync>,
 }
 
+/// What is true together: a certificate by itself, or the credentials of a client. It is stored for itself, so that one
+/// that somebody else has stored takes no other with it.
 #[derive(Clone)]
 struct Waiting {
+    number: u64,
     transaction: Transaction,
     since: Timestamp,
+}
+
+/// What of that which waited was stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// How many changes.
+    pub changes: usize,
+    /// How many of them are revoked certificates: they belong on a CRL at once (rule R2).
+    pub certificates: usize,
 }
 
 impl EssentialStore {
     /// Stands before `inner`, whose disk `reserve` is on. Nothing is enforced in memory before [`attach`](Self::attach).
     pub fn new(inner: Arc<dyn Store>, reserve: Arc<dyn Reserve>) -> Self {
-        Self { inner, reserve, enforced_by: OnceLock::new(), waiting: Mutex::default() }
+        Self {
+            inner,
+            reserve,
+            enforced_by: OnceLock::new(),
+            waiting: Mutex::default(),
+            next_number: AtomicU64::new(0),
+            storing: tokio::sync::Mutex::default(),
+        }
     }
 
     /// From now on what cannot be stored is enforced in `views`; `cut` is told what changed, as by the change feed.
@@ -60,7 +89,8 @@ impl EssentialStore {
     /// How many changes are enforced and not stored, and since when the oldest of them.
     pub fn waiting(&self) -> (usize, Option<Timestamp>) {
         let waiting = self.lock();
-        (waiting.len(), waiting.iter().map(|waiting| waiting.since).min())
+        let changes = waiting.iter().map(|waiting| waiting.transaction.writes.len()).sum();
+        (changes, waiting.iter().map(|waiting| waiting.since).min())
     }
 
     /// What that is, by object, the oldest first.
@@ -75,31 +105,122 @@ impl EssentialStore {
         enforced
     }
 
-    /// Stores what waits, as far as the backend takes it. How many were stored.
-    pub async fn store_waiting(&self) -> usize {
-        let mut stored = 0;
-        while let Some(next) = { self.lock().first().cloned() } {
-            match self.commit_with_reserve(&next.transaction).await {
-                // Somebody else has stored the same meanwhile: there is nothing left to do.
-                Ok(_) | Err(StorageError::Conflict(_) | StorageError::Missing(_)) => {
-                    self.lock().remove(0);
-                    stored += 1;
-                }
-                Err(_) => break,
+    /// Stores what waits, as far as the backend takes it.
+    pub async fn store_waiting(&self) -> Stored {
+        let mut stored = Stored::default();
+        let numbers: Vec<u64> = self.lock().iter().map(|waiting| waiting.number).collect();
+        for numbers in numbers.chunks(AT_ONCE) {
+            let _alone = self.storing.lock().await;
+            let kept = self.store(|waiting| numbers.contains(&waiting.number), &mut stored).await;
+            if kept.len() == numbers.len() {
+                // The next turn begins with others: one that is too large for the space that is left holds up none.
+                let mut waiting = self.lock();
+                let behind = waiting.iter().take_while(|waiting| numbers.contains(&waiting.number)).count();
+                waiting.rotate_left(behind);
+                break;
             }
         }
         stored
     }
 
-    async fn commit_essentially(&self, transaction: Transaction) -> Result<Receipt, StorageError> {
-        let essential = endings(&transaction);
-        if essential.writes.is_empty() {
-            return self.inner.commit(transaction).await;
+    /// Stores those that wait and are `wanted`, each for itself. Why some of them wait still. For who holds `storing`.
+    async fn store(&self, wanted: impl Fn(&Waiting) -> bool, stored: &mut Stored) -> Vec<StorageError> {
+        let due: Vec<Waiting> = self.lock().iter().filter(|waiting| wanted(waiting)).cloned().collect();
+        let outcomes =
+            join_all(due.iter().map(|waiting| self.commit_with_reserve(&waiting.transaction))).await;
+        let mut kept = Vec::new();
+        for (Waiting { number, transaction, .. }, outcome) in due.into_iter().zip(outcomes) {
+            let is_certificate = |write: &&Write| matches!(write, Write::RevokeCertificate { .. });
+            match outcome {
+                Ok(_) => {
+                    stored.changes += transaction.writes.len();
+                    stored.certificates += transaction.writes.iter().filter(is_certificate).count();
+                }
+                Err(_) if self.is_true_already(&transaction).await => {}
+                Err(error) => {
+                    kept.push(error);
+                    continue;
+                }
+            }
+            self.lock().retain(|waiting| waiting.number != number);
         }
-        match self.commit_with_reserve(&transaction).await {
-            Err(error) if is_the_backends(&error) => Err(self.enforce(essential, error)),
+        kept
+    }
+
+    /// Whether storage says the same already: somebody else revoked the certificate, gave it up, or disabled the client.
+    /// All else is stored again and changes nothing.
+    async fn is_true_already(&self, ending: &Transaction) -> bool {
+        match ending.writes.as_slice() {
+            [Write::RevokeCertificate { issuer, serial, .. }] => {
+                let row = self.inner.certificate(issuer, serial).await.ok().flatten();
+                row.is_some_and(|row| {
+                    matches!(row.state, CertificateState::Revoked { .. } | CertificateState::Abandoned { .. })
+                })
+            }
+            [Write::SetClientState { client, state, .. }] => {
+                let found = self.inner.client(client).await.ok().flatten();
+                found.is_some_and(|(client, _)| client.state == *state)
+            }
+            _ => false,
+        }
+    }
+
+    async fn commit_essentially(&self, transaction: Transaction) -> Result<Receipt, StorageError> {
+        let endings = endings(&transaction);
+        if endings.is_empty() {
+            return match ending::may_use_the_reserve(&transaction) {
+                true => self.commit_with_reserve(&transaction).await,
+                false => self.inner.commit(transaction).await,
+            };
+        }
+        let _alone = self.storing.lock().await;
+        // The first time and reason of a revocation stay (rule R5), also when it was not stored at once.
+        let revoked_before = |waiting: &Waiting| {
+            let is_certificate = |write: &Write| matches!(write, Write::RevokeCertificate { .. });
+            let covered = |write| endings.iter().any(|ending| covers(&ending.writes, write));
+            waiting.transaction.writes.iter().any(|write| is_certificate(write) && covered(write))
+        };
+        let outcome = match self.store(revoked_before, &mut Stored::default()).await.pop() {
+            Some(error) => Err(error),
+            None => self.commit_with_reserve(&transaction).await,
+        };
+        match outcome {
+            Ok(receipt) => {
+                self.forget_what_is_stored(&endings);
+                Ok(receipt)
+            }
+            Err(error) if is_the_backends(&error) => {
+                let mut not_stored = Vec::new();
+                for ending in endings {
+                    if !self.is_true_already(&ending).await {
+                        not_stored.push(ending);
+                    }
+                }
+                Err(if not_stored.is_empty() { error } else { self.enforce(&not_stored, error) })
+            }
             outcome => outcome,
         }
+    }
+
+    /// What waits and was stored by another order needs no order of its own any more.
+    fn forget_what_is_stored(&self, stored: &[Transaction]) {
+        let mut waiting = self.lock();
+        for waiting in waiting.iter_mut() {
+            let is_stored = |write: &Write| stored.iter().any(|stored| covers(&stored.writes, write));
+            waiting.transaction.writes.retain(|write| !is_stored(write));
+        }
+        waiting.retain(|waiting| !waiting.transaction.writes.is_empty());
+    }
+
+    /// The keys that are withdrawn and could not be deleted.
+    fn withdrawn_keys(&self) -> Vec<KeyId> {
+        let waiting = self.lock();
+        let writes = waiting.iter().flat_map(|waiting| &waiting.transaction.writes);
+        let deleted = |write: &Write| match write {
+            Write::DeleteKey { key } => Some(key.clone()),
+            _ => None,
+        };
+        writes.filter_map(deleted).collect()
     }
 
     async fn commit_with_reserve(&self, transaction: &Transaction) -> Result<Receipt, StorageError> {
@@ -112,26 +233,32 @@ impl EssentialStore {
         }
     }
 
-    /// Enforces what `essential` takes away, and keeps it until it is stored.
-    fn enforce(&self, essential: Transaction, error: StorageError) -> StorageError {
+    /// Enforces what `endings` take away, and keeps each until it is stored.
+    fn enforce(&self, endings: &[Transaction], error: StorageError) -> StorageError {
         let Some(EnforcedBy { views, cut }) = self.enforced_by.get() else { return error };
         {
             let mut waiting = self.lock();
-            let same = |waiting: &Waiting| ending::same(&waiting.transaction, &essential);
-            if !waiting.iter().any(same) {
-                if waiting.len() >= WAITING {
-                    return error;
-                }
-                let since = essential.events.first().map_or_else(Timestamp::default, |event| event.at);
-                waiting.push(Waiting { transaction: essential.clone(), since });
+            let is_new = |waiting: &[Waiting], write: &Write| {
+                !waiting.iter().any(|waiting| covers(&waiting.transaction.writes, write))
+            };
+            let mut new = endings.to_vec();
+            new.iter_mut().for_each(|ending| ending.writes.retain(|write| is_new(&waiting, write)));
+            new.retain(|ending| !ending.writes.is_empty());
+            if !new.is_empty() && waiting.len() >= WAITING {
+                return error;
+            }
+            for transaction in new {
+                let since = transaction.events.first().map_or_else(Timestamp::default, |event| event.at);
+                let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+                waiting.push(Waiting { number, transaction, since });
             }
         }
-        for write in &essential.writes {
+        for write in endings.iter().flat_map(|ending| &ending.writes) {
             if let Some(subject) = views.withhold(write) {
                 cut(subject);
             }
         }
-        for Unstored { what, client, reference } in Unstored::of(&essential) {
+        for Unstored { what, client, reference } in endings.iter().flat_map(Unstored::of) {
             tracing::error!(
                 change = what,
                 "countersign.client.id" = client.map(tracing::field::display),
@@ -160,24 +287,4 @@ fn is_the_backends(error: &StorageError) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::conformance::fixtures::FixedClock;
-    use crate::memory::MemoryStore;
-
-    struct NoReserve;
-
-    impl Reserve for NoReserve {
-        fn give_up(&self) -> bool {
-            false
-        }
-    }
-
-    /// It is a store like any other as long as the backend is one.
-    async fn with_store(case: impl AsyncFnOnce(Arc<dyn Store>)) {
-        let inner = Arc::new(MemoryStore::new(Arc::new(FixedClock)));
-        case(Arc::new(EssentialStore::new(inner, Arc::new(NoReserve)))).await;
-    }
-
-    crate::conformance_tests!(with_store);
-}
+mod tests;

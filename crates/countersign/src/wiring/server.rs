@@ -152,6 +152,7 @@ impl Server {
             space: space.clone(),
             reserve: installation.reserve.clone(),
             store: essential.clone(),
+            ca: ca.clone(),
             recorder: recorder.clone(),
             clock: clock.clone(),
         });

@@ -2,7 +2,9 @@
 //! written. When there is space again, the reserve file is created and pending changes are stored.
 
 use super::reserve::ReserveFile;
+use crate::words::error_chain;
 use countersign_audit::Recorder;
+use countersign_ca::CertificateAuthority;
 use countersign_model::Clock;
 use countersign_storage::essential::{EssentialStore, Unstored};
 use countersign_storage::space::Space;
@@ -46,6 +48,7 @@ pub(super) struct SpaceWatch {
     pub(super) space: Arc<Space>,
     pub(super) reserve: Arc<ReserveFile>,
     pub(super) store: Arc<EssentialStore>,
+    pub(super) ca: Arc<CertificateAuthority>,
     pub(super) recorder: Recorder,
     pub(super) clock: Arc<dyn Clock>,
 }
@@ -65,16 +68,28 @@ impl SpaceWatch {
     /// Looks, and does what follows.
     pub(super) async fn once(&self) {
         self.look();
+        self.store_waiting().await;
+        publish("countersign_changes_not_stored", self.store.waiting().0);
+    }
+
+    async fn store_waiting(&self) {
         let stored = self.store.store_waiting().await;
-        if stored > 0 {
+        if stored.changes > 0 {
+            let stored = stored.changes;
             tracing::info!(stored, "{stored} pending changes are now stored");
         }
-        publish("countersign_changes_not_stored", self.store.waiting().0);
+        // Others than this node learn of a revocation by its list alone (rule R2).
+        if stored.certificates > 0
+            && let Err(error) = self.ca.publish_due_crls().await
+        {
+            let error = error_chain(&error);
+            tracing::error!(error, "the CRL of a revocation that was stored late is not published yet");
+        }
     }
 
     /// Stores what waits before the node stops, and says what is lost with it.
     pub(super) async fn last_attempt(&self) {
-        self.store.store_waiting().await;
+        self.store_waiting().await;
         for Unstored { what, client, reference } in self.store.unstored() {
             tracing::error!(
                 change = what,

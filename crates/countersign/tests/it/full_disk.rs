@@ -1,10 +1,10 @@
 //! A disk that is nearly full, and one that is (rule G20): nobody gets new rights, and a revocation takes effect.
 
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
-use countersign_model::{Clock, Reference};
+use countersign_model::{Clock, Reference, Serial};
 use countersign_storage::{StorageError, Transaction};
 use countersign_testkit::server::STORAGE_END;
-use countersign_testkit::{Answer, Identity, TestServer};
+use countersign_testkit::{Answer, Client, Identity, TestServer};
 use http::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -204,6 +204,69 @@ async fn rule_g20_a_revocation_that_cannot_be_stored_is_in_force_at_once_and_sto
         let names = |record: &&Value| record["client"] == client && record["reason"] == "not_stored";
         assert!(refusals.iter().any(|record| names(&record)), "{client}: {refusals:?}");
     }
+}
+
+/// Both orders of one revocation and one of all: what is true of one certificate already takes no other with it.
+#[tokio::test]
+async fn rule_g20_revocations_that_wait_are_stored_each_for_itself() {
+    let more = format!(
+        "max_staleness = \"3650d\"\nmax_size = \"1MiB\"\n{STORAGE_END}\n[audit]\nsegment_size = \"1KiB\"\n"
+    );
+    let (server, first, _) = partner(&more).await;
+    let mut clients = vec![("acme-pay", vec![first, server.certificate("acme-pay").await])];
+    server.add_client("other-bank", "production", "tls_client_auth", &["data:read"]).await;
+    let identities = vec![server.certificate("other-bank").await, server.certificate("other-bank").await];
+    clients.push(("other-bank", identities));
+    let (directory, away) = (server.directory().join("audit"), server.directory().join("audit.away"));
+    std::fs::rename(&directory, &away).unwrap();
+    fill(&server).await;
+
+    let all = async |client: &str| {
+        let path = format!("/admin/v1/clients/{client}/revoke-certificates");
+        server.administer(Method::POST, &path, &json!({ "reason": "superseded" })).await
+    };
+    assert_eq!(outcome(&server.revoke(&clients[0].1[0], "keyCompromise").await), refused(503, "not_stored"));
+    for (client, _) in &clients {
+        assert_eq!(outcome(&all(client).await), refused(503, "not_stored"));
+    }
+    assert_eq!(server.health("/readyz").await.json()["changes_not_stored"], 4);
+
+    std::fs::rename(&away, &directory).unwrap();
+    let again = async {
+        while server.revoke(&clients[1].1[1], "keyCompromise").await.status != 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, again).await.expect("there is room again");
+    let stored = async {
+        while server.health("/readyz").await.json()["changes_not_stored"] != 0 {
+            server.server.upkeep().await;
+        }
+    };
+    tokio::time::timeout(SOON, stored).await.expect("it is stored in the end");
+    // Rule R2: they are on the list at once, and not when the timer looks the next time.
+    let list = Client::plain(server.documents).get("/pki/crl/clients/0.crl", &[]).await.unwrap();
+    for (client, identities) in &clients {
+        let path = format!("/admin/v1/certificates?client={client}");
+        let shown = server.administer(Method::GET, &path, &Value::Null).await.json();
+        for shown in shown["certificates"].as_array().unwrap() {
+            assert_eq!((&shown["state"], &shown["not_stored"]), (&json!("revoked"), &Value::Null), "{shown}");
+            let serial = shown["serial"].as_str().unwrap().parse::<Serial>().unwrap();
+            let octets = serial.octets();
+            assert!(list.body.windows(octets.len()).any(|at| at == octets), "{serial} is on the list");
+        }
+        assert_eq!(shown["certificates"].as_array().unwrap().len(), identities.len());
+    }
+    let server = server.stop().await.start("").await;
+    for (client, identities) in &clients {
+        let form = format!("grant_type=client_credentials&client_id={client}");
+        for identity in identities {
+            let answer = server.ask_token(Some(identity), &form).await;
+            assert_eq!(outcome(&answer), refused(401, "certificate_revoked"));
+        }
+    }
+    let told = server.audit("certificate_revoked").await;
+    assert_eq!(told.len(), 4, "each once: {told:?}");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Everything but commits goes to the backend as it is.
+//! Everything but commits goes to the backend as it is; a key that is withdrawn and could not be deleted is not there.
 
 use super::EssentialStore;
 use crate::stores::{
@@ -89,11 +89,14 @@ impl CertificateStore for EssentialStore {
 #[async_trait]
 impl KeyStore for EssentialStore {
     async fn key(&self, id: &KeyId) -> Result<Option<KeyRecord>, StorageError> {
-        self.inner.key(id).await
+        Ok(self.inner.key(id).await?.filter(|key| !self.withdrawn_keys().contains(&key.id)))
     }
 
     async fn keys(&self, purpose: KeyPurpose) -> Result<Vec<KeyRecord>, StorageError> {
-        self.inner.keys(purpose).await
+        let mut keys = self.inner.keys(purpose).await?;
+        let withdrawn = self.withdrawn_keys();
+        keys.retain(|key| !withdrawn.contains(&key.id));
+        Ok(keys)
     }
 }
 

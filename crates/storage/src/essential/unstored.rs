@@ -41,6 +41,7 @@ impl Unstored {
                 Write::RevokeCredential { credential } | Write::ExpireCredential { credential, .. } => {
                     format!("credential {credential} has ended")
                 }
+                Write::DeleteKey { key } => format!("token key {} is withdrawn", key.0),
                 _ => "a right has ended".to_owned(),
             };
             let of_write = |event: &&countersign_model::audit::AuditEvent| match write {

@@ -26,6 +26,19 @@ pub struct MemoryStore {
     state: Mutex<State>,
     last_change: watch::Sender<u64>,
     clock: Arc<dyn Clock>,
+    /// Tells of each commit how it fails.
+    #[cfg(test)]
+    pub(crate) fails: Mutex<Box<dyn FnMut() -> Fails + Send>>,
+}
+
+/// How a commit fails, for tests.
+#[cfg(test)]
+pub(crate) enum Fails {
+    No,
+    /// Nothing is stored.
+    Before(StorageError),
+    /// It is stored, and nobody hears of it.
+    After(StorageError),
 }
 
 /// The rows, and the indexes that keep look-ups short.
@@ -61,7 +74,13 @@ type Registration = (Client, Vec<Credential>);
 impl MemoryStore {
     /// An empty store. `clock` dates the changes of the feed.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { state: Mutex::default(), last_change: watch::Sender::new(0), clock }
+        Self {
+            state: Mutex::default(),
+            last_change: watch::Sender::new(0),
+            clock,
+            #[cfg(test)]
+            fails: Mutex::new(Box::new(|| Fails::No)),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -74,6 +93,12 @@ impl MemoryStore {
 #[async_trait]
 impl Commit for MemoryStore {
     async fn commit(&self, transaction: Transaction) -> Result<Receipt, StorageError> {
+        #[cfg(test)]
+        let fails = (self.fails.lock().unwrap())();
+        #[cfg(test)]
+        if let Fails::Before(error) = fails {
+            return Err(error);
+        }
         let now = self.clock.now();
         let mut state = self.state();
         let before = state.counters;
@@ -92,6 +117,10 @@ impl Commit for MemoryStore {
         // Under the lock, so that followers never see the sequence go back.
         if sequence != before.change {
             self.last_change.send_replace(sequence);
+        }
+        #[cfg(test)]
+        if let Fails::After(error) = fails {
+            return Err(error);
         }
         Ok(Receipt { sequence })
     }

@@ -25,7 +25,8 @@ impl Views {
                 let key_hash = self.issuer_key_hash(issuer)?;
                 // Held longer than any certificate lives; what storage says in the end replaces it.
                 let forever = Timestamp::from_unix_ms(i64::MAX);
-                self.revoked.insert((key_hash, *serial), Revoked { reason: *reason, not_after: forever });
+                let revoked = Revoked { reason: *reason, not_after: forever };
+                self.revoked.entry((key_hash, *serial)).or_insert(revoked);
                 Some(Changed::Certificate(issuer.clone(), *serial))
             }
             Write::SetClientState { client, state: ClientState::Disabled, .. } => {
@@ -38,6 +39,8 @@ impl Views {
                 let owner = self.clients.iter().find(|entry| has_it(entry)).map(|entry| entry.key().clone());
                 self.put_again(&owner?)
             }
+            // Whoever holds token keys reads them again, and finds it gone.
+            Write::DeleteKey { .. } => Some(Changed::TokenKeys),
             _ => None,
         }
     }
