@@ -1,15 +1,25 @@
 //! Who is let in, before any TLS work (rules T11, T13 and G20), and what happens when the system gives no connection.
 
 use crate::addresses::Counted;
-use crate::descriptors::Taken;
+use crate::descriptors::{Share, Taken};
 use crate::strangers::Stranger;
 use crate::worker::{Listener, Worker};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Connections of operators: a dashboard, a probe and a few commands at a time. They come out of the reserve.
 const OPERATORS: usize = 32;
+
+/// How long an operator's connection waits for a place: calls are short, so that a burst of commands is served in turn.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often it looks for one meanwhile.
+const LOOK: Duration = Duration::from_millis(10);
+/// An operator's connection that was opened or answered within this time is not ended: its request, or its answer, may be on
+/// the way.
+const REST: Duration = Duration::from_millis(50);
 
 /// What a connection takes until it is dropped.
 pub(crate) struct Entered {
@@ -36,45 +46,63 @@ pub(crate) async fn enter(worker: &Worker, listener: &Listener, address: SocketA
             return None;
         }
     }
-    let (share, limit, strangers) = if operators {
-        (&shared.operators, OPERATORS, &worker.visitors)
-    } else {
-        let limit = limits.connections.min(worker.settings.descriptors.callers);
-        (&shared.callers, limit, &worker.strangers)
-    };
-    // Rule T11: more than its share costs the peer a closed socket and us no TLS work. Operators come from this machine,
-    // and so may a balancer: what it holds is not theirs.
-    let counted = match operators {
-        true => None,
-        false => {
-            let limit = if is_balancer { usize::MAX } else { limits.connections_per_address };
-            let Some(counted) = shared.addresses.admit(address.ip(), limit) else {
-                listener.metrics.turned_away();
-                return None;
-            };
-            Some(counted)
+    if operators {
+        let place = place_of_operator(worker, listener, &shared.operators).await;
+        if place.is_none() {
+            turn_away(worker, listener, OPERATORS);
         }
+        return place.map(|place| Entered { stranger: worker.visitors.enter(), _held: (place, None) });
+    }
+    let limit = limits.connections.min(worker.settings.descriptors.callers);
+    // Rule T11: more than its share costs the peer a closed socket and us no TLS work.
+    let limit_of_address = if is_balancer { usize::MAX } else { limits.connections_per_address };
+    let Some(counted) = shared.addresses.admit(address.ip(), limit_of_address) else {
+        listener.metrics.turned_away();
+        return None;
     };
-    let mut descriptor = share.take(limit);
-    if descriptor.is_none() && strangers.make_room() {
+    let mut descriptor = shared.callers.take(limit);
+    if descriptor.is_none() && worker.strangers.make_room() {
         listener.metrics.made_room();
         // The task that was ended gives its descriptor back when it is dropped, which is before our next turn.
         tokio::task::yield_now().await;
-        descriptor = share.take(limit);
+        descriptor = shared.callers.take(limit);
     }
     let Some(descriptor) = descriptor else {
-        listener.metrics.full();
-        if let Some(suppressed) = shared.full.due() {
-            tracing::warn!(
-                listener = &*listener.name,
-                limit,
-                suppressed,
-                "connection closed: the limit of open connections is reached"
-            );
-        }
+        turn_away(worker, listener, limit);
         return None;
     };
-    Some(Entered { stranger: strangers.enter(), _held: (descriptor, counted) })
+    Some(Entered { stranger: worker.strangers.enter(), _held: (descriptor, Some(counted)) })
+}
+
+/// A place among the operators: a free one, or that of a connection that waits for nothing. A request in flight is never
+/// cut for a newcomer: it may be carried out already, and its answer hold what is shown once.
+async fn place_of_operator(worker: &Worker, listener: &Listener, operators: &Arc<Share>) -> Option<Taken> {
+    let begun = Instant::now();
+    loop {
+        let place = operators.take(OPERATORS);
+        let now = Instant::now();
+        if place.is_some() || now.duration_since(begun) >= PATIENCE {
+            return place;
+        }
+        if worker.visitors.end_idle(now, REST) {
+            listener.metrics.made_room();
+            tokio::task::yield_now().await; // its descriptor comes back before our next turn
+        } else {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+fn turn_away(worker: &Worker, listener: &Listener, limit: usize) {
+    listener.metrics.full();
+    if let Some(suppressed) = worker.shared.full.due() {
+        tracing::warn!(
+            listener = &*listener.name,
+            limit,
+            suppressed,
+            "connection closed: the limit of open connections is reached"
+        );
+    }
 }
 
 /// How long to wait when the system gave no connection: the longer, the more often in a row.

@@ -4,15 +4,21 @@
 //! A connection is a stranger's until it presents a certificate of a client or makes a call that is permitted, and stays
 //! one when the client has its share of those that make no room. An honest caller is one for milliseconds; the oldest
 //! stranger of a flood is part of the flood.
+//!
+//! Operators are all strangers here: they say who they are to the admin API. A call of theirs may hold a secret that nobody
+//! sees again, so a connection with a request in flight is never ended for them, nor one that was just opened or answered.
 
 use crate::guard::Exchange;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
-/// How many are looked at for one that waits for nothing: a walk over all would cost more than the connection is worth.
-const LOOKS: usize = 64;
+/// How many are looked at for one that waits for nothing. A request that is being answered is cut only if all of these are
+/// busy; the walk costs less than the handshake of the newcomer.
+const LOOKS: usize = 1024;
 
 /// The strangers' connections of one worker, by their age.
 #[derive(Debug, Default)]
@@ -21,8 +27,9 @@ pub(crate) struct Strangers {
     next: Cell<u64>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Entry {
+    since: Instant,
     /// Ends the connection.
     task: OnceCell<AbortHandle>,
     /// Once it speaks HTTP: whether a request is being answered.
@@ -41,7 +48,8 @@ impl Strangers {
     pub(crate) fn enter(self: &Rc<Self>) -> Stranger {
         let id = self.next.get();
         self.next.set(id + 1);
-        self.by_age.borrow_mut().insert(id, Entry::default());
+        let entry = Entry { since: Instant::now(), task: OnceCell::new(), exchange: OnceCell::new() };
+        self.by_age.borrow_mut().insert(id, entry);
         Stranger { strangers: self.clone(), id }
     }
 
@@ -55,13 +63,40 @@ impl Strangers {
     /// Ends the oldest connection that waits for nothing, else the oldest of all. Its descriptor is free once its task has
     /// been dropped.
     pub(crate) fn make_room(&self) -> bool {
-        let mut by_age = self.by_age.borrow_mut();
-        let is_idle = |entry: &Entry| entry.exchange.get().is_none_or(|exchange| exchange.in_flight() == 0);
-        let mut oldest = by_age.iter().filter(|(_, entry)| entry.task.get().is_some()).take(LOOKS);
-        let first = oldest.clone().next();
-        let chosen = oldest.find(|(_, entry)| is_idle(entry)).or(first).map(|(id, _)| *id);
-        let entry = chosen.and_then(|id| by_age.remove(&id));
+        let chosen = {
+            let by_age = self.by_age.borrow();
+            let mut oldest = by_age.iter().filter(|(_, entry)| entry.task.get().is_some()).take(LOOKS);
+            let first = oldest.clone().next();
+            oldest.find(|(_, entry)| entry.idle_since().is_some()).or(first).map(|(id, _)| *id)
+        };
+        self.end(chosen)
+    }
+
+    /// Ends the oldest connection that has waited for nothing for at least `rest`, if there is one.
+    pub(crate) fn end_idle(&self, now: Instant, rest: Duration) -> bool {
+        let rests = |entry: &Entry| entry.idle_since().is_some_and(|since| now.duration_since(since) >= rest);
+        let chosen = {
+            let by_age = self.by_age.borrow();
+            let mut oldest = by_age.iter().filter(|(_, entry)| entry.task.get().is_some()).take(LOOKS);
+            oldest.find(|(_, entry)| rests(entry)).map(|(id, _)| *id)
+        };
+        self.end(chosen)
+    }
+
+    fn end(&self, chosen: Option<u64>) -> bool {
+        let entry = chosen.and_then(|id| self.by_age.borrow_mut().remove(&id));
         entry.and_then(|entry| entry.task.into_inner()).map(|task| task.abort()).is_some()
+    }
+}
+
+impl Entry {
+    /// Since when it waits for nothing; `None` while a request is being answered.
+    fn idle_since(&self) -> Option<Instant> {
+        match self.exchange.get() {
+            Some(exchange) if exchange.in_flight() > 0 => None,
+            Some(exchange) => Some(exchange.answered_at().unwrap_or(self.since)),
+            None => Some(self.since),
+        }
     }
 }
 
@@ -118,5 +153,36 @@ mod tests {
         assert!(!strangers.make_room(), "who has said who it is makes no room");
         drop((busy, idle));
         assert!(strangers.by_age.borrow().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rule_g17_a_request_in_flight_or_just_answered_is_never_cut_for_an_operator() {
+        const REST: Duration = Duration::from_millis(50);
+        let strangers = Rc::new(Strangers::default());
+        let [busy, answered, mute] = [strangers.enter(), strangers.enter(), strangers.enter()];
+        let tasks = [&busy, &answered, &mute].map(|stranger| {
+            let task = tokio::spawn(std::future::pending::<()>());
+            strangers.serves(stranger.id(), task.abort_handle());
+            task
+        });
+        let [of_busy, of_answered] = [Rc::<Exchange>::default(), Rc::<Exchange>::default()];
+        of_busy.call();
+        of_answered.call();
+        busy.speaks(&of_busy);
+        answered.speaks(&of_answered);
+        assert!(!strangers.end_idle(Instant::now(), REST), "its request may be on the way");
+        tokio::time::advance(REST).await;
+        of_answered.answered(Instant::now());
+        assert!(strangers.end_idle(Instant::now(), REST));
+        assert!(!strangers.end_idle(Instant::now(), REST), "its answer may be on the way");
+        let [busy_task, answered_task, mute_task] = tasks;
+        assert!(mute_task.await.unwrap_err().is_cancelled());
+        tokio::time::advance(REST).await;
+        assert!(strangers.end_idle(Instant::now(), REST));
+        assert!(answered_task.await.unwrap_err().is_cancelled());
+        tokio::time::advance(REST * 1000).await;
+        assert!(!strangers.end_idle(Instant::now(), REST));
+        assert!(!busy_task.is_finished());
+        assert!(strangers.make_room(), "of a caller it is, as the last resort");
     }
 }

@@ -131,15 +131,7 @@ impl AdminClient {
         body: Vec<u8>,
         deadline: Option<Duration>,
     ) -> Result<T, Failure> {
-        let (status, body) = self.runtime.block_on(async {
-            let exchange = self.exchange(method, path, body);
-            match deadline {
-                None => exchange.await,
-                Some(deadline) => tokio::time::timeout(deadline, exchange)
-                    .await
-                    .unwrap_or_else(|_| Err(self.unreachable("it did not answer in time"))),
-            }
-        })?;
+        let (status, body) = self.runtime.block_on(self.exchange(method, path, body, deadline))?;
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|error| {
                 let failure = Failure::new(Exit::Refused, "the server's answer is not understood");
@@ -163,32 +155,38 @@ impl AdminClient {
         method: Method,
         path: &str,
         body: Vec<u8>,
+        deadline: Option<Duration>,
     ) -> Result<(http::StatusCode, Bytes), Failure> {
+        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, self.connect());
+        let stream =
+            connecting.await.unwrap_or_else(|_| Err(self.unreachable("it did not answer in time")))?;
+        let answer = self.send(stream, method.clone(), path, body);
+        let Some(deadline) = deadline else { return answer.await };
+        let answer = tokio::time::timeout(deadline, answer).await;
+        answer.unwrap_or_else(|_| Err(unanswered(&method, "it did not answer in time")))
+    }
+
+    async fn connect(&self) -> Result<Box<dyn Stream>, Failure> {
         let connecting = TcpStream::connect((self.host.as_str(), self.port));
-        let stream = match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(self.unreachable(in_words(&error))),
-            Err(_) => return Err(self.unreachable("it did not answer in time")),
-        };
-        let Some(tls) = &self.tls else { return self.send(stream, method, path, body).await };
+        let stream = connecting.await.map_err(|error| self.unreachable(in_words(&error)))?;
+        let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
         let name = ServerName::try_from(self.host.clone())
             .map_err(|_| Failure::new(Exit::Usage, "the host of the address is no name that TLS knows"))?;
         let connector = tokio_rustls::TlsConnector::from(Arc::clone(tls));
-        let stream =
-            connector.connect(name, stream).await.map_err(|error| self.unreachable(error.to_string()))?;
-        self.send(stream, method, path, body).await
+        let stream = connector.connect(name, stream).await;
+        Ok(Box::new(stream.map_err(|error| self.unreachable(error.to_string()))?))
     }
 
-    async fn send<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    async fn send(
         &self,
-        stream: S,
+        stream: Box<dyn Stream>,
         method: Method,
         path: &str,
         body: Vec<u8>,
     ) -> Result<(http::StatusCode, Bytes), Failure> {
-        let lost = |error: hyper::Error| self.unreachable(error.to_string());
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| self.unreachable(error.to_string()))?;
         tokio::spawn(connection);
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         let mut request = Request::builder()
@@ -203,13 +201,17 @@ impl AdminClient {
             let failure = Failure::new(Exit::Usage, "the credential or the name cannot be sent");
             failure.why("it has characters that HTTP does not carry")
         })?;
-        let (head, body) = sender.send_request(request).await.map_err(lost)?.into_parts();
+        // hyper gives back what it has not begun to write: only then is it certain that nothing was carried out.
+        let answer = sender.try_send_request(request).await.map_err(|mut lost| match lost.take_message() {
+            Some(_) => self.unreachable(lost.error().to_string()),
+            None => unanswered(&method, error_chain(lost.error())),
+        });
+        let (head, body) = answer?.into_parts();
         let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
         // The server is there, and may have done what it was asked to.
-        let broken_off = |error: Box<dyn std::error::Error + Send + Sync>| {
-            let failure = Failure::new(Exit::Refused, "the server's answer broke off");
-            let action = "see what was done before you repeat it: countersign audit list";
-            failure.why(error_chain(error.as_ref())).action(action)
+        let broken_off = |error: Box<dyn std::error::Error + Send + Sync>| Failure {
+            what: "the server's answer broke off".to_owned(),
+            ..unanswered(&method, error_chain(error.as_ref()))
         };
         let body = body.map_err(broken_off)?.to_bytes();
         Ok((head.status, body))
@@ -220,6 +222,18 @@ impl AdminClient {
         let what = format!("the admin API at {scheme}://{}:{} is not reachable", self.host, self.port);
         Failure::new(Exit::Unreachable, what).why(why).action(self.hint.clone())
     }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// The request was sent and no answer came. The server was there, and may have done what it was asked to (G17).
+fn unanswered(method: &Method, why: impl Into<String>) -> Failure {
+    let failure = Failure::new(Exit::Refused, "the server took the request and gave no answer").why(why);
+    failure.action(match *method {
+        Method::GET => "run it again; nothing was changed",
+        _ => "it may have been carried out; look before you repeat it: countersign audit list",
+    })
 }
 
 /// The operator's token: a file that others may read is refused, as the server refuses its keys.
@@ -364,6 +378,34 @@ mod tests {
         let failure = client.post::<_, serde_json::Value>("/clients", &"").unwrap_err();
         assert_eq!((failure.exit, failure.what.as_str()), (Exit::Refused, "the server's answer broke off"));
         server.join().unwrap();
+    }
+
+    /// What was sent may have been carried out, whether the connection ends in order or by a reset.
+    #[test]
+    fn rule_g17_a_request_without_an_answer_may_have_been_carried_out() {
+        use std::io::Read;
+        for reads in [4096, 1] {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = format!("http://{}", listener.local_addr().unwrap());
+            let server = std::thread::spawn(move || {
+                for _ in 0..2 {
+                    let (mut stream, _) = listener.accept().unwrap();
+                    let _ = stream.read(&mut vec![0; reads]).unwrap();
+                }
+            });
+            let credential = tempfile::NamedTempFile::new().unwrap();
+            let client = AdminClient::new(&target(&address, credential.path())).unwrap();
+            let failure = client.post::<_, serde_json::Value>("/clients/x/rotate-secret", &"").unwrap_err();
+            assert_eq!(failure.exit, Exit::Refused, "{failure:?}");
+            let action = failure.action.as_deref().unwrap();
+            assert!(
+                action.contains("may have been carried out") && action.contains("audit list"),
+                "{action}"
+            );
+            let failure = client.get::<serde_json::Value>("/clients").unwrap_err();
+            assert_eq!((failure.exit, failure.human().contains("start it")), (Exit::Refused, false));
+            server.join().unwrap();
+        }
     }
 
     #[test]

@@ -111,6 +111,11 @@ impl Exchange {
         self.answered_at.set(Some(at));
     }
 
+    /// When the last answer was over.
+    pub(crate) fn answered_at(&self) -> Option<Instant> {
+        self.answered_at.get()
+    }
+
     /// Why the message with this ordinal was refused, in its head or (so far) in its body.
     pub(crate) fn refusal(&self, ordinal: u64) -> Option<ReasonCode> {
         self.refused.get().filter(|refused| refused.ordinal == ordinal).map(|refused| refused.reason)

@@ -130,6 +130,41 @@ async fn rule_g20_idle_connections_of_operators_make_room_for_new_ones() {
     assert!(ask_as_operator(&world).await.starts_with("HTTP/1.1 200 "));
 }
 
+/// An administrative call is carried out when its answer is cut, and what is shown once is lost.
+#[tokio::test]
+async fn rule_g17_no_newcomer_cuts_an_operators_request_in_flight() {
+    const HEAD: &[u8] = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n";
+    const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+    let world = world(Descriptors::UNLIMITED, |_| {}).await;
+    let operators = world.running.local_addr("operators").unwrap();
+    let mut calls = Vec::new();
+    for _ in 0..32 {
+        let mut stream = TcpStream::connect(operators).await.unwrap();
+        stream.write_all(HEAD).await.unwrap();
+        // Its body is asked for: it is in flight.
+        let mut begun = [0; CONTINUE.len()];
+        stream.read_exact(&mut begun).await.unwrap();
+        assert_eq!(begun, CONTINUE);
+        calls.push(stream);
+    }
+    assert_eq!(ask_as_operator(&world).await, "", "it is turned away");
+    // One that comes when a place is about to be free is served.
+    let ask = ask_as_operator(&world);
+    let finish = async {
+        let mut answers = Vec::new();
+        for mut stream in calls {
+            let mut answer = [0; 12];
+            stream.write_all(b"123456789").await.unwrap();
+            stream.read_exact(&mut answer).await.unwrap();
+            answers.push(answer);
+        }
+        answers
+    };
+    let (asked, answers) = tokio::join!(ask, finish);
+    assert!(asked.starts_with("HTTP/1.1 200 "), "{asked}");
+    assert!(answers.iter().all(|answer| answer == b"HTTP/1.1 200"), "every call is answered");
+}
+
 #[tokio::test]
 async fn rule_g20_requests_in_flight_of_one_client_are_capped_over_all_workers() {
     let limits = Limits { requests_per_client: 2, ..Limits::default() };
