@@ -47,7 +47,7 @@ pub(crate) async fn token(
     };
     let (recorded, result) = match context.recorder.record_before_answer(outcome.event).await {
         Ok(recorded) => (recorded, outcome.result),
-        // Who wants each token recorded before it is out wants none that is not.
+        // With `before_answer`, a token that is not recorded is not issued.
         Err(unrecorded) => {
             tracing::error!(%unrecorded, "a token request is not recorded");
             (unrecorded.recorded, Err(Denial::new(ReasonCode::StorageUnavailable)))

@@ -33,19 +33,19 @@ use std::time::Duration;
 /// When refusals are folded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FoldSettings {
-    /// So many equal refusals in a second have a record of their own each. Default: 20, more than a person or a
+    /// Maximum number of equal refusals per second that have their own record. Default: 20, more than a person or a
     /// misconfigured partner makes, so that only a flood is folded.
     pub per_class_per_s: u32,
-    /// So many refusals in a second over all classes; above it a class has one record before it is folded. Default:
+    /// Maximum number of refusals per second over all classes; above it a class has one record before it is folded. Default:
     /// 200, about 7 GB a day at worst.
     pub total_per_s: u32,
-    /// So many tokens of one client in a second have a record of their own each. Default: 50, more than a partner's
+    /// Maximum number of tokens of one client per second that have their own record. Default: 50, more than a partner's
     /// instances ask for unless all of them start at once. Above it, the first token of each combination of credential,
     /// certificate, audience, scope and network still has one. 0: each token has its record, however many there are.
     pub issued_per_client_per_s: u32,
     /// How long a series counts before it is recorded. Default: 10 s; at most 30 s, because a look-up searches that far.
     pub interval: Duration,
-    /// So many classes are told apart. Default: 1024.
+    /// Maximum number of classes that are distinguished. Default: 1024.
     pub max_classes: usize,
 }
 
@@ -305,7 +305,7 @@ impl fmt::Display for Network {
     }
 }
 
-/// So many in each second, over all classes and without a lock: the second in the upper bits, the count in the lower.
+/// A number per second, over all classes and without a lock: the second in the upper bits, the count in the lower.
 /// What comes late ([`LATE_MS`]) takes of the present second.
 #[derive(Default)]
 struct Budget(AtomicU64);

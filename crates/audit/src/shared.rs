@@ -73,7 +73,7 @@ pub(crate) struct Shared {
 impl Shared {
     /// Of a recorder that has done nothing yet, on a log with this head.
     pub(crate) fn new(settings: &RecorderSettings, head: Head) -> Self {
-        // Who wants each token on disk before it is out wants none that is only counted.
+        // With `before_answer`, tokens are never folded.
         let issued_per_client_per_s =
             if settings.before_answer { 0 } else { settings.fold.issued_per_client_per_s };
         let fold = FoldSettings { issued_per_client_per_s, ..settings.fold };

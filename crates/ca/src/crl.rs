@@ -41,7 +41,7 @@ impl CertificateAuthority {
     /// Reads a list that was published, here or on another node, so that it is served.
     ///
     /// # Errors
-    /// What storage suffers from.
+    /// Any storage error.
     pub async fn reload_crl(&self, issuer: &IssuerId, shard: u16) -> Result<(), StorageError> {
         self.crls.reload(self.store.as_ref(), issuer, shard).await
     }

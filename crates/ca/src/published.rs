@@ -22,9 +22,9 @@ pub(crate) struct Crls {
     pub(crate) complete_at: DashMap<ListId, u64>,
 }
 
-/// What this process knows of a list beside its bytes. Held while a list is looked at and signed: numbers increase strictly
-/// (rule R1), and whoever waited finds its revocation on the list that was signed meanwhile. So the work and the memory are
-/// those of one caller, however many wait.
+/// What this process knows of a list beside its bytes. Held while a list is checked and signed, so that numbers increase
+/// strictly (rule R1). A caller that waited finds its revocation on the list that was signed in that time. Any number of
+/// callers costs the work and memory of one.
 #[derive(Default)]
 pub(crate) struct Known {
     /// The position of the change feed that the list speaks of that was signed here last.

@@ -16,7 +16,7 @@ impl CertificateAuthority {
     /// that are being signed are never touched.
     ///
     /// # Errors
-    /// What storage suffers from.
+    /// Any storage error.
     pub async fn recover(&self) -> Result<usize, Refusal> {
         Ok(self.give_up_all(&self.orphans).await? + self.give_up_all(&self.unfinished).await?)
     }

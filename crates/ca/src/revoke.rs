@@ -26,7 +26,7 @@ impl CertificateAuthority {
     /// and reason stay.
     ///
     /// # Errors
-    /// `Conflict` for a row that was given up, and for the certificates of our own authorities; what storage suffers from.
+    /// `Conflict` for a row that was given up, and for the certificates of our own authorities. Any storage error.
     pub async fn revoke(
         &self,
         certificate: &CertificateRecord,
@@ -47,8 +47,8 @@ impl CertificateAuthority {
     /// just now: when it is committed, the client has none.
     ///
     /// # Errors
-    /// `NotFound` without such a client; `Conflict` when certificates are issued to it faster than they are revoked; what
-    /// storage suffers from.
+    /// `NotFound` without such a client; `Conflict` if certificates are issued to it faster than they are revoked. Any
+    /// storage error.
     pub async fn revoke_client(
         &self,
         client: &ClientId,

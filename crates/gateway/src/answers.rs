@@ -73,7 +73,7 @@ impl Answer {
         }
     }
 
-    /// The peer took so many bytes. Its time begins anew once they are enough together.
+    /// The peer took `bytes`. Its time starts again when it has taken [`MIN_PROGRESS`] together.
     fn taken(&self, bytes: usize) {
         self.taken.set(self.taken.get() + bytes);
         if self.taken.get() >= MIN_PROGRESS {

@@ -139,14 +139,14 @@ impl Connection {
         }
     }
 
-    /// A connection that may have to make room for others, for as long as nobody knows whose it is (rule G20).
+    /// A connection that can be evicted for a newcomer until its client is identified (rule G20).
     pub(crate) fn of_stranger(self, stranger: Stranger) -> Self {
         stranger.speaks(&self.exchange);
         self.stranger.set(Some(stranger));
         self
     }
 
-    /// It is known whose it is: from now on it makes no room, unless the client has `limit` connections that do not.
+    /// The client is identified. At most `limit` connections of a client are exempt from eviction.
     fn is_of(&self, load: &Rc<LocalLoad>, limit: usize) {
         if let Some(stranger) = self.stranger.take() {
             match Known::begin(load, limit) {
@@ -163,15 +163,15 @@ impl Connection {
         noted.map_or_else(|| Rc::new(LocalLoad(find())), |caller| caller.load.clone())
     }
 
-    /// Notes whose certificate this is, so that cutting the client finds this connection. `known` of the client's make no
-    /// room for others.
+    /// Notes whose certificate this is, so that cutting the client finds this connection. At most
+    /// `known` connections of a client are exempt from eviction.
     pub(crate) fn note_client(&self, client: &ClientId, load: &Rc<LocalLoad>, known: usize) {
         self.is_of(load, known);
         self.callers.borrow_mut().push(Caller { client: client.clone(), proof: None, load: load.clone() });
     }
 
     /// Notes who calls and by what, so that cutting the client, the credential or the token key finds this connection.
-    /// Whether the client is news. `known` of the client's connections make no room for others.
+    /// Returns whether the client is new here. At most `known` connections of a client are exempt from eviction.
     pub(crate) fn note_call(
         &self,
         client: &ClientId,
@@ -203,7 +203,7 @@ impl Connection {
     /// The host that a request on this connection asks for, and what upstreams are told of it.
     ///
     /// # Errors
-    /// `request_malformed` when it is none.
+    /// `request_malformed` if `authority` is not a valid host.
     pub(crate) fn forwarded(&self, authority: &str) -> Result<Rc<Forwarded>, Denial> {
         let mut kept = self.forwarded.borrow_mut();
         match kept.as_ref() {
@@ -306,7 +306,7 @@ impl Connection {
         }
     }
 
-    /// Whether one of its callers is meant, or so many were there that one may be.
+    /// Whether one of its callers is meant. True as well if it had more callers than are noted.
     fn may_be(&self, meant: impl Fn(&Caller) -> bool) -> bool {
         let callers = self.callers.borrow();
         callers.len() >= MAX_CALLERS_NOTED || callers.iter().any(meant)

@@ -24,7 +24,7 @@ const WORKER: usize = 5;
 const LEAST: usize = 16;
 
 impl Descriptors {
-    /// As many as anybody asks for: in tests, and where there is no limit.
+    /// No limit: in tests, and where the system has none.
     pub const UNLIMITED: Self = Self { callers: usize::MAX, upstreams: usize::MAX };
 
     /// What the limit of the process leaves to callers. Half of it is for their connections, the other half for the
@@ -42,8 +42,7 @@ impl Descriptors {
         Ok(Self { callers, upstreams: limit - reserve - callers })
     }
 
-    /// The requests in flight that one client may have: `configured`, and never so many that four clients could take
-    /// every connection to upstreams that there can be.
+    /// Maximum requests in flight of one client: `configured`, and at most a quarter of the connections to upstreams.
     pub(crate) fn requests_of_client(&self, configured: usize) -> usize {
         configured.min(self.upstreams / 4)
     }

@@ -1,4 +1,4 @@
-//! Who is let in, before any TLS work (rules T11, T13 and G20), and what happens when the system gives no connection.
+//! Admission of a connection before any TLS work (rules T11, T13 and G20), and the pause after a failed accept.
 
 use crate::addresses::Counted;
 use crate::descriptors::{Share, Taken};

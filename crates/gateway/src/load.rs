@@ -76,8 +76,8 @@ impl Loads {
         self.upstreams.entry(name.to_owned()).or_default().clone()
     }
 
-    /// Forgets the clients that have nothing open. Whoever looks one up holds the map's own lock while it clones, so that
-    /// nobody is counted beside the map.
+    /// Forgets the clients that have nothing open. A look-up clones the counters under the map's lock, so that no client is
+    /// counted in counters that the map has dropped.
     pub(crate) fn sweep(&self) {
         self.clients.retain(|_, load| Arc::strong_count(load) > 1);
     }

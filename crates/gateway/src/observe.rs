@@ -209,12 +209,12 @@ impl ListenerMetrics {
         self.turned_away.increment(1);
     }
 
-    /// A connection was closed before TLS, because all that there may be are open.
+    /// A connection was closed before TLS, because the limit of open connections is reached.
     pub(crate) fn full(&self) {
         self.full.increment(1);
     }
 
-    /// A stranger's connection was ended for a new one.
+    /// A connection of an unidentified client was ended for a new one.
     pub(crate) fn made_room(&self) {
         self.made_room.increment(1);
     }

@@ -1,13 +1,13 @@
-//! The parts without which a server is none: its workers, their listeners, the tasks that follow the database. When one
-//! ends that was not told to, by a panic, the others would go on as if nothing had happened: with a listener less, or
-//! with revocations of yesterday. So its end is the end of the server, in order.
+//! The essential tasks of a server: its workers, their listeners, the tasks that follow the database. If one ends
+//! unexpectedly, the server shuts down. Without this, a panic would leave a server that runs on without a listener, or
+//! with old revocations.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
 
-/// The parts of one server.
+/// The essential tasks of one server.
 #[derive(Debug, Clone)]
 pub struct Parts(Arc<Inner>);
 
@@ -17,7 +17,7 @@ struct Inner {
     lost: watch::Sender<Option<Cow<'static, str>>>,
 }
 
-/// One part, for as long as it works.
+/// One part, until dropped.
 #[derive(Debug)]
 pub struct Part {
     name: Cow<'static, str>,
@@ -31,7 +31,7 @@ impl Default for Parts {
 }
 
 impl Parts {
-    /// A part begins. What is dropped before [`Parts::stop`] is lost.
+    /// Registers a part. If it is dropped before [`Parts::stop`], it counts as lost.
     pub fn begins(&self, name: impl Into<Cow<'static, str>>) -> Part {
         Part { name: name.into(), parts: self.clone() }
     }
@@ -42,12 +42,12 @@ impl Parts {
         task.await
     }
 
-    /// From now on parts may end.
+    /// The server stops: from now on parts may end.
     pub fn stop(&self) {
         self.0.stopping.store(true, Ordering::SeqCst);
     }
 
-    /// Waits for the first part that is lost, and says which.
+    /// Waits for the first part that ends unexpectedly, and returns its name.
     pub async fn lost(&self) -> Cow<'static, str> {
         let mut lost = self.0.lost.subscribe();
         match lost.wait_for(Option::is_some).await.as_deref() {

@@ -1,4 +1,4 @@
-//! The addresses of upstreams (rule G20): one look-up in flight for each name, whoever waits for it.
+//! The addresses of upstreams (rule G20): one look-up in flight for each name, however many callers wait.
 //!
 //! The system's resolver blocks its thread, for seconds when it hears nothing. A look-up for every connection would be a
 //! thread for every caller; and on the runtime's own threads for such work it would hold up the end of the process. So
@@ -19,7 +19,7 @@ pub trait Resolve: Send + Sync {
     /// The addresses of `host`, with `port`.
     ///
     /// # Errors
-    /// When the name is not known, or nobody answers.
+    /// If the name is not known, or no server answers.
     fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
 }
 
@@ -77,8 +77,7 @@ impl Names {
         Self { resolver, known: DashMap::default() }
     }
 
-    /// The addresses of a name: those that are known, or what the look-up says that is on its way. Whoever waits for it
-    /// sets the limit.
+    /// The addresses of a name: those that are known, or the result of the look-up in flight. The caller limits the time.
     pub(crate) async fn addresses(&self, host: &str, port: u16) -> Answer {
         let name = self.name(host, port);
         loop {
@@ -137,7 +136,7 @@ impl Name {
 /// Says what a look-up found when it is over, also when it panics.
 struct Ends {
     name: Arc<Name>,
-    /// On the clock of whoever asked, and on that of the thread.
+    /// On the caller's clock, and on the clock of the look-up's thread.
     asked_at: (Instant, std::time::Instant),
     answer: Option<Answer>,
     /// Dropped last: who waits for it looks at the answer.

@@ -1,4 +1,5 @@
-//! A line of the log that may be due very often, written seldom: with the number of those that were not (rule G20).
+//! A line of the log that is written at most once in ten seconds over all workers, with the number of suppressed lines
+//! (rule G20).
 
 use std::sync::Mutex;
 use std::time::Duration;

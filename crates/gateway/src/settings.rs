@@ -68,8 +68,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// How many connections of one client make no room for newcomers when all are open (rule G20): never so many that four
-    /// clients could take every one.
+    /// How many connections of one client are exempt from eviction (rule G20): at most a quarter of all.
     pub(crate) fn known_of_client(&self, limits: &Limits) -> usize {
         let all = limits.connections.min(self.descriptors.callers);
         limits.connections_per_client.min((all / 4).max(1))
@@ -229,13 +228,13 @@ pub struct Limits {
     pub times: GuardTimes,
     /// The whole TLS handshake. Default 5 s (rule T11).
     pub handshake: Duration,
-    /// Open connections of all callers; more are closed before any TLS work, unless a stranger's makes room. Default
+    /// Open connections of all callers; above it, one of an unknown client is closed, or else the new one. Default
     /// 10 000, and at most what the descriptors allow (rule G20).
     pub connections: usize,
     /// Open connections from one address, counted before any TLS work; more are closed. Default 256 (rule T11).
     pub connections_per_address: usize,
-    /// CPU time that failed handshakes of one network may take in each second, and ten times that at once; beyond it, its
-    /// connections are closed before any TLS work. Default 100 ms (rule T13).
+    /// CPU time that failed handshakes of one network may take per second; bursts of ten times that are allowed. Above it,
+    /// its connections are closed before any TLS work. Default 100 ms (rule T13).
     pub failed_handshake_cpu: Duration,
     /// Open connections with certificates of one client, over all workers; more get 503. Default 1024.
     pub connections_per_client: usize,

@@ -92,7 +92,7 @@ impl Allowance {
         }
     }
 
-    /// Counts a read of so many bytes.
+    /// Counts a read of `bytes`.
     fn spend(&mut self, bytes: usize) -> io::Result<()> {
         let too_large = || io::Error::new(io::ErrorKind::InvalidData, HandshakeTooLarge);
         self.bytes = self.bytes.checked_sub(bytes).ok_or_else(too_large)?;

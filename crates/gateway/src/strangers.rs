@@ -1,8 +1,9 @@
-//! Who makes room when every connection is taken (rule G20): the oldest of those who have not said who they are. First one
-//! that waits for nothing; else one whose request is being answered, because a body that trickles would hold its place.
+//! Eviction when every connection is taken (rule G20): the oldest connection that has not identified its client is closed
+//! for the new one. An idle one is preferred. Otherwise one with a request in flight is closed, because a body that trickles
+//! would hold its place for ever.
 //!
-//! A connection is a stranger's until it presents a certificate of a client or makes a call that is permitted, and stays
-//! one when the client has its share of those that make no room. An honest caller is one for milliseconds; the oldest
+//! A connection is a stranger's until it presents a certificate of a client or makes a permitted call. It stays a stranger's
+//! if the client has its share of exempt connections already. An honest caller is a stranger for milliseconds; the oldest
 //! stranger of a flood is part of the flood.
 //!
 //! Operators are all strangers here: they say who they are to the admin API. A call of theirs may hold a secret that nobody
@@ -16,8 +17,8 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-/// How many are looked at for one that waits for nothing. A request that is being answered is cut only if all of these are
-/// busy; the walk costs less than the handshake of the newcomer.
+/// How many connections are searched for an idle one. One with a request in flight is cut only if all of these are busy; the
+/// search costs less than the handshake of the newcomer.
 const LOOKS: usize = 1024;
 
 /// The strangers' connections of one worker, by their age.
@@ -60,7 +61,7 @@ impl Strangers {
         }
     }
 
-    /// Ends the oldest connection that waits for nothing, else the oldest of all. Its descriptor is free once its task has
+    /// Ends the oldest idle connection, or else the oldest of all. Its descriptor is free once its task has
     /// been dropped.
     pub(crate) fn make_room(&self) -> bool {
         let chosen = {

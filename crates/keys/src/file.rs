@@ -77,7 +77,7 @@ pub fn read_private(path: &Path, limit_bytes: u64) -> Result<Secret<Vec<u8>>, Pr
     read(path, limit_bytes, is_anothers)
 }
 
-/// As [`read_private`], for whom an operator says to be: root uses the credential of whoever it administers for.
+/// As [`read_private`], for an operator's credential: root may use a credential that another user owns.
 ///
 /// # Errors
 /// As [`read_private`].
@@ -87,8 +87,8 @@ pub fn read_credential(path: &Path, limit_bytes: u64) -> Result<Secret<Vec<u8>>,
 
 /// Whether somebody else owns a file. Root reads and changes everything anyway.
 ///
-/// This is asked of the file that was opened, through whatever links and directories: who may write to one of those can
-/// put another file there, but none of ours that he does not have. So directories are not looked at.
+/// The check uses the opened file, behind any links and directories. An attacker who may write to such a directory can put
+/// another file there, but cannot make a file that we or root own. So directories are not checked.
 fn is_anothers(owner: u32, us: u32) -> bool {
     owner != us && owner != 0
 }
@@ -188,7 +188,7 @@ fn create(
     })
 }
 
-/// A link never replaces anything, whoever makes the file at the same moment; a rename would.
+/// A hard link never replaces a file that another process makes at the same moment; a rename would.
 fn put_where_nothing_is(from: &Path, to: &Path) -> io::Result<()> {
     match std::fs::hard_link(from, to) {
         // A file system without links.

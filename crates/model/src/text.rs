@@ -1,7 +1,7 @@
 //! What a text may be that people register and other people read: in a table, a certificate, a log, a page.
 //!
 //! A name that turns the line around, hides a part of itself or breaks the line shows something else than it is. So such
-//! characters are refused where a text comes in, by one rule for whoever takes it.
+//! characters are refused where a text comes in, by one rule for all callers.
 
 use std::fmt;
 

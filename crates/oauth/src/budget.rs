@@ -1,4 +1,4 @@
-//! How many tokens one client may have: each costs a signature and a record, and whoever takes them as fast as he can
+//! How many tokens one client may have. Each costs a signature and a record: a client that takes them as fast as it can
 //! takes processor and disk from the others (rule G20).
 
 use countersign_model::{ClientId, ReasonCode, Timestamp};
@@ -7,7 +7,7 @@ use countersign_policy::rate_limit::{Limit, Verdict};
 use countersign_storage::arrivals::Arrivals;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-/// The budgets of all clients. Asked when a client has proved who it is, so that nobody spends another one's.
+/// The budgets of all clients. Asked when a client has proved who it is, so that no client spends another client's.
 #[derive(Debug, Default)]
 pub struct TokenBudget {
     arrivals: Arrivals<ClientId>,
@@ -18,7 +18,7 @@ impl TokenBudget {
     /// Takes one token out of the client's budget.
     ///
     /// # Errors
-    /// `token_rate_limited`, with the time to wait, when there is none left.
+    /// `token_rate_limited`, with the time to wait, if the budget is empty.
     pub fn take(&self, limit: &Limit, client: &ClientId, now: Timestamp) -> Result<(), Denial> {
         match self.arrivals.count(limit, client, self.time.nanoseconds(now)) {
             Verdict::Accepted { .. } => Ok(()),

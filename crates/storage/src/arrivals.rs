@@ -32,8 +32,7 @@ impl<K: Eq + Hash + Clone> Arrivals<K> {
         }
     }
 
-    /// Forgets who has not come for so long that nothing is left of it. Whoever likes may ask; it is done at most once a
-    /// minute.
+    /// Forgets the keys whose arrivals no longer count. Any caller may ask; the sweep runs at most once a minute.
     pub fn sweep(&self, now_ns: u64) {
         let swept_ns = self.swept_ns.load(Ordering::Relaxed);
         if now_ns < swept_ns.saturating_add(SWEEP_INTERVAL_NS)

@@ -39,7 +39,7 @@ pub trait Commit {
     /// Commits the whole transaction and returns when it is safe on disk.
     ///
     /// # Errors
-    /// The first precondition that does not hold, or what the backend suffers from. Nothing was written then.
+    /// The first precondition that does not hold, or any error of the backend. Nothing was written then.
     async fn commit(&self, transaction: Transaction) -> Result<Receipt, StorageError>;
 }
 

@@ -80,9 +80,9 @@ pub enum Write {
         /// Which.
         credential: CredentialId,
     },
-    /// Adds a secret and ends all others of its client, which are found here and not by whoever asked: what was added since
-    /// the caller looked is no exception. `Conflict` unless the client is active and the others are those that the caller
-    /// knows of: of two rotations at once one alone succeeds, and hands out a secret that lives. `Missing` without the
+    /// Adds a secret and ends all others of its client. The transaction itself selects the secrets to end, so that one which
+    /// was added in between ends too. `Conflict` unless the client is active and its other secrets are those that the caller
+    /// has read: of two rotations at once only one succeeds, and the secret that it hands out stays valid. `Missing` without the
     /// client. Change: the client.
     ReplaceSecrets {
         /// The new secret.

@@ -16,7 +16,7 @@ impl Default for TestDisk {
 }
 
 impl TestDisk {
-    /// From now on so many bytes are free.
+    /// From now on `bytes` are free.
     pub fn has_free(&self, bytes: u64) {
         self.0.store(bytes, Ordering::SeqCst);
     }

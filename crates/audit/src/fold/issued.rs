@@ -1,4 +1,4 @@
-//! Folding of successes: a client that takes tokens as fast as it can fills no disk with their records (rule G20).
+//! Folding of successes: a client that takes tokens as fast as it can does not fill the disk with their records (rule G20).
 //!
 //! The classes are the clients, whom we registered: there is no class that a stranger can make, and no stranger's flood
 //! costs a client the record of its token. Within a series tokens are counted by what they were issued for and where they
@@ -17,12 +17,12 @@ use std::hash::BuildHasher;
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// This many combinations of one client are told apart in a series. A client with many scopes could ask for each subset of
-/// them: what comes then is told apart without audience and scope.
+/// Maximum number of combinations of one client in a series. A client with many scopes could ask for each subset of them:
+/// further ones are distinguished without audience and scope.
 const COMBINATIONS: usize = 256;
-/// This many are told apart without audience and scope. What comes then is counted for the client alone.
+/// Maximum number that is distinguished without audience and scope. Further ones are counted for the client alone.
 const ORIGINS: usize = 256;
-/// Up to this many networks and certificates are counted in what is no longer told apart.
+/// Maximum number of networks and certificates that are counted among the tokens of one client.
 const DIFFERENT: usize = 1024;
 
 /// The clients and their series.

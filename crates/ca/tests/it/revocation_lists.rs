@@ -283,7 +283,7 @@ async fn rule_r2_after_a_start_thirty_that_ask_at_once_share_one_look() {
     assert_eq!(reads.load(Ordering::SeqCst), 2, "one to look, and one to sign");
 }
 
-/// What is committed while a list is signed is on the next one, and whoever revoked it waits for that.
+/// A revocation that is committed while a list is signed is on the next list, and its caller waits for that list.
 #[tokio::test]
 async fn rule_r2_a_revocation_that_comes_while_a_list_is_signed_is_on_the_list_of_its_own_answer() {
     let (installation, first) = Installation::with_client().await;

@@ -144,7 +144,7 @@ async fn rule_g14_a_start_reads_revocations_of_certificates_that_have_just_expir
     }
 }
 
-/// A node that starts before its time was set right: whoever follows reads again before it says that it is fresh.
+/// A node that starts with a wrong clock reads the revocations again, after the clock is set, before it is fresh.
 #[tokio::test(start_paused = true)]
 async fn rule_g14_a_clock_that_was_ahead_at_the_start_leaves_nothing_out_when_it_is_set_back() {
     let (installation, ca) = Installation::with_client().await;

@@ -1,11 +1,11 @@
 //! Folding of lines: above a rate, lines of one kind are counted, and one line says how many there were and when. So a
-//! caller who can cause a line at will fills no disk with it (rule G20), also where nobody thought of that.
+//! caller cannot fill the disk with a line that it can cause at will (rule G20), whatever line it is.
 //!
-//! A kind is a place in the code, and whom the line is about: the client or the listener that it names. The first lines
-//! of a kind are written in full. Lines with a reference pass: they tell of what the audit log records, which folds by
-//! itself. So do DEBUG lines: whoever asks for them wants each.
+//! A kind is a place in the code together with the client or listener that the line names. The first lines of a kind are
+//! written in full. Lines with a reference are never folded: they belong to audit records, which the audit log folds. DEBUG
+//! lines are never folded either: an operator who enables them wants each.
 //!
-//! Memory is bounded: when there are too many kinds, whom a line is about is not told apart any more.
+//! Memory is bounded: if there are too many kinds, lines of a new client or listener are counted by place alone.
 
 use countersign_model::{Clock, Timestamp};
 use std::collections::HashMap;
@@ -18,13 +18,13 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-/// So many lines of a kind are written in each [`PERIOD`]. More than the minutes around a failure have, for one kind.
+/// Maximum number of lines of a kind that are written in each [`PERIOD`]: more than one kind has around a failure.
 const WRITTEN: u32 = 10;
 
 /// How long lines are counted before the count is told.
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// So many kinds are told apart by whom they are about.
+/// Maximum number of kinds that are distinguished by client or listener.
 const KINDS: usize = 256;
 
 /// The target of the lines that tell counts; they pass.

@@ -113,7 +113,7 @@ fn event(installation: &Installation, action: AuditAction, operator: &str) -> Au
     AuditEvent::done(Reference::generate(now, installation.rng.as_ref()), now, action, Actor::System, facts)
 }
 
-/// What storage suffers from, as the command line tells it.
+/// A storage error, as the command line reports it.
 pub fn storage(error: &StorageError) -> Failure {
     Failure::new(Exit::Refused, "the database refuses").why(error.to_string())
 }

@@ -193,7 +193,7 @@ async fn what_cannot_be_read_is_refused_with_the_place() {
     ];
     for (method, path, body, named) in cases {
         let operation = format!("{method} {path} {body}");
-        // So many equal refusals in a second would be folded.
+        // In the same second, this number of equal refusals would be folded.
         server.clock.advance_s(1);
         let answer = server.call_admin(method, path, Some(&authorization), &body).await;
         let record = assert_refused(&server, &answer, 400, "request_malformed", &operation).await;

@@ -19,7 +19,7 @@ fn serial(n: u32) -> Serial {
     Serial::from_octets(&[&[0x7f; 12], n.to_be_bytes().as_slice()].concat()).unwrap()
 }
 
-/// Rows like those of `acme-pay`: so many revoked, and behind them `valid` that are pending.
+/// Rows like those of `acme-pay`: revoked ones, and behind them `valid` ones that are pending.
 async fn fill(server: &TestServer, valid: u32) {
     let issuer: IssuerId = "clients".parse().unwrap();
     let store = &server.server.context().store;

@@ -259,7 +259,7 @@ impl Fields {
 }
 
 fn replace(bytes: &mut [u8]) {
-    // Mostly there is none.
+    // Most often there is no `#`.
     if memchr(b'#', bytes).is_some() {
         bytes.iter_mut().filter(|byte| **byte == b'#').for_each(|byte| *byte = b'^');
     }

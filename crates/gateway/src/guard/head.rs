@@ -78,7 +78,7 @@ fn check_line_ends(head: &[u8]) -> Result<(), ReasonCode> {
 /// section 3.4), which an upstream may take for it.
 const METHODS_OF_NO_API: [&str; 4] = ["CONNECT", "TRACE", "TRACK", "PRI"];
 
-/// Methods are case-sensitive (RFC 9110 section 9.1): one in lower case is none.
+/// Methods are case-sensitive (RFC 9110 section 9.1): a name in lower case is not a method.
 pub(crate) fn check_method(method: &str) -> Result<(), ReasonCode> {
     if is_accepted(method) { Ok(()) } else { Err(ReasonCode::RequestMalformed) }
 }

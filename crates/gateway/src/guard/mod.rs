@@ -41,7 +41,7 @@ use tokio::time::Instant;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GuardTimes {
     /// Until the first byte of the first request, after the handshake; on HTTP/2 until the first request. Default 10 s
-    /// (rule G20): whoever opens a connection has something to say.
+    /// (rule G20): a caller opens a connection to send a request.
     pub first: Duration,
     /// From the first byte of a head to its last. Default 10 s.
     pub head: Duration,

@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(began.elapsed().as_secs(), 30);
     }
 
-    /// A peer takes so many bytes after every 29 of the 30 s that it has, ten times.
+    /// A peer takes `bytes` after every 29 of the 30 s that it has, ten times.
     async fn written_to_one_that_takes(bytes: usize) -> io::Result<()> {
         let (mut peer, stream) = tokio::io::duplex(bytes);
         let mut stream = BoundedWrites::new(stream, Duration::from_secs(30));

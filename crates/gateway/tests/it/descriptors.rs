@@ -118,7 +118,7 @@ async fn rule_g20_a_partner_keeps_out_neither_other_partners_nor_operators() {
     assert_eq!(acme.call(get("/data/", &token)).await.status, 200, "it has connections of its own");
 }
 
-/// Whoever probes the admin API without end does not lock it.
+/// A caller that probes the admin API without end does not lock it.
 #[tokio::test]
 async fn rule_g20_idle_connections_of_operators_make_room_for_new_ones() {
     let world = world(Descriptors::UNLIMITED, |_| {}).await;

@@ -102,7 +102,7 @@ async fn is_let_in_from(source: [u8; 4], world: &World, identity: &Identity) -> 
 const ONE: [u8; 4] = [127, 0, 0, 1];
 const OTHER: [u8; 4] = [127, 0, 0, 2];
 
-/// Whoever sets up a client fails more often than that.
+/// A person who sets up a client fails more often than that.
 #[tokio::test]
 async fn rule_t13_eighty_failed_handshakes_turn_nobody_away() {
     let world = World::start().await;

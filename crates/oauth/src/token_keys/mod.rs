@@ -128,8 +128,8 @@ impl TokenKeyRing {
         Ok(())
     }
 
-    /// The keys that were taken back since the last call, in an emergency: what their tokens began is to end too. A key that
-    /// retired as planned is none of them.
+    /// The keys that were withdrawn in an emergency since the last call: streams that their tokens began must end too. A key
+    /// that retired as planned is not among them.
     pub fn take_ended(&self) -> Vec<KeyId> {
         std::mem::take(&mut *self.ended.lock().unwrap_or_else(PoisonError::into_inner))
     }

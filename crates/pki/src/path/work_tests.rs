@@ -135,7 +135,7 @@ fn assert_client_bound(spent: Spent, shape: &str) {
     assert!(spent.certificate_bytes <= 2 * MAX_CERTIFICATE_BYTES, "{shape}: {spent:?}");
 }
 
-/// A path costs so many signatures, and so many readings of at most so many bytes.
+/// The bounds of one path: signatures, certificates that are read, and their size.
 fn assert_path_bound(spent: Spent, shape: &str) {
     let signatures = MAX_SIGNATURES + WORLD.anchors.issuers().len();
     assert!(spent.signatures <= signatures, "{shape}: {spent:?}");

@@ -27,7 +27,7 @@ pub enum Class {
     Gateway,
     /// Read or set by the gateway under its one spelling; other spellings end here.
     Exact,
-    /// Looks like one of the others, and is none.
+    /// Similar to a name of the other kinds, but not one of them.
     Plain,
 }
 

@@ -65,7 +65,7 @@ impl Views {
     /// Reads everything that the data path needs.
     ///
     /// # Errors
-    /// What storage suffers from.
+    /// Any storage error.
     pub async fn load(store: &dyn Store, now: Timestamp) -> Result<Self, StorageError> {
         // The position is read first: a change committed while we read is applied again, which does no harm.
         let position = store.last_change().await?;
@@ -111,7 +111,7 @@ impl Views {
     }
 
     /// Reads the revocations again if they were read by a clock that was ahead: what had expired by then, and is valid
-    /// again, was left out. Until it succeeds the views are not fresh (rule G16), whoever is heard of.
+    /// again, was left out. Until it succeeds the views are not fresh (rule G16), whatever the feed delivers.
     ///
     /// # Errors
     /// Any storage error.
@@ -126,7 +126,7 @@ impl Views {
     }
 
     /// Forgets revocations of certificates that have expired by themselves. Not at once: validity ends with a whole second
-    /// and is judged by whoever asks, so that at no moment a revoked certificate is neither revoked nor expired. And not by
+    /// and each caller judges it by its own clock, so that at no moment a revoked certificate is neither revoked nor expired. And not by
     /// the wall clock alone: one that runs ahead forgets nothing.
     pub fn forget_expired(&self, now: Timestamp) {
         let held_from = self.freshness.held_from(now, Instant::now().into_std());
@@ -146,7 +146,7 @@ impl Views {
             },
             Changed::Certificate(issuer, serial) => self.load_certificate(store, issuer, serial).await?,
             Changed::Issuers => self.load_issuers(store, now).await?,
-            // Followed by whoever holds them: the token key ring, the published CRLs, the admin API.
+            // Others follow these: the token key ring, the published CRLs, the admin API.
             Changed::TokenKeys | Changed::Operators | Changed::Crl(..) => {}
         }
         Ok(())
