@@ -11,7 +11,9 @@
 //! each proved actor, is counted by itself and has a record of its own.
 //!
 //! Memory is bounded: when there are too many classes (an attacker chooses `client_id` and may have many addresses) the
-//! rest are counted without the client and without actors, then without the network.
+//! rest share one class for each network, then one for all. There too each registered client is counted by itself, so
+//! that nobody hides a guess at its secret behind a flood of invented names. Callers read the one shared reference, whether
+//! the name that they tried exists or not (rule C10).
 //!
 //! Tokens are folded too, by a table of their own ([`issued`]).
 
@@ -26,8 +28,8 @@ use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// When refusals are folded.
@@ -70,6 +72,13 @@ const WINDOW_MS: i64 = 1000;
 /// back, and must not be folded for as long as it was ahead.
 const LATE_MS: i64 = 60_000;
 
+/// So many counts of registered clients there are in shared classes, over all of them: a caller who knows more names than
+/// this, and tries them all, is counted without them.
+const NAMED: usize = 4096;
+
+/// Tells whether a client is registered.
+pub(crate) type IsRegistered = Box<dyn Fn(&ClientId) -> bool + Send + Sync>;
+
 /// What becomes of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -88,6 +97,9 @@ pub(crate) struct FoldTable {
     coarse: Mutex<HashMap<Class, Series>>,
     total: Budget,
     issued: IssuedTable,
+    is_registered: OnceLock<IsRegistered>,
+    /// How many counts of registered clients there are in shared classes.
+    named: AtomicUsize,
 }
 
 /// Refusals that share a reference: nothing in here is news to who was refused.
@@ -111,6 +123,8 @@ struct Open {
     since: Timestamp,
     /// As many as there are reasons behind one public code, times the actors that proved who they are: few.
     counts: Vec<Count>,
+    /// In a class that is shared by names: those of registered clients.
+    named: HashMap<(ClientId, ReasonCode, Actor), Count>,
 }
 
 /// Refusals of a series that are equal for the operator too.
@@ -131,7 +145,14 @@ impl FoldTable {
             coarse: Mutex::default(),
             total: Budget::default(),
             issued: IssuedTable::new(),
+            is_registered: OnceLock::new(),
+            named: AtomicUsize::new(0),
         }
+    }
+
+    /// Says who is registered. Until then no client is told apart in shared classes.
+    pub(crate) fn registered_by(&self, is_registered: IsRegistered) {
+        let _ = self.is_registered.set(is_registered); // the first one stays
     }
 
     /// Decides about an event, at its own time. What was done is always recorded, but for a flood of tokens.
@@ -140,16 +161,18 @@ impl FoldTable {
         let class = Class::of(event, public);
         let capacity = self.settings.max_classes.div_ceil(SHARDS);
         if let Some(series) = make_room(&mut lock(self.shard(&class)), &class, capacity, event.at) {
-            return self.count(series, event, reason, &event.actor);
+            return self.count(series, event, reason, &event.actor, None);
         }
+        let is_registered = |client: &&ClientId| self.is_registered.get().is_some_and(|it| it(client));
+        let named = event.facts.client.as_ref().filter(is_registered);
         let mut coarse = lock(&self.coarse);
         let class = Class { client: None, ..class };
         if let Some(series) = make_room(&mut coarse, &class, self.settings.max_classes, event.at) {
-            return self.count(series, event, reason, &Actor::Anonymous);
+            return self.count(series, event, reason, &Actor::Anonymous, named);
         }
         // Actions and reasons are closed sets: this level needs no bound.
         let series = coarse.entry(Class { network: None, ..class }).or_insert_with(|| Series::new(event.at));
-        self.count(series, event, reason, &Actor::Anonymous)
+        self.count(series, event, reason, &Actor::Anonymous, named)
     }
 
     fn done(&self, event: &AuditEvent) -> Verdict {
@@ -161,10 +184,20 @@ impl FoldTable {
         series.map_or(Verdict::Recorded, Verdict::Folded)
     }
 
-    fn count(&self, series: &mut Series, event: &AuditEvent, reason: ReasonCode, actor: &Actor) -> Verdict {
+    fn count(
+        &self,
+        series: &mut Series,
+        event: &AuditEvent,
+        reason: ReasonCode,
+        actor: &Actor,
+        named: Option<&ClientId>,
+    ) -> Verdict {
         let at = event.at;
         if let Some(open) = &mut series.open {
-            open.count(at, reason, actor);
+            let counted = named.is_some_and(|client| open.count_named(event, reason, client, &self.named));
+            if !counted {
+                open.count(at, reason, actor);
+            }
             return Verdict::Folded(open.reference);
         }
         if series.is_over(at) {
@@ -173,7 +206,7 @@ impl FoldTable {
         series.in_window += 1;
         let within_total = self.total.take(at, self.settings.total_per_s);
         if series.in_window >= self.settings.per_class_per_s || !within_total {
-            series.open = Some(Open { reference: event.reference, since: at, counts: Vec::new() });
+            series.open = Some(Open::new(event.reference, at));
         }
         Verdict::Recorded
     }
@@ -187,8 +220,13 @@ impl FoldTable {
                 let due = |open: &mut Open| {
                     all || now < open.since || now.since(open.since) >= self.settings.interval
                 };
-                if let Some(Open { reference, counts, .. }) = series.open.take_if(due) {
+                if let Some(Open { reference, counts, named, .. }) = series.open.take_if(due) {
                     records.extend(counts.into_iter().map(|count| class.record(reference, count, now)));
+                    self.named.fetch_sub(named.len(), Ordering::Relaxed);
+                    for ((client, ..), count) in named {
+                        let class = Class { client: Some(client), ..class.clone() };
+                        records.push(class.record(reference, count, now));
+                    }
                 }
             }
         }
@@ -246,17 +284,48 @@ impl Class {
 }
 
 impl Open {
+    fn new(reference: Reference, since: Timestamp) -> Self {
+        Self { reference, since, counts: Vec::new(), named: HashMap::new() }
+    }
+
     fn count(&mut self, at: Timestamp, reason: ReasonCode, actor: &Actor) {
         match self.counts.iter_mut().find(|count| count.reason == reason && count.actor == *actor) {
-            Some(count) => {
-                count.count += 1;
-                count.first = count.first.min(at);
-                count.last = count.last.max(at);
-            }
-            None => {
-                self.counts.push(Count { reason, actor: actor.clone(), first: at, last: at, count: 1 });
-            }
+            Some(count) => count.add(at),
+            None => self.counts.push(Count::first(at, reason, actor)),
         }
+    }
+
+    /// Counts for a registered client, unless there are too many such counts already.
+    fn count_named(
+        &mut self,
+        event: &AuditEvent,
+        reason: ReasonCode,
+        client: &ClientId,
+        all: &AtomicUsize,
+    ) -> bool {
+        let key = (client.clone(), reason, event.actor.clone());
+        if let Some(count) = self.named.get_mut(&key) {
+            count.add(event.at);
+            return true;
+        }
+        if all.fetch_add(1, Ordering::Relaxed) >= NAMED {
+            all.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
+        self.named.insert(key, Count::first(event.at, reason, &event.actor));
+        true
+    }
+}
+
+impl Count {
+    fn first(at: Timestamp, reason: ReasonCode, actor: &Actor) -> Self {
+        Self { reason, actor: actor.clone(), first: at, last: at, count: 1 }
+    }
+
+    fn add(&mut self, at: Timestamp) {
+        self.count += 1;
+        self.first = self.first.min(at);
+        self.last = self.last.max(at);
     }
 }
 
@@ -443,6 +512,62 @@ mod tests {
         ask(&table, &hidden("acme-pay", R::CertificateMissing));
         let open = AuditEvent { told: None, ..hidden("acme-pay", R::CertificateMissing) };
         assert_eq!(ask(&table, &open), Verdict::Recorded);
+    }
+
+    #[test]
+    fn rule_i4_a_flood_of_invented_names_hides_no_registered_client() {
+        use ReasonCode as R;
+        let table = table(FoldSettings { max_classes: 16, ..FoldSettings::default() });
+        table.registered_by(Box::new(|client| client.as_str().starts_with("partner-")));
+        let guess = |client: &str, reason| {
+            let event = refused(T0, ip("192.0.2.1"), Some(client));
+            AuditEvent { reason: Some(reason), ..event }.told(R::ClientAuthenticationFailed)
+        };
+        for i in 0..2_000 {
+            ask(&table, &guess(&format!("invented-{i}"), R::ClientUnknown));
+        }
+        let mut told = std::collections::HashSet::new();
+        for i in 0..60 {
+            told.insert(format!(
+                "{:?}",
+                ask(&table, &guess(&format!("partner-{}", i % 12), R::ClientSecretWrong))
+            ));
+            told.insert(format!("{:?}", ask(&table, &guess(&format!("invented-{i}x"), R::ClientUnknown))));
+        }
+        assert_eq!(told.len(), 1, "the reference tells nobody which names exist (C10): {told:?}");
+        let records = table.due(T0.plus_s(60), true);
+        let of = |client: &str| {
+            let id = Some(client.parse().unwrap());
+            let mut found = records.iter().filter(|entry| entry.event.facts.client == id);
+            let (one, other) = (found.next().unwrap(), found.next());
+            assert!(other.is_none());
+            (
+                one.event.reason,
+                one.folded.as_ref().unwrap().count,
+                one.folded.as_ref().unwrap().network.clone(),
+            )
+        };
+        for i in 0..12 {
+            let expected = (Some(R::ClientSecretWrong), 5, Some("192.0.2.0/24".to_owned()));
+            assert_eq!(of(&format!("partner-{i}")), expected);
+        }
+        assert_eq!(table.named.load(Ordering::Relaxed), 0, "the memory is given back");
+    }
+
+    #[test]
+    fn rule_g20_guesses_at_every_registered_client_are_bounded_in_memory_and_counted_exactly() {
+        let table = table(FoldSettings { max_classes: 0, ..FoldSettings::default() });
+        table.registered_by(Box::new(|_| true));
+        let refusals =
+            (0..20_000).map(|i| refused(T0, ip("192.0.2.1"), Some(&format!("partner-{}", i % 9_000))));
+        let mut recorded = 0;
+        for event in refusals {
+            recorded += u64::from(ask(&table, &event) == Verdict::Recorded);
+        }
+        assert_eq!(table.named.load(Ordering::Relaxed), NAMED);
+        let records = table.due(T0.plus_s(60), true);
+        let counted: u64 = records.iter().map(|entry| entry.folded.as_ref().unwrap().count).sum();
+        assert_eq!((recorded + counted, records.len()), (20_000, NAMED + 1));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::record::Head;
 use crate::shared::{RecorderSettings, Shared, Stats};
 use crate::writer::Writer;
 use countersign_model::audit::{Actor, AuditEvent};
-use countersign_model::{Clock, Reference, Rng, Timestamp};
+use countersign_model::{ClientId, Clock, Reference, Rng, Timestamp};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{oneshot, watch};
@@ -133,6 +133,13 @@ impl Recorder {
     /// what administrators do (rule G20). The counts are recorded when there is more space, or at the end.
     pub fn spare_the_disk(&self, sparing: bool) {
         self.0.shared.sparing.store(sparing, Ordering::Relaxed);
+    }
+
+    /// Says how to learn whether a client is registered. Refusals that concern a registered client are then counted by that
+    /// client even in a flood of invented names. Until it is said, or when more names are tried than are told apart, they
+    /// are counted without it. The first one stays.
+    pub fn registered_by(&self, is_registered: impl Fn(&ClientId) -> bool + Send + Sync + 'static) {
+        self.0.shared.folds.registered_by(Box::new(is_registered));
     }
 
     /// Whether records reach the disk. A node whose recorder is not healthy is not ready (design, decision 18).

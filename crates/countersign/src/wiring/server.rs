@@ -30,6 +30,7 @@ use countersign_model::{ReasonCode, Reference};
 use countersign_oauth::budget::TokenBudget;
 use countersign_oauth::{Metadata, TokenEndpoint};
 use countersign_pki::TrustAnchors;
+use countersign_policy::Registry;
 use countersign_policy::client_auth::throttle::{Patience, ThrottleTable};
 use countersign_policy::route::TrustConfigurations;
 use countersign_storage::StorageError;
@@ -138,6 +139,10 @@ impl Server {
             carrying: Mutex::default(),
         });
         let views = Arc::new(Views::load(store.as_ref(), now).await?);
+        recorder.registered_by({
+            let views = views.clone();
+            move |client| Registry::client(&*views, client).is_some()
+        });
         let usage = Arc::new(Usage::default());
         let throttle = Arc::new(ThrottleTable::new(Patience::default(), THROTTLED_CALLERS));
         let oauth = policy::oauth(&configuration)?;
