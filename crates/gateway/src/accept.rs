@@ -7,13 +7,16 @@ use crate::guard::frames::{Refusals, Watched};
 use crate::guard::stall::BoundedWrites;
 use crate::handshake;
 use crate::lifetime::{self, Http};
+use crate::load::LocalLoad;
 use crate::parts::Part;
 use crate::pipeline;
 use crate::refusal;
-use crate::settings::ListenerSettings;
+use crate::settings::{Limits, ListenerSettings};
 use crate::socket::Socket;
 use crate::worker::{Listener, Worker};
+use countersign_model::client::ClientState;
 use countersign_policy::Peer;
+use countersign_policy::peer::check_certificate;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -137,13 +140,8 @@ pub(crate) async fn serve_stream<S>(
 {
     let limits = worker.settings.snapshot.load().limits;
     let connection = Rc::new(connection);
-    let client = connection
-        .peer
-        .certificate()
-        .and_then(|certificate| worker.settings.registry.client_of_certificate(certificate))
-        .map(|client| (worker.shared.loads.client(&client), client));
-    let known = worker.settings.known_of_client(&limits);
-    let _registered = worker.register.add(&connection, client, limits.connections_per_client, known);
+    note_certificate(&worker, &connection, &limits);
+    let _registered = worker.register.add(&connection);
     if worker.stopping.get() {
         connection.finish();
     }
@@ -193,6 +191,23 @@ pub(crate) async fn serve_stream<S>(
         // What went wrong on the wire was counted or recorded where the guard saw it.
         let _ = lifetime::run(Box::pin(http), &connection, None, || {}).await;
     }
+}
+
+/// Counts the connection for the client whose certificate it presented. For nobody when the certificate was revoked, or is
+/// not that of an active client's credential any more: its requests are refused, and its holder may be a thief (rules G14
+/// and G20).
+fn note_certificate(worker: &Worker, connection: &Connection, limits: &Limits) {
+    let Some(certificate) = connection.peer.certificate() else { return };
+    let (registry, now) = (worker.settings.registry.as_ref(), worker.settings.clock.now());
+    let Ok(registered) = check_certificate(certificate, None, registry, now) else { return };
+    let client = &registered.client.client;
+    if client.state != ClientState::Active {
+        return;
+    }
+    let load = Rc::new(LocalLoad(worker.shared.loads.client(&client.id)));
+    let known = worker.settings.known_of_client(limits);
+    let limit = limits.connections_per_client;
+    connection.note_certificate(&client.id, registered.credential, &load, limit, known);
 }
 
 /// Runs hyper's HTTP/2 streams on the worker's own thread.

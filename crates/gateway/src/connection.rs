@@ -8,7 +8,7 @@
 use crate::answers::Answers;
 use crate::forwarded::Forwarded;
 use crate::guard::Exchange;
-use crate::load::{ClientLoad, Known, LocalLoad};
+use crate::load::{Certified, ClientLoad, Known, LocalLoad};
 use crate::strangers::Stranger;
 use countersign_model::{ClientId, CredentialId, IssuerId, KeyId, Serial};
 use countersign_policy::{ClientEntry, Denial, Peer};
@@ -32,8 +32,8 @@ pub enum Cut {
     },
     /// Those that presented a certificate of this client, or made a call as it.
     Client(ClientId),
-    /// Those that made a call as this client that is not good any more: by a credential that was revoked, or by a token
-    /// that was ended.
+    /// Those that presented a certificate of this client or made a call as it that is not good any more: by a credential
+    /// that was revoked, or by a token that was ended.
     Ended(Arc<ClientEntry>),
     /// Those that made a call with a token that this key signed.
     TokenKey(KeyId),
@@ -73,6 +73,8 @@ pub(crate) struct Connection {
     /// Until it is known whose it is.
     stranger: Cell<Option<Stranger>>,
     known: Cell<Option<Known>>,
+    /// While the certificate that it presented is good.
+    certified: Cell<Option<Certified>>,
     forwarded: RefCell<Option<Rc<Forwarded>>>,
     /// Since when resets are counted, and how many there were.
     resets: Cell<Option<(Instant, u32)>>,
@@ -87,8 +89,8 @@ pub(crate) struct Connection {
 /// Who has called and by which proof, and where its requests are counted.
 struct Caller {
     client: ClientId,
-    /// What the call stood on; `None` for the certificate of the connection.
-    proof: Option<Proof>,
+    /// What the call stood on, or what the certificate of the connection matched.
+    proof: Proof,
     load: Rc<LocalLoad>,
 }
 
@@ -129,6 +131,7 @@ impl Connection {
             keys: RefCell::default(),
             stranger: Cell::new(None),
             known: Cell::new(None),
+            certified: Cell::new(None),
             forwarded: RefCell::default(),
             resets: Cell::new(None),
             reset_too_often: Cell::new(false),
@@ -148,7 +151,9 @@ impl Connection {
 
     /// The client is identified. At most `limit` connections of a client are exempt from eviction.
     fn is_of(&self, load: &Rc<LocalLoad>, limit: usize) {
-        if let Some(stranger) = self.stranger.take() {
+        if self.cut_at.get().is_none()
+            && let Some(stranger) = self.stranger.take()
+        {
             match Known::begin(load, limit) {
                 Some(known) => self.known.set(Some(known)),
                 None => self.stranger.set(Some(stranger)),
@@ -163,11 +168,24 @@ impl Connection {
         noted.map_or_else(|| Rc::new(LocalLoad(find())), |caller| caller.load.clone())
     }
 
-    /// Notes whose certificate this is, so that cutting the client finds this connection. At most
-    /// `known` connections of a client are exempt from eviction.
-    pub(crate) fn note_client(&self, client: &ClientId, load: &Rc<LocalLoad>, known: usize) {
+    /// Notes whose certificate this is, so that cutting the client or the credential finds this connection. A client
+    /// may have `limit` of them, of which at most `known` are exempt from eviction.
+    ///
+    /// Only for a certificate that is good now: a thief of a revoked certificate takes nothing of its client's share.
+    pub(crate) fn note_certificate(
+        &self,
+        client: &ClientId,
+        credential: CredentialId,
+        load: &Rc<LocalLoad>,
+        limit: usize,
+        known: usize,
+    ) {
+        let (certified, within) = Certified::begin(load, limit);
+        self.certified.set(Some(certified));
+        self.over_limit.set(!within);
         self.is_of(load, known);
-        self.callers.borrow_mut().push(Caller { client: client.clone(), proof: None, load: load.clone() });
+        let proof = Proof { credential, epoch: None };
+        self.callers.borrow_mut().push(Caller { client: client.clone(), proof, load: load.clone() });
     }
 
     /// Notes who calls and by what, so that cutting the client, the credential or the token key finds this connection.
@@ -186,17 +204,16 @@ impl Connection {
                 keys.push(key.clone());
             }
         }
+        // A client that had its share of those that make no room may have closed one since.
+        self.is_of(load, known);
         let mut callers = self.callers.borrow_mut();
         if callers.len() >= MAX_CALLERS_NOTED
-            || callers.iter().any(|caller| caller.proof == Some(proof) && caller.client == *client)
+            || callers.iter().any(|caller| caller.proof == proof && caller.client == *client)
         {
             return false;
         }
         let is_new = callers.iter().all(|caller| caller.client != *client);
-        callers.push(Caller { client: client.clone(), proof: Some(proof), load: load.clone() });
-        if is_new {
-            self.is_of(load, known);
-        }
+        callers.push(Caller { client: client.clone(), proof, load: load.clone() });
         is_new
     }
 
@@ -247,8 +264,10 @@ impl Connection {
         }
     }
 
-    /// Lets it be dropped in a moment, whatever is in flight.
+    /// Lets it be dropped in a moment, whatever is in flight. From now on it counts for no client.
     pub(crate) fn cut(&self) {
+        self.certified.take();
+        self.known.take();
         if self.cut_at.get().is_none() {
             self.cut_at.set(Some(Instant::now() + LAST_WORDS));
             self.wake();
@@ -323,7 +342,7 @@ impl Connection {
             Cut::Client(client) => self.may_be(|caller| caller.client == *client),
             Cut::Ended(entry) => self.may_be(|caller| {
                 let ended = |proof: Proof| entry.ended(proof.credential, proof.epoch).is_some();
-                caller.client == entry.client.id && caller.proof.is_some_and(ended)
+                caller.client == entry.client.id && ended(caller.proof)
             }),
             Cut::TokenKey(key) => {
                 let keys = self.keys.borrow();
@@ -353,6 +372,7 @@ pub(crate) enum Ended {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::strangers::Strangers;
 
     #[test]
     fn rule_g14_a_connection_of_more_callers_than_are_noted_is_cut_with_each_of_them() {
@@ -382,6 +402,36 @@ mod tests {
             call(0, k);
         }
         assert!(connection.matches(&Cut::TokenKey(key(9))));
+    }
+
+    #[test]
+    fn rule_g20_a_connection_beyond_the_share_of_its_client_is_asked_again_when_there_is_room() {
+        let strangers = Rc::new(Strangers::default());
+        let connection = || {
+            let peer = Peer::new(([192, 0, 2, 1], 1).into(), None);
+            Connection::new(peer, None, None, true, true).of_stranger(strangers.enter())
+        };
+        let load = Rc::default();
+        let client: ClientId = "acme-pay".parse().unwrap();
+        let proof = Proof { credential: "01JZ0000000000000000000000".parse().unwrap(), epoch: None };
+        let call = |connection: &Connection| connection.note_call(&client, proof, None, &load, 1);
+        let is_stranger = |connection: &Connection| {
+            let stranger = connection.stranger.take();
+            let is_some = stranger.is_some();
+            connection.stranger.set(stranger);
+            is_some
+        };
+        let (first, second) = (connection(), connection());
+        assert!(call(&first) && !is_stranger(&first));
+        assert!(call(&second) && is_stranger(&second), "the client has its share");
+        first.cut();
+        assert!(!call(&second), "it is no news whose it is");
+        assert!(!is_stranger(&second));
+        call(&first);
+        assert!(
+            second.known.take().is_some() && first.known.take().is_none(),
+            "who is cut counts for nobody"
+        );
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(crate) struct Loads {
 /// What one client has open.
 #[derive(Debug, Default)]
 pub(crate) struct ClientLoad {
-    /// Connections with a certificate of the client.
+    /// Connections with a certificate of the client that is good.
     pub(crate) connections: Load,
     /// Connections that make no room for others, because they are known to be its.
     pub(crate) known: Load,
@@ -93,6 +93,24 @@ impl Loads {
 #[derive(Debug, Default)]
 pub(crate) struct LocalLoad(pub(crate) Arc<ClientLoad>);
 
+/// A connection with a certificate of its client, until dropped.
+#[derive(Debug)]
+pub(crate) struct Certified(Rc<LocalLoad>);
+
+impl Certified {
+    /// Counts a connection, and says whether it is one of the first `limit`.
+    pub(crate) fn begin(load: &Rc<LocalLoad>, limit: usize) -> (Self, bool) {
+        let within = load.0.connections.begin_all(limit);
+        (Self(load.clone()), within)
+    }
+}
+
+impl Drop for Certified {
+    fn drop(&mut self) {
+        self.0.0.connections.end();
+    }
+}
+
 /// A connection that makes no room for others, until dropped.
 #[derive(Debug)]
 pub(crate) struct Known(Rc<LocalLoad>);
@@ -100,7 +118,8 @@ pub(crate) struct Known(Rc<LocalLoad>);
 impl Known {
     /// Counts a connection; `None` when `limit` of the client's make no room already.
     pub(crate) fn begin(load: &Rc<LocalLoad>, limit: usize) -> Option<Self> {
-        load.0.known.begin(limit).then(|| Self(load.clone()))
+        // Asked at every call while the client has its share: a look costs other workers nothing.
+        (load.0.known.now() < limit && load.0.known.begin(limit)).then(|| Self(load.clone()))
     }
 }
 

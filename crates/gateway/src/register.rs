@@ -1,12 +1,9 @@
 //! The register of a worker's open connections: who has how many, and which are cut with whom (rules G14 and G15).
 
 use crate::connection::{Connection, Cut};
-use crate::load::{ClientLoad, LocalLoad};
-use countersign_model::ClientId;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::Arc;
 
 /// The open connections of one worker.
 #[derive(Default)]
@@ -20,28 +17,15 @@ pub(crate) struct Register {
 pub(crate) struct Registered {
     register: Rc<Register>,
     id: u64,
-    load: Option<Arc<ClientLoad>>,
 }
 
 impl Register {
-    /// Registers a connection. `client` is whose certificate it presented; over all workers it may have `limit` of them, of
-    /// which `known` make no room for others.
-    pub(crate) fn add(
-        self: &Rc<Self>,
-        connection: &Rc<Connection>,
-        client: Option<(Arc<ClientLoad>, ClientId)>,
-        limit: usize,
-        known: usize,
-    ) -> Registered {
-        let load = client.map(|(load, client)| {
-            connection.over_limit.set(!load.connections.begin_all(limit));
-            connection.note_client(&client, &Rc::new(LocalLoad(load.clone())), known);
-            load
-        });
+    /// Registers a connection.
+    pub(crate) fn add(self: &Rc<Self>, connection: &Rc<Connection>) -> Registered {
         let id = self.next.get();
         self.next.set(id + 1);
         self.open.borrow_mut().insert(id, connection.clone());
-        Registered { register: self.clone(), id, load }
+        Registered { register: self.clone(), id }
     }
 
     /// Cuts the connections that `cut` means, and says how many. A walk over all of them: it is done once for each
@@ -70,9 +54,6 @@ impl Drop for Registered {
         open.remove(&self.id);
         if open.is_empty() {
             self.register.emptied.notify_one();
-        }
-        if let Some(load) = &self.load {
-            load.connections.end();
         }
     }
 }

@@ -2,9 +2,12 @@
 
 use crate::client::Raw;
 use crate::http2_peer::{DATA, HEADERS, Peer};
+use crate::pki::Flaw;
 use crate::upstream;
-use crate::world::{Options, SOON, World, get};
-use countersign_gateway::{Descriptors, Limits, Upstream};
+use crate::world::{NOW, Options, SOON, World, get, uri};
+use countersign_gateway::{Cut, Descriptors, Limits, Upstream};
+use countersign_model::client::{ClientState, CredentialState};
+use countersign_policy::{ClientEntry, Registry};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -270,4 +273,72 @@ async fn rule_g20_who_says_nothing_after_the_handshake_is_closed_soon() {
     let (mut raw, token) = world.acme().await;
     assert_eq!(raw.call(get("/data/", &token)).await.status, 200);
     tokio::time::timeout(Duration::from_millis(200), raw.closed()).await.expect_err("it is kept");
+}
+
+/// What can end a certificate of acme-pay, or what it stands for.
+fn endings() -> [(&'static str, fn(&World)); 4] {
+    fn change(world: &World, change: impl FnOnce(&mut ClientEntry)) {
+        change(world.registry.clients.lock().unwrap().get_mut(&"acme-pay".parse().unwrap()).unwrap());
+    }
+    [
+        ("revoked", |world| drop(world.revoke(&world.acme))),
+        ("client disabled", |world| change(world, |entry| entry.client.state = ClientState::Disabled)),
+        ("credential revoked", |world| {
+            change(world, |entry| entry.credentials[0].state = CredentialState::Revoked);
+        }),
+        ("credential over", |world| change(world, |entry| entry.credentials[0].expires_at = Some(NOW))),
+    ]
+}
+
+#[tokio::test]
+async fn rule_g20_a_certificate_that_is_not_good_any_more_is_a_strangers() {
+    const CALLERS: usize = 8;
+    for (name, end) in endings() {
+        let world = world(Descriptors { callers: CALLERS, upstreams: 100 }, |limits| {
+            limits.connections_per_address = 1000;
+            limits.times.first = Duration::from_secs(600);
+        })
+        .await;
+        end(&world);
+        let mut thief = world.connect(Some(&world.acme)).await;
+        let mut others = Vec::new();
+        for _ in 0..2 * CALLERS {
+            others.push(world.connect(None).await);
+        }
+        tokio::time::timeout(SOON, thief.closed()).await.expect(name);
+    }
+}
+
+/// Its client has a new one, and is not kept out by the thief of the old one.
+#[tokio::test]
+async fn rule_g20_a_revoked_certificate_takes_nothing_of_its_clients_share() {
+    let limits = Limits { connections_per_client: 2, ..Limits::default() };
+    let world = World::start_with(Options { limits, ..Options::default() }).await;
+    let renewed = world.clients_ca.client(&uri("acme-pay"), Flaw::None);
+    let token = world.token("acme-pay", Some(&renewed));
+    let thief = [world.connect(Some(&world.acme)).await, world.connect(Some(&world.acme)).await];
+    assert_eq!(world.running.cut(&world.revoke(&world.acme)).await, 2);
+    // At once: those of the thief are not closed yet.
+    let mut first = world.connect(Some(&renewed)).await;
+    assert_eq!(first.call(get("/data/", &token)).await.status, 200);
+    let again = [world.connect(Some(&world.acme)).await, world.connect(Some(&world.acme)).await];
+    let mut second = world.connect(Some(&renewed)).await;
+    assert_eq!(second.call(get("/data/", &token)).await.status, 200);
+    let reply = world.connect(Some(&renewed)).await.call(get("/data/", &token)).await;
+    assert_eq!(reply.code(), "connections_exhausted", "those of its own count");
+    drop((thief, again));
+}
+
+/// A connection that has only presented its certificate is found too.
+#[tokio::test]
+async fn rule_g14_a_certificate_ends_with_the_credential_that_it_matches() {
+    let world = World::start().await;
+    let mut raw = world.connect(Some(&world.acme)).await;
+    let client = "acme-pay".parse().unwrap();
+    let entry = || world.registry.client(&client).unwrap();
+    assert_eq!(world.running.cut(&Cut::Ended(entry())).await, 0, "it is good");
+    world.registry.clients.lock().unwrap().get_mut(&client).unwrap().credentials[0].state =
+        CredentialState::Revoked;
+    assert_eq!(world.running.cut(&Cut::Ended(entry())).await, 1);
+    raw.closed().await;
 }
