@@ -2,22 +2,21 @@
 //! the future cost, its system calls included, however busy the machine is.
 
 use rustix::time::{ClockId, clock_gettime};
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::time::Duration;
 
-/// Runs `work`, and says what it cost beside what came of it.
-pub(crate) async fn measured<F: Future>(work: F) -> (F::Output, Duration) {
+/// Runs `work` and adds what it costs to `cost` as it goes: work that is dropped before its end has cost something too.
+pub(crate) async fn measured<F: Future>(work: F, cost: &Cell<Duration>) -> F::Output {
     let mut work = pin!(work);
-    let mut cost = Duration::ZERO;
-    let output = poll_fn(|cx| {
+    poll_fn(|cx| {
         let began = thread_time();
         let poll = work.as_mut().poll(cx);
-        cost += thread_time().saturating_sub(began);
+        cost.set(cost.get() + thread_time().saturating_sub(began));
         poll
     })
-    .await;
-    (output, cost)
+    .await
 }
 
 /// What this thread has run.
@@ -37,9 +36,11 @@ mod tests {
             tokio::task::yield_now().await;
             (0..rounds).fold(0u64, |sum, number| black_box(sum.wrapping_mul(31) ^ number))
         };
-        let ((), waited) = measured(tokio::time::sleep(Duration::from_millis(50))).await;
-        assert!(waited < Duration::from_millis(50), "{waited:?}");
-        let (_, worked) = measured(work(20_000_000)).await;
-        assert!(worked > Duration::from_millis(1), "{worked:?}");
+        let waited = Cell::default();
+        measured(tokio::time::sleep(Duration::from_millis(50)), &waited).await;
+        assert!(waited.get() < Duration::from_millis(50), "{waited:?}");
+        let worked = Cell::default();
+        measured(work(20_000_000), &worked).await;
+        assert!(worked.get() > Duration::from_millis(1), "{worked:?}");
     }
 }

@@ -12,6 +12,7 @@ use countersign_model::audit::{Actor, AuditAction, AuditEvent, CertificateRef, F
 use countersign_model::{ReasonCode, Reference};
 use countersign_policy::Peer;
 use metrics::counter;
+use std::cell::Cell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -38,10 +39,11 @@ pub(crate) async fn accept(
     stream.handshake_begins();
     // In a box, which goes with the handshake: what is in the connection's own future stays for as long as it is open.
     let handshake = Box::pin(tls::observe(timeout(limits.handshake, acceptor.accept(stream))));
-    let ((result, observed), cpu) = measured(handshake).await;
-    listener.metrics.handshake_took(cpu, matches!(result, Ok(Ok(_))));
+    let bill = Bill { cost: Cell::default(), address, worker, listener, limits, succeeded: false };
+    let (result, observed) = measured(handshake, &bill.cost).await;
     let failure = match result {
         Ok(Ok(mut stream)) => {
+            bill.succeeded();
             let (socket, tls) = stream.get_mut();
             socket.handshake_done();
             let version = match tls.protocol_version() {
@@ -59,26 +61,50 @@ pub(crate) async fn accept(
             Failure { result: "timeout", reason: ReasonCode::RequestTooSlow, detail: "took too long".into() }
         }
     };
+    drop(bill);
     failure.report(address, observed, worker, listener);
-    charge(address, cpu, worker, listener, limits);
     None
 }
 
-/// Rule T13: a peer that fails pays for what that cost, together with its network. Nobody pays for others behind a balancer.
-fn charge(address: SocketAddr, cpu: Duration, worker: &Worker, listener: &Listener, limits: &Limits) {
-    if worker.settings.snapshot.load().balancers.contains(address.ip()) {
-        return;
+/// What a handshake costs, until it is paid: dropped, it is charged.
+struct Bill<'a> {
+    cost: Cell<Duration>,
+    address: SocketAddr,
+    worker: &'a Worker,
+    listener: &'a Listener,
+    limits: &'a Limits,
+    succeeded: bool,
+}
+
+impl Bill<'_> {
+    /// The peer has done its handshake, and owes nothing.
+    fn succeeded(mut self) {
+        self.succeeded = true;
     }
-    let failed = &worker.shared.failed_handshakes;
-    if let Some(wait) = failed.charge(address.ip(), cpu, &limits.failed_handshakes()) {
-        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        tracing::warn!(
-            "countersign.listener" = &*listener.name,
-            "client.address" = %address.ip().to_canonical(),
-            wait_ms,
-            "network {} used up its budget for failed handshakes; its connections are refused for {wait_ms} ms",
-            network_of(address.ip())
-        );
+}
+
+/// Rule T13: a peer that fails pays for what that cost, together with its network. So does one whose connection is closed
+/// for a newcomer in the middle of its handshake: else a flood would pay nothing for what it makes us do. Nobody pays for
+/// others behind a balancer.
+impl Drop for Bill<'_> {
+    fn drop(&mut self) {
+        let Self { address, worker, listener, limits, .. } = self;
+        let cpu = self.cost.get();
+        listener.metrics.handshake_took(cpu, self.succeeded);
+        if self.succeeded || worker.settings.snapshot.load().balancers.contains(address.ip()) {
+            return;
+        }
+        let failed = &worker.shared.failed_handshakes;
+        if let Some(wait) = failed.charge(address.ip(), cpu, &limits.failed_handshakes()) {
+            let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(
+                "countersign.listener" = &*listener.name,
+                "client.address" = %address.ip().to_canonical(),
+                wait_ms,
+                "network {} used up its budget for failed handshakes; its connections are refused for {wait_ms} ms",
+                network_of(address.ip())
+            );
+        }
     }
 }
 

@@ -1,17 +1,18 @@
 //! What a client sends beside its certificate, and what becomes of a network whose handshakes fail (rule T13).
 
 use crate::client::Dial;
+use crate::handshake_cpu::hello_in_a_record;
 use crate::observed::metrics;
 use crate::pki::{Authority, Flaw, Identity};
 use crate::world::{Options, World, get, uri};
-use countersign_gateway::{Limits, Networks, Snapshot};
+use countersign_gateway::{Descriptors, Limits, Networks, Snapshot};
 use countersign_policy::RouteTable;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
 /// What rustls takes of a certificate message, less what is around the certificates.
@@ -111,6 +112,31 @@ async fn rule_t13_eighty_failed_handshakes_turn_nobody_away() {
         assert!(!is_let_in_from(ONE, &world, &stranger).await);
     }
     assert!(is_let_in_from(ONE, &world, &world.acme).await);
+}
+
+/// A handshake that is ended to make room has cost something, though it never failed.
+#[tokio::test]
+async fn rule_t13_handshakes_that_make_room_for_others_are_charged() {
+    const CALLERS: usize = 4;
+    let limits = Limits {
+        failed_handshake_cpu: Duration::from_nanos(1),
+        connections_per_address: 1000,
+        handshake: Duration::from_secs(600),
+        ..Limits::default()
+    };
+    let descriptors = Descriptors { callers: CALLERS, upstreams: 100 };
+    let world = World::start_with(Options { limits, descriptors, workers: 1, ..Options::default() }).await;
+    let mut held = Vec::new();
+    for _ in 0..CALLERS {
+        let mut stream = TcpStream::connect(world.dial(None).address).await.unwrap();
+        stream.write_all(&hello_in_a_record()).await.unwrap();
+        // The answer has begun, so that work was done for it.
+        assert!(stream.read_u8().await.is_ok());
+        held.push(stream);
+    }
+    // One of another network takes the place of the first.
+    assert!(is_let_in_from(OTHER, &world, &world.acme).await);
+    assert!(!is_let_in_from(ONE, &world, &world.acme).await, "its network is turned away");
 }
 
 #[tokio::test]

@@ -142,6 +142,11 @@ fn random_shape(world: &World, pool: &[CertificateDer<'static>], seed: u64) -> H
     Hostile::Chain(identity)
 }
 
+/// An honest ClientHello, in one record.
+pub(crate) fn hello_in_a_record() -> Vec<u8> {
+    in_records(&hello(&[], &[]), 16_384)
+}
+
 /// A ClientHello (RFC 8446 section 4.1.2) that offers TLS 1.3 with X25519, and more.
 fn hello(more_suites: &[u8], more_extensions: &[u8]) -> Vec<u8> {
     hello_of(more_suites, more_extensions, true)
