@@ -204,7 +204,7 @@ fn note_certificate(worker: &Worker, connection: &Connection, limits: &Limits) {
     if client.state != ClientState::Active {
         return;
     }
-    let load = Rc::new(LocalLoad(worker.shared.loads.client(&client.id)));
+    let load = Rc::new(LocalLoad::new(worker.shared.loads.client(&client.id)));
     let known = worker.settings.known_of_client(limits);
     let limit = limits.connections_per_client;
     connection.note_certificate(&client.id, registered.credential, &load, limit, known);

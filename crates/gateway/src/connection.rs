@@ -165,7 +165,7 @@ impl Connection {
     pub(crate) fn load_of(&self, client: &ClientId, find: impl FnOnce() -> Arc<ClientLoad>) -> Rc<LocalLoad> {
         let callers = self.callers.borrow();
         let noted = callers.iter().find(|caller| caller.client == *client);
-        noted.map_or_else(|| Rc::new(LocalLoad(find())), |caller| caller.load.clone())
+        noted.map_or_else(|| Rc::new(LocalLoad::new(find())), |caller| caller.load.clone())
     }
 
     /// Notes whose certificate this is, so that cutting the client or the credential finds this connection. A client

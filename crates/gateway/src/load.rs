@@ -1,12 +1,13 @@
 //! How much each client and each upstream has in flight, over all workers (rule G20). A slow API does not let one client
 //! take what the others need, and a slow API does not take it from the others.
 //!
-//! The counters are found once for each connection, and once for each upstream of a worker: a request costs one atomic
-//! addition for each, and no look-up.
+//! The counters are found once for each connection and each upstream that it calls: a request costs one atomic addition
+//! for each counter, and no look-up.
 
 use countersign_model::ClientId;
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,6 +17,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(crate) struct Loads {
     clients: DashMap<ClientId, Arc<ClientLoad>, RandomState>,
     upstreams: DashMap<String, Arc<Load>, RandomState>,
+    /// What each client has in flight to each upstream.
+    clients_on_upstreams: DashMap<(ClientId, String), Arc<Load>, RandomState>,
 }
 
 /// What one client has open.
@@ -76,10 +79,16 @@ impl Loads {
         self.upstreams.entry(name.to_owned()).or_default().clone()
     }
 
+    /// The requests of a client in flight to an upstream. A connection looks this up once for each upstream.
+    pub(crate) fn client_on_upstream(&self, client: &ClientId, upstream: &str) -> Arc<Load> {
+        self.clients_on_upstreams.entry((client.clone(), upstream.to_owned())).or_default().clone()
+    }
+
     /// Forgets the clients that have nothing open. A look-up clones the counters under the map's lock, so that no client is
     /// counted in counters that the map has dropped.
     pub(crate) fn sweep(&self) {
         self.clients.retain(|_, load| Arc::strong_count(load) > 1);
+        self.clients_on_upstreams.retain(|_, load| Arc::strong_count(load) > 1);
     }
 
     /// How many requests each upstream has in flight.
@@ -91,7 +100,77 @@ impl Loads {
 /// The counters of a client, as one connection keeps them: its requests share them on its own thread, and leave the count
 /// of their owners, which is that of all cores, alone.
 #[derive(Debug, Default)]
-pub(crate) struct LocalLoad(pub(crate) Arc<ClientLoad>);
+pub(crate) struct LocalLoad {
+    client: Arc<ClientLoad>,
+    /// The upstreams that the connection has called.
+    upstreams: RefCell<Vec<Rc<UpstreamLoad>>>,
+}
+
+impl LocalLoad {
+    pub(crate) fn new(client: Arc<ClientLoad>) -> Self {
+        Self { client, upstreams: RefCell::default() }
+    }
+
+    /// The counters of this client on `upstream`: those that were found before, or what `find` gives.
+    pub(crate) fn on_upstream(
+        &self,
+        upstream: &Arc<Load>,
+        find: impl FnOnce() -> Arc<Load>,
+    ) -> Rc<UpstreamLoad> {
+        let mut upstreams = self.upstreams.borrow_mut();
+        if let Some(found) = upstreams.iter().find(|found| Arc::ptr_eq(&found.all, upstream)) {
+            return found.clone();
+        }
+        let load = Rc::new(UpstreamLoad { all: upstream.clone(), of_client: find() });
+        upstreams.push(load.clone());
+        load
+    }
+}
+
+/// The requests in flight to one upstream: of all clients, and of one of them.
+#[derive(Debug)]
+pub(crate) struct UpstreamLoad {
+    all: Arc<Load>,
+    of_client: Arc<Load>,
+}
+
+/// One request that is forwarded to an upstream, until dropped.
+#[derive(Debug)]
+pub(crate) struct UpstreamTurn(Rc<UpstreamLoad>);
+
+/// Why an upstream takes no further request of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoTurn {
+    /// The upstream has as many in flight as it may.
+    Full,
+    /// What is left is for other clients.
+    LeftToOthers,
+}
+
+impl UpstreamTurn {
+    /// Counts a request of one client to an upstream that may have `limit` in flight.
+    ///
+    /// A quarter of them is the client's share. Beyond its share it leaves a quarter to the others, so that one client
+    /// never takes the whole upstream, and may still take most of it while nobody else calls (rule G20).
+    pub(crate) fn begin(load: &Rc<UpstreamLoad>, limit: usize) -> Result<Self, NoTurn> {
+        let share = (limit / 4).max(1);
+        let is_within_share = load.of_client.begin_all(share);
+        let is_within_limit = load.all.begin_all(limit);
+        let turn = Self(load.clone()); // gives both back
+        if !is_within_limit {
+            return Err(NoTurn::Full);
+        }
+        let leaves_a_quarter = || load.all.now() <= limit - limit.div_ceil(4);
+        if is_within_share || leaves_a_quarter() { Ok(turn) } else { Err(NoTurn::LeftToOthers) }
+    }
+}
+
+impl Drop for UpstreamTurn {
+    fn drop(&mut self) {
+        self.0.all.end();
+        self.0.of_client.end();
+    }
+}
 
 /// A connection with a certificate of its client, until dropped.
 #[derive(Debug)]
@@ -100,14 +179,14 @@ pub(crate) struct Certified(Rc<LocalLoad>);
 impl Certified {
     /// Counts a connection, and says whether it is one of the first `limit`.
     pub(crate) fn begin(load: &Rc<LocalLoad>, limit: usize) -> (Self, bool) {
-        let within = load.0.connections.begin_all(limit);
+        let within = load.client.connections.begin_all(limit);
         (Self(load.clone()), within)
     }
 }
 
 impl Drop for Certified {
     fn drop(&mut self) {
-        self.0.0.connections.end();
+        self.0.client.connections.end();
     }
 }
 
@@ -119,13 +198,13 @@ impl Known {
     /// Counts a connection; `None` when `limit` of the client's make no room already.
     pub(crate) fn begin(load: &Rc<LocalLoad>, limit: usize) -> Option<Self> {
         // Asked at every call while the client has its share: a look costs other workers nothing.
-        (load.0.known.now() < limit && load.0.known.begin(limit)).then(|| Self(load.clone()))
+        (load.client.known.now() < limit && load.client.known.begin(limit)).then(|| Self(load.clone()))
     }
 }
 
 impl Drop for Known {
     fn drop(&mut self) {
-        self.0.0.known.end();
+        self.0.client.known.end();
     }
 }
 
@@ -136,7 +215,7 @@ pub(crate) struct ClientTurn(Rc<LocalLoad>);
 impl ClientTurn {
     /// Counts a request; `None` when the client has `limit` in flight.
     pub(crate) fn begin(load: &Rc<LocalLoad>, limit: usize) -> Option<Self> {
-        load.0.requests.begin(limit).then(|| Self(load.clone()))
+        load.client.requests.begin(limit).then(|| Self(load.clone()))
     }
 
     /// The counters that it is counted in.
@@ -147,7 +226,7 @@ impl ClientTurn {
 
 impl Drop for ClientTurn {
     fn drop(&mut self) {
-        self.0.0.requests.end();
+        self.0.client.requests.end();
     }
 }
 
@@ -160,13 +239,47 @@ mod tests {
         let loads = Loads::default();
         let client: ClientId = "acme-pay".parse().unwrap();
         let (one, other) = (loads.client(&client), loads.client(&client));
-        let (one, other) = (Rc::new(LocalLoad(one)), Rc::new(LocalLoad(other)));
+        let (one, other) = (Rc::new(LocalLoad::new(one)), Rc::new(LocalLoad::new(other)));
         let first = ClientTurn::begin(&one, 2).unwrap();
         let _second = ClientTurn::begin(&other, 2).unwrap();
         assert!(ClientTurn::begin(&one, 2).is_none() && ClientTurn::begin(&other, 2).is_none());
-        assert_eq!(one.0.requests.now(), 2, "who was refused is not counted");
+        assert_eq!(one.client.requests.now(), 2, "who was refused is not counted");
         drop(first);
         assert!(ClientTurn::begin(&other, 2).is_some());
+    }
+
+    #[test]
+    fn rule_g20_one_client_leaves_a_quarter_of_an_upstream_to_the_others() {
+        for limit in 1..=100 {
+            let loads = Loads::default();
+            let all = loads.upstream("core");
+            // As two connections of each client see it.
+            let load_of = |client: &str| {
+                let client: ClientId = client.parse().unwrap();
+                let local = LocalLoad::new(loads.client(&client));
+                local.on_upstream(&all, || loads.client_on_upstream(&client, "core"))
+            };
+            let takes_all = |loads: &[Rc<UpstreamLoad>]| -> (Vec<UpstreamTurn>, NoTurn) {
+                let mut turns = Vec::new();
+                loop {
+                    match UpstreamTurn::begin(&loads[turns.len() % loads.len()], limit) {
+                        Ok(turn) => turns.push(turn),
+                        Err(no) => return (turns, no),
+                    }
+                }
+            };
+            let (greedy, no) = takes_all(&[load_of("acme-pay"), load_of("acme-pay")]);
+            let most = (limit - limit.div_ceil(4)).max(1);
+            assert_eq!(greedy.len(), most, "{limit}");
+            let expected = if limit == 1 { NoTurn::Full } else { NoTurn::LeftToOthers };
+            assert_eq!(no, expected, "{limit}");
+            let (others, _) = takes_all(&[load_of("other-bank")]);
+            assert_eq!(others.len(), (limit / 4).max(1).min(limit - most), "{limit}");
+            drop((greedy, others));
+            assert_eq!(all.now(), 0, "{limit}");
+            loads.sweep();
+            assert!(loads.clients_on_upstreams.is_empty());
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::admission::Admission;
 use crate::body::RequestBody;
 use crate::connection::Connection;
 use crate::forwarded::Forwarded;
+use crate::load::NoTurn;
 use crate::settings::Snapshot;
 use bytes::Bytes;
 use countersign_model::ReasonCode;
@@ -56,7 +57,7 @@ impl ValidatedRequest {
 /// Forwards a request and gives the head of the answer; its body streams.
 ///
 /// # Errors
-/// `upstream_requests_exhausted`, `upstream_unreachable`, `upstream_too_slow`, `upstream_response_invalid`, or what was wrong with the request's body.
+/// `client_requests_exhausted`, `upstream_requests_exhausted`, `upstream_unreachable`, `upstream_too_slow`, `upstream_response_invalid`, or what was wrong with the request's body.
 pub(crate) async fn forward(
     permit: Permit,
     admission: Admission,
@@ -96,7 +97,9 @@ pub(crate) async fn forward(
     let request = Request::from_parts(parts, upload);
     let pool = pools.pool(upstream);
     let of_client = |denial: Denial| permit.refused(denial);
-    let turn = pool.begin().ok_or_else(|| of_client(in_flight(&pool)))?;
+    let turn = pool
+        .begin(permit.client_id(), admission.turn().load())
+        .map_err(|no_turn| of_client(in_flight(&pool, no_turn)))?;
     let sent = send(&pool, pools, request, progress.as_deref()).await;
     let (link, mut response) = sent.map_err(of_client)?;
     // An upgrade was not asked for: the field is taken out.
@@ -117,9 +120,14 @@ pub(crate) async fn forward(
     Ok(response.map(|incoming| UpstreamBody::new(incoming, link, turn, admission, progress)))
 }
 
-fn in_flight(pool: &Pool) -> Denial {
-    let note = format!("{}: {} requests are in flight", pool.upstream().name, pool.max_requests());
-    Denial::new(ReasonCode::UpstreamRequestsExhausted).note(note)
+fn in_flight(pool: &Pool, no_turn: NoTurn) -> Denial {
+    let (name, limit) = (&pool.upstream().name, pool.max_requests());
+    match no_turn {
+        NoTurn::Full => Denial::new(ReasonCode::UpstreamRequestsExhausted)
+            .note(format!("{name}: {limit} requests are in flight")),
+        NoTurn::LeftToOthers => Denial::new(ReasonCode::ClientRequestsExhausted)
+            .note(format!("{name}: of its {limit} requests, a quarter is left to other clients")),
+    }
 }
 
 /// Sends over a kept connection, or over a new one. HEAD always takes a new one: its connection is not used again

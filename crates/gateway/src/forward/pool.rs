@@ -10,12 +10,13 @@ use super::upload::Upload;
 use super::wire::{Conduct, Wire};
 use crate::descriptors::{Descriptors, Taken};
 use crate::guard::timer::Timer;
-use crate::load::Load;
+use crate::load::{Load, LocalLoad, NoTurn, UpstreamTurn};
 use crate::resolve::{Names, Unresolved};
 use crate::settings::{Settings, Upstream};
 use crate::socket::Socket;
 use crate::worker::Shared;
 use bytes::Bytes;
+use countersign_model::ClientId;
 use foldhash::fast::RandomState;
 use futures_util::task::noop_waker_ref;
 use http_body::{Body, Frame};
@@ -60,7 +61,10 @@ pub(crate) struct Pool {
 }
 
 /// One request that is being forwarded, until dropped.
-pub(super) struct Turn(Rc<Pool>);
+pub(super) struct Turn {
+    pool: Rc<Pool>,
+    _counted: UpstreamTurn,
+}
 
 struct Idle {
     link: Box<Link>,
@@ -138,9 +142,12 @@ impl Pools {
 }
 
 impl Pool {
-    /// Counts a request; `None` when the upstream has as many in flight as it may.
-    pub(super) fn begin(self: &Rc<Self>) -> Option<Turn> {
-        self.requests.begin(self.max_requests).then(|| Turn(self.clone()))
+    /// Counts a request of `client`, whose counters on this connection are `load`.
+    pub(super) fn begin(self: &Rc<Self>, client: &ClientId, load: &LocalLoad) -> Result<Turn, NoTurn> {
+        let find = || self.shared.loads.client_on_upstream(client, &self.upstream.name);
+        let load = load.on_upstream(&self.requests, find);
+        UpstreamTurn::begin(&load, self.max_requests)
+            .map(|counted| Turn { pool: self.clone(), _counted: counted })
     }
 
     /// How many requests it may have in flight.
@@ -223,13 +230,7 @@ impl Drop for KeptOne {
 impl Turn {
     /// The pool that it goes through.
     pub(super) fn pool(&self) -> &Rc<Pool> {
-        &self.0
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.0.requests.end();
+        &self.pool
     }
 }
 

@@ -211,20 +211,31 @@ async fn rule_g20_requests_in_flight_of_one_client_are_capped_over_all_workers()
 async fn rule_g20_requests_in_flight_to_one_upstream_are_capped_over_all_workers() {
     let (address, counts) = upstream::echo().await;
     let mut slow = Upstream::new("slow", &format!("http://{address}")).unwrap();
-    slow.max_requests = 2;
+    slow.max_requests = 4;
     let world = World::start_with(Options { upstreams: vec![slow], ..Options::default() }).await;
     let token = world.token("acme-pay", Some(&world.acme));
+    let other_token = world.token("other-bank", Some(&world.other));
     let mut waiting = Vec::new();
-    for n in 1..=2 {
-        let (mut raw, _) = world.acme().await;
-        raw.send(get("/slow/silent", &token)).await;
+    for n in 1..=4 {
+        let (identity, token) = if n < 4 { (&world.acme, &token) } else { (&world.other, &other_token) };
+        let mut raw = world.connect(Some(identity)).await;
+        raw.send(get("/slow/silent", token)).await;
         while counts.requests.load(Ordering::SeqCst) < n {
             tokio::task::yield_now().await;
         }
         waiting.push(raw);
+        if n == 3 {
+            // What is left is for others, whichever worker and connection it calls on.
+            for _ in 0..4 {
+                let reply = world.acme().await.0.call(get("/slow/", token)).await;
+                assert_eq!(reply.refusal(), (503, "client_requests_exhausted".to_owned()));
+                assert_eq!(reply.header("retry-after"), Some("1"));
+            }
+            let log = world.audit_log().await;
+            assert!(log.contains("slow: of its 4 requests, a quarter is left to other clients"), "{log}");
+        }
     }
     let mut other = world.connect(Some(&world.other)).await;
-    let other_token = world.token("other-bank", Some(&world.other));
     let reply = other.call(get("/slow/", &other_token)).await;
     assert_eq!(reply.refusal(), (503, "upstream_requests_exhausted".to_owned()));
     assert_eq!(reply.header("retry-after"), Some("1"));
@@ -275,8 +286,10 @@ async fn rule_g20_who_says_nothing_after_the_handshake_is_closed_soon() {
     tokio::time::timeout(Duration::from_millis(200), raw.closed()).await.expect_err("it is kept");
 }
 
+type Ending = fn(&World);
+
 /// What can end a certificate of acme-pay, or what it stands for.
-fn endings() -> [(&'static str, fn(&World)); 4] {
+fn endings() -> [(&'static str, Ending); 4] {
     fn change(world: &World, change: impl FnOnce(&mut ClientEntry)) {
         change(world.registry.clients.lock().unwrap().get_mut(&"acme-pay".parse().unwrap()).unwrap());
     }

@@ -514,7 +514,7 @@ reasons! {
         title: "Too many requests at once",
         detail: "The client has reached its limit of concurrent requests.",
         action: "Wait for answers before you send more requests. Try again after Retry-After.",
-        operator: "Compare `countersign_upstream_requests_in_flight` with the API's response time. If the limit in `countersign.detail` is below `requests_per_client`, raise the limit of open files; otherwise raise `requests_per_client` in `[limits]` if the partner needs more.",
+        operator: "Compare `countersign_upstream_requests_in_flight` with the API's response time. If the limit in `countersign.detail` is below `requests_per_client`, raise the limit of open files; if it names an upstream, raise `requests` of that upstream; otherwise raise `requests_per_client` in `[limits]` if the partner needs more.",
         incident: false,
         standard: "RFC 9110 section 15.6.4",
     }

@@ -22,7 +22,7 @@ section! {
         idle_timeout: Period = Default("\"30s\"");
         /// How many unused connections each core keeps.
         idle_connections: NonZeroU32 = Default("128");
-        /// Maximum concurrent requests; more are answered with 503. The effective limit is the lower of this value and half of the upstream connections that open files allow.
+        /// Maximum concurrent requests; more are answered with 503. The effective limit is the lower of this value and half of the upstream connections that open files allow. One client may have a quarter of it, and more only while a quarter is free for other clients.
         requests: NonZeroU32 = Default("1024");
     }
 }
