@@ -2,6 +2,7 @@
 
 use countersign_storage::essential::Reserve;
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
+use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -12,40 +13,69 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub(crate) struct ReserveFile {
     path: PathBuf,
     bytes: u64,
-    held: Mutex<bool>,
+    held: Mutex<Held>,
+}
+
+/// What there is of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    Nothing,
+    /// The file is there, as an earlier start left it: perhaps shorter than it is to be.
+    Found,
+    Whole,
 }
 
 impl ReserveFile {
-    /// That of this database. Nothing is held before [`make`](Self::make).
+    /// That of this database. A file that is there is held from now on, however little space is left: on a full disk nobody
+    /// could make another one. Without one, nothing is held before [`make`](Self::make).
     pub(crate) fn of(database: &Path, bytes: u64) -> Self {
         let mut path = database.as_os_str().to_owned();
         path.push(".reserve");
-        Self { path: path.into(), bytes, held: Mutex::new(false) }
+        let path = PathBuf::from(path);
+        let found = std::fs::symlink_metadata(&path).is_ok_and(|it| it.is_file() && it.blocks() > 0);
+        let held = if found { Held::Found } else { Held::Nothing };
+        Self { path, bytes, held: Mutex::new(held) }
     }
 
-    /// How much it holds when it is held.
+    /// How much it holds when it is whole.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// Whether there is something to give up, or nothing was asked for.
     pub(crate) fn is_held(&self) -> bool {
-        self.bytes == 0 || *self.held()
+        self.bytes == 0 || *self.held() != Held::Nothing
     }
 
-    /// Makes the file, with real blocks; one that is there already is kept.
+    /// Whether it holds as much as it is to.
+    pub(crate) fn is_whole(&self) -> bool {
+        *self.held() == if self.bytes == 0 { Held::Nothing } else { Held::Whole }
+    }
+
+    /// Makes the file, with real blocks. One that is there already is kept, and made as long as it is to be; it is removed
+    /// when none is asked for.
     ///
     /// # Errors
-    /// Where there is no space for it, there is no part of it either.
+    /// Where there is no space for it, there is no part of it either; one that was there stays as it was.
     pub(crate) fn make(&self) -> io::Result<()> {
         let mut held = self.held();
-        if self.bytes > 0 && !*held {
-            let made = self.open().and_then(|file| fill(&file, self.bytes));
+        if self.bytes == 0 {
+            if *held != Held::Nothing {
+                std::fs::remove_file(&self.path)?;
+            }
+            *held = Held::Nothing;
+        } else if *held != Held::Whole {
+            let before = std::fs::symlink_metadata(&self.path).map_or(0, |it| it.len());
+            let made = self.open().and_then(|file| {
+                fill(&file, self.bytes).inspect_err(|_| drop(file.set_len(before.min(self.bytes))))
+            });
             if let Err(error) = made {
-                let _ = std::fs::remove_file(&self.path);
+                if *held == Held::Nothing {
+                    let _ = std::fs::remove_file(&self.path);
+                }
                 return Err(error);
             }
-            *held = true;
+            *held = Held::Whole;
         }
         Ok(())
     }
@@ -57,7 +87,7 @@ impl ReserveFile {
         options.open(&self.path)
     }
 
-    fn held(&self) -> MutexGuard<'_, bool> {
+    fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -66,17 +96,23 @@ impl Reserve for ReserveFile {
     fn give_up(&self) -> bool {
         let mut held = self.held();
         // The blocks are free when this returns: nobody else has the file open.
-        *held && std::fs::remove_file(&self.path).is_ok() && std::mem::replace(&mut *held, false)
+        let given_up = *held != Held::Nothing && std::fs::remove_file(&self.path).is_ok();
+        if given_up {
+            *held = Held::Nothing;
+        }
+        given_up
     }
 }
 
+/// Gives the file so many bytes with real blocks; those that it has it keeps.
 fn fill(mut file: &File, bytes: u64) -> io::Result<()> {
     let metadata = file.metadata()?;
     if metadata.len() == bytes && metadata.blocks().saturating_mul(512) >= bytes {
         return Ok(());
     }
-    file.set_len(0)?;
-    if fallocate(file, FallocateFlags::empty(), 0, bytes).is_err() {
+    file.set_len(metadata.len().min(bytes))?;
+    let allocated = fallocate(file, FallocateFlags::empty(), 0, bytes);
+    if allocated.is_err_and(|error| [Errno::OPNOTSUPP, Errno::NOSYS].contains(&error)) {
         // A file system that cannot promise blocks is written to.
         let zeros = [0; 1 << 16];
         let mut left = bytes;
@@ -85,6 +121,8 @@ fn fill(mut file: &File, bytes: u64) -> io::Result<()> {
             file.write_all(&zeros[..now])?;
             left -= now as u64;
         }
+    } else {
+        allocated?;
     }
     file.sync_all()
 }
@@ -109,6 +147,36 @@ mod tests {
         assert!(!reserve.give_up());
         reserve.make().unwrap();
         assert!(reserve.is_held() && path.exists());
+    }
+
+    #[test]
+    fn rule_g20_a_reserve_that_is_there_is_held_from_the_start() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = directory.path().join("test.db");
+        let path = directory.path().join("test.db.reserve");
+        for present in [1_u64 << 12, 1 << 20, 1 << 22] {
+            std::fs::write(&path, vec![0; usize::try_from(present).unwrap()]).unwrap();
+            let reserve = ReserveFile::of(&database, 1 << 20);
+            assert!(reserve.is_held(), "{present}: as it is, without space for more");
+            assert!(!reserve.is_whole());
+            reserve.make().unwrap();
+            assert!(reserve.is_whole());
+            assert_eq!(std::fs::metadata(&path).unwrap().len(), 1 << 20);
+            std::fs::write(&path, vec![0; usize::try_from(present).unwrap()]).unwrap();
+            let reserve = ReserveFile::of(&database, 1 << 20);
+            assert!(reserve.give_up() && !path.exists() && !reserve.give_up());
+            assert!(!ReserveFile::of(&database, 1 << 20).is_held());
+        }
+        // What does not fit is not made, and what is there stays.
+        std::fs::write(&path, [0; 1 << 12]).unwrap();
+        let reserve = ReserveFile::of(&database, u64::MAX);
+        reserve.make().unwrap_err();
+        assert!(reserve.is_held() && std::fs::metadata(&path).unwrap().len() == 1 << 12);
+        // Nobody asks for one any more.
+        let reserve = ReserveFile::of(&database, 0);
+        assert!(!reserve.is_whole());
+        reserve.make().unwrap();
+        assert!(reserve.is_whole() && !path.exists());
     }
 
     #[test]

@@ -136,7 +136,7 @@ impl SpaceWatch {
 
     fn hold_reserve(&self, free: u64, low: bool) {
         let fits = free >= self.floor.saturating_add(self.reserve.bytes());
-        if self.reserve.is_held() || low || !fits {
+        if self.reserve.is_whole() || low || !fits {
             return;
         }
         match self.reserve.make() {
