@@ -6,6 +6,9 @@ use super::tls::Present;
 use crate::words::error_chain;
 use countersign_api::Context;
 use countersign_keys::Custody;
+use countersign_model::audit::Actor;
+use countersign_model::{Reference, Timestamp};
+use countersign_oauth::{Rotation, TokenKeyError};
 use countersign_storage::essential::Unstored;
 use countersign_storage::space::Space;
 use countersign_storage::usage::Usage;
@@ -92,6 +95,12 @@ impl Upkeep {
         if let Err(error) = context.token_keys.forget_expired(context.store.as_ref(), now).await {
             tracing::error!(error = error_chain(&error), "old token keys are not forgotten");
         }
+        if let Err(error) = self.sign_again(now).await {
+            tracing::error!(
+                error = error_chain(&error),
+                "there is no key that signs tokens, and none can be made"
+            );
+        }
         for (listener, certificate) in &self.certificates {
             if let Err(error) = certificate.refresh(&context.ca, &self.custody).await {
                 tracing::error!(
@@ -129,6 +138,18 @@ impl Upkeep {
             tracing::error!(error = error_chain(&error), "cannot reload the token keys");
         }
         self.once().await;
+    }
+
+    /// Makes a token key where there is none: an emergency withdrew them all, and a new one could not be stored.
+    async fn sign_again(&self, now: Timestamp) -> Result<(), TokenKeyError> {
+        let Context { token_keys, store, rng, .. } = self.context.as_ref();
+        if token_keys.signer(now).is_some() {
+            return Ok(());
+        }
+        let reference = Reference::generate(now, rng.as_ref());
+        let made = token_keys.rotate(store.as_ref(), Rotation::Now, Actor::System, reference, now).await?;
+        tracing::warn!(key = made.key.0, "there was no key that signs tokens: a new one is made");
+        Ok(())
     }
 
     async fn forget_changes(&self) -> Result<(), StorageError> {

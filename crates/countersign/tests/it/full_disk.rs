@@ -206,6 +206,56 @@ async fn rule_g20_a_revocation_that_cannot_be_stored_is_in_force_at_once_and_sto
     }
 }
 
+/// The emergency for a token key in other hands takes every token away: it is no less urgent than a revocation.
+#[tokio::test]
+async fn rule_g20_a_token_key_in_other_hands_ends_also_when_nothing_can_be_stored() {
+    let more = format!(
+        "max_staleness = \"3650d\"\nmax_size = \"1MiB\"\n{STORAGE_END}\n[audit]\nsegment_size = \"1KiB\"\n"
+    );
+    let (server, acme, token) = partner(&more).await;
+    let mut open = server.caller(Some(&acme)).connect().await.unwrap();
+    let bearer = format!("Bearer {token}");
+    let authorization = [("authorization", bearer.as_str())];
+    assert_eq!(open.send(Method::GET, "/data/x", &authorization, "").await.unwrap().status, 200);
+    let (directory, away) = (server.directory().join("audit"), server.directory().join("audit.away"));
+    std::fs::rename(&directory, &away).unwrap();
+    fill(&server).await;
+
+    let body = json!({ "now": true });
+    let rotated = server.administer(Method::POST, "/admin/v1/token-keys/rotate", &body).await;
+    assert_eq!(outcome(&rotated), refused(503, "not_stored"));
+    let detail = rotated.json()["detail"].as_str().unwrap().to_owned();
+    for part in ["refuses their tokens from now on, until it restarts", "no new key is made"] {
+        assert!(detail.contains(part), "{detail}");
+    }
+    assert_eq!(server.call(Some(&acme), "/data/x", &token).await.status, 401);
+    assert!(open.send(Method::GET, "/data/x", &authorization, "").await.is_ok_and(|it| it.status == 401));
+    let ready = server.health("/readyz").await.json();
+    assert_eq!((&ready["changes_not_stored"], &ready["token_key"]), (&json!(1), &json!(false)), "{ready}");
+    let keys = server.caller(None).get("/oauth2/jwks", &[]).await.unwrap().json();
+    assert_eq!(keys["keys"], json!([]), "nobody verifies with it any more");
+    // Nothing that is read again brings it back.
+    server.server.after_clock_step().await;
+    assert_eq!(server.call(Some(&acme), "/data/x", &token).await.status, 401);
+
+    std::fs::rename(&away, &directory).unwrap();
+    let stored = async {
+        while server.health("/readyz").await.json()["token_key"] == json!(false)
+            || server.health("/readyz").await.json()["changes_not_stored"] != 0
+        {
+            server.server.upkeep().await;
+        }
+    };
+    tokio::time::timeout(SOON, stored).await.expect("it is stored in the end, and a new key signs");
+    let server = server.stop().await.start("").await;
+    assert_eq!(server.call(Some(&acme), "/data/x", &token).await.status, 401);
+    let token = server.bound_token("acme-pay", &acme).await;
+    assert_eq!(server.call(Some(&acme), "/data/x", &token).await.status, 200);
+    let told = server.audit("token_key_rotated").await;
+    let ended = |record: &&Value| record["detail"].as_str().is_some_and(|it| it.contains("keys have ended"));
+    assert_eq!(told.iter().filter(ended).count(), 1, "{told:?}");
+}
+
 /// Both orders of one revocation and one of all: what is true of one certificate already takes no other with it.
 #[tokio::test]
 async fn rule_g20_revocations_that_wait_are_stored_each_for_itself() {

@@ -65,6 +65,17 @@ pub enum TokenKeyError {
     /// The rotation is on disk, and this node works with the keys from before until it has read the new ones.
     #[error("the rotation is committed, but this node has not read the new keys yet: {0}")]
     NotInForce(Box<TokenKeyError>),
+    /// An emergency that cannot be stored: the keys before are withdrawn all the same.
+    #[error(
+        "the token keys before are withdrawn, {ended} of them: this node refuses their tokens from now on, until it restarts. \
+         It is not stored, no new key is made, and no tokens are issued: {why}"
+    )]
+    Withdrawn {
+        /// How many keys.
+        ended: usize,
+        /// What storage suffers from.
+        why: String,
+    },
     /// A rotation is under way already.
     #[error("the key {key} follows already; it signs from {signs_from} on")]
     Pending {
@@ -83,6 +94,7 @@ impl TokenKeyError {
             Self::Custody(_) | Self::PublicKey(..) | Self::KeySet(_) => ReasonCode::InternalError,
             Self::Pending { .. } | Self::Overtaken => ReasonCode::ObjectConflict,
             Self::NotInForce(_) => ReasonCode::ChangeNotInForce,
+            Self::Withdrawn { .. } => ReasonCode::NotStored,
         }
     }
 }
@@ -119,13 +131,17 @@ impl TokenKeyRing {
 
     /// For who holds `changing`.
     async fn read_anew(&self, store: &dyn Store, now: Timestamp) -> Result<(), TokenKeyError> {
-        let keys = Keys::load(store, &self.custody, now).await?;
+        self.take_over(Keys::load(store, &self.custody, now).await?, now);
+        Ok(())
+    }
+
+    /// For who holds `changing`.
+    fn take_over(&self, keys: Keys, now: Timestamp) {
         let gone = self.keys.load().ended_by(&keys, now);
         self.ended.lock().unwrap_or_else(PoisonError::into_inner).extend(gone);
         // In this order: a new key verifies before anything is signed by it, so that no fresh token is refused.
         self.verification.store(keys.published.verification().clone());
         self.keys.store(Arc::new(keys));
-        Ok(())
     }
 
     /// The keys that were withdrawn in an emergency since the last call: streams that their tokens began must end too. A key
@@ -165,7 +181,10 @@ impl fmt::Debug for TokenKeyRing {
 
 impl Keys {
     async fn load(store: &dyn Store, custody: &Custody, now: Timestamp) -> Result<Self, TokenKeyError> {
-        let records = store.keys(KeyPurpose::Token).await?;
+        Self::of(store.keys(KeyPurpose::Token).await?, custody, now)
+    }
+
+    fn of(records: Vec<KeyRecord>, custody: &Custody, now: Timestamp) -> Result<Self, TokenKeyError> {
         let published = Arc::new(PublishedKeys::from_records(&records, now)?);
         let kept = records.iter().map(|record| (record.id.clone(), record.retired_at)).collect();
         let may_sign =

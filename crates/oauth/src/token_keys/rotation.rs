@@ -1,12 +1,12 @@
 //! One token key follows another (rule K9; design, decision 25).
 
 use super::published::{PUBLISHED_BEFORE_S, is_forgotten};
-use super::{TokenKeyError, TokenKeyRing};
+use super::{Keys, TokenKeyError, TokenKeyRing};
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
 use countersign_model::key::{KeyPurpose, KeyRecord};
 use countersign_model::time::BACKDATE_S;
 use countersign_model::{KeyId, Reference, Timestamp};
-use countersign_storage::{Receipt, Store, Transaction, Write};
+use countersign_storage::{Receipt, StorageError, Store, Transaction, Write};
 
 /// When the new key begins to sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,8 @@ impl TokenKeyRing {
     /// # Errors
     /// [`TokenKeyError::Pending`] when a published key has not begun to sign yet and `rotation` can wait;
     /// [`TokenKeyError::Overtaken`] when another rotation came between the order and its turn: its key would be deleted
-    /// before its caller has read of it; [`TokenKeyError::NotInForce`] when it is committed and the keys cannot be read.
+    /// before its caller has read of it; [`TokenKeyError::NotInForce`] when it is committed and the keys cannot be read;
+    /// [`TokenKeyError::Withdrawn`] when an emergency cannot be stored.
     pub async fn rotate(
         &self,
         store: &dyn Store,
@@ -91,7 +92,14 @@ impl TokenKeyRing {
                 Write::RetireKey { key: key.clone(), at: signs_from }
             });
         }
-        let receipt = store.commit(transaction).await?;
+        let receipt = match store.commit(transaction).await {
+            // The key in other hands ends at once, whether or not there is another one to sign with (rule G20).
+            Err(StorageError::NotStored(why)) if emergency => {
+                self.take_over(Keys::of(Vec::new(), &self.custody, now)?, now);
+                return Err(TokenKeyError::Withdrawn { ended: retired.len(), why });
+            }
+            committed => committed?,
+        };
         let read = self.read_anew(store, now).await;
         read.map_err(|error| TokenKeyError::NotInForce(Box::new(error)))?;
         Ok(Rotated { key, signs_from, retired, receipt })

@@ -297,3 +297,56 @@ async fn rule_g20_nothing_that_is_enforced_is_dropped_before_it_is_stored() {
         }
     }
 }
+
+/// Counts how often it is asked for.
+#[derive(Default)]
+struct Asked(AtomicU64);
+
+impl Reserve for Asked {
+    fn give_up(&self) -> bool {
+        self.0.fetch_add(1, Ordering::SeqCst) == 0
+    }
+}
+
+#[tokio::test]
+async fn rule_g20_the_reserve_is_for_everything_that_takes_rights_away_and_nothing_else() {
+    let (known, new) = (vec![credential_id(1), credential_id(2)], secret("acme-pay", 9));
+    let replace =
+        |others_end_at| Write::ReplaceSecrets { new: new.clone(), known: known.clone(), others_end_at };
+    let delete = || Write::DeleteKey { key: KeyId("first".to_owned()) };
+    let rotated = Some(AuditAction::TokenKeyRotated);
+    let set = |state| Write::SetClientState { client: client_id("acme-pay"), state, at: NOW };
+    let reason = RevocationReason::Superseded;
+    let revoke =
+        Write::RevokeCertificate { issuer: issuer_id("clients"), serial: serial(0), at: NOW, reason };
+    let token = Write::ReplaceOperatorToken { name: "anna".to_owned(), token_hmac: [1; 32] };
+    let retire = Write::RetireKey { key: KeyId("first".to_owned()), at: NOW.plus_s(660) };
+    for (write, action, asked) in [
+        (revoke, Some(AuditAction::CertificateRevoked), 1),
+        (set(ClientState::Disabled), Some(AuditAction::ClientDisabled), 1),
+        (replace(None), Some(AuditAction::ClientSecretRotated), 1),
+        (replace(Some(NOW.plus_s(60))), Some(AuditAction::ClientSecretRotated), 0),
+        (delete(), rotated, 1),
+        (token, Some(AuditAction::OperatorTokenReset), 1),
+        (delete(), None, 0), // It is over and forgotten.
+        (retire, rotated, 0),
+        (Write::InsertKey(key("second", KeyPurpose::Token)), rotated, 0),
+    ] {
+        let node = Node::new().await;
+        let operator = Write::InsertOperator(crate::conformance::fixtures::operator("anna"));
+        node.inner.commit(Transaction::new().write(operator)).await.unwrap();
+        let reserve = Arc::new(Asked::default());
+        let store = EssentialStore::new(node.inner.clone(), reserve.clone());
+        let mut full = true;
+        *node.inner.fails.lock().unwrap() = Box::new(move || match std::mem::take(&mut full) {
+            true => Fails::Before(StorageError::Full),
+            false => Fails::No,
+        });
+        let told = format!("{write:?}");
+        let mut transaction = Transaction::new().write(write);
+        transaction.events = action.map(|action| AuditEvent { action, ..event(1) }).into_iter().collect();
+        let outcome = store.commit(transaction).await;
+        assert_eq!(reserve.0.load(Ordering::SeqCst), asked, "{told}");
+        assert_eq!(outcome.is_ok(), asked == 1, "{told}: {outcome:?}");
+    }
+}
