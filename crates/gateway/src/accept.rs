@@ -2,13 +2,13 @@
 
 use crate::connection::{Connection, Cut};
 use crate::door::{self, Entered, Pause};
+use crate::essential_tasks::EssentialTask;
 use crate::guard::Guard;
 use crate::guard::frames::{Refusals, Watched};
 use crate::guard::stall::BoundedWrites;
 use crate::handshake;
 use crate::lifetime::{self, Http};
 use crate::load::LocalLoad;
-use crate::parts::Part;
 use crate::pipeline;
 use crate::refusal;
 use crate::settings::{Limits, ListenerSettings};
@@ -49,7 +49,7 @@ pub(crate) async fn run(
     let accepting: Vec<JoinHandle<()>> = listeners
         .into_iter()
         .map(|(socket, settings)| {
-            let part = worker.settings.parts.begins(format!("the listener {}", settings.name));
+            let part = worker.settings.essential_tasks.begins(format!("the listener {}", settings.name));
             let listener = Rc::new(Listener::new(settings));
             spawn_local(accept_all(worker.clone(), listener, socket, part))
         })
@@ -78,7 +78,7 @@ pub(crate) async fn run(
     }
 }
 
-async fn accept_all(worker: Rc<Worker>, listener: Rc<Listener>, socket: TcpListener, _part: Part) {
+async fn accept_all(worker: Rc<Worker>, listener: Rc<Listener>, socket: TcpListener, _part: EssentialTask) {
     let mut pause = Pause::default();
     loop {
         match socket.accept().await {

@@ -2,8 +2,8 @@
 
 use crate::accept::{self, Command};
 use crate::connection::Cut;
+use crate::essential_tasks::EssentialTasks;
 use crate::observe;
-use crate::parts::Parts;
 use crate::settings::{ListenerSettings, Settings};
 use crate::worker::{Shared, Worker};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -20,7 +20,7 @@ pub struct Gateway;
 
 /// A running data path. Dropping it stops it without waiting.
 pub struct Running {
-    parts: Parts,
+    essential_tasks: EssentialTasks,
     workers: Vec<RunningWorker>,
     addresses: Vec<(String, SocketAddr)>,
 }
@@ -83,7 +83,7 @@ impl Gateway {
             .map(|(number, sockets)| start_worker(number, settings.clone(), shared.clone(), sockets))
             .collect::<Result<_, _>>()
             .map_err(StartError::Worker)?;
-        Ok(Running { parts: settings.parts.clone(), workers, addresses })
+        Ok(Running { essential_tasks: settings.essential_tasks.clone(), workers, addresses })
     }
 }
 
@@ -133,7 +133,7 @@ fn start_worker(
             Ok(made) => made,
             Err(error) => return drop(begun.send(Err(error))),
         };
-        let _part = settings.parts.begins(format!("worker {number}"));
+        let _task = settings.essential_tasks.begins(format!("worker {number}"));
         let _ = begun.send(Ok(())); // the receiver waits for it
         let worker = Rc::new(Worker::new(settings, shared));
         runtime.block_on(accept::run(worker, sockets, inbox));
@@ -185,7 +185,7 @@ impl Running {
 
     /// Stops: no new connections, requests in flight to their end, within the time the limits give.
     pub async fn shutdown(mut self) {
-        self.parts.stop();
+        self.essential_tasks.stop();
         for worker in &self.workers {
             let _ = worker.commands.send(Command::Stop); // one that has ended needs no telling
         }

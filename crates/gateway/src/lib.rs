@@ -37,8 +37,8 @@ pub mod local;
 mod log;
 mod refusal;
 pub mod resolve;
-mod seldom;
 mod socket;
+mod throttled_log;
 mod token_cache;
 
 pub mod body;
@@ -46,10 +46,10 @@ mod response_body;
 
 mod answers;
 mod connection;
+pub mod essential_tasks;
 mod forwarded;
 mod lifetime;
 mod observe;
-pub mod parts;
 mod patience;
 mod register;
 

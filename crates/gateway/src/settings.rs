@@ -2,10 +2,10 @@
 //! without dropping a connection (rule T10; design, decision 24).
 
 use crate::descriptors::Descriptors;
+use crate::essential_tasks::EssentialTasks;
 use crate::guard::GuardTimes;
 use crate::guard::limits::FramingLimits;
 use crate::local::LocalService;
-use crate::parts::Parts;
 use crate::resolve::Resolve;
 use arc_swap::ArcSwap;
 use countersign_audit::Recorder;
@@ -60,7 +60,7 @@ pub struct Settings {
     /// References and interaction ids come from here.
     pub rng: Arc<dyn Rng>,
     /// Told of workers and listeners that end by themselves.
-    pub parts: Parts,
+    pub essential_tasks: EssentialTasks,
     /// Finds the addresses of upstreams that are named.
     pub resolver: Arc<dyn Resolve>,
     /// What answers the reserved paths.

@@ -220,7 +220,7 @@ async fn until_told(
         tokio::select! {
             _ = signals.interrupt.recv() => return None,
             _ = signals.terminate.recv() => return None,
-            part = server.lost_part() => return Some(part),
+            part = server.lost_task() => return Some(part),
             _ = signals.hangup.recv() => match hangup {
                 Hangup::EndsWithTerminal if !stderr().is_terminal() => return None,
                 Hangup::EndsWithTerminal | Hangup::Reloads => {

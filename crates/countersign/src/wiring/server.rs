@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use countersign_api::{Context, Service};
 use countersign_audit::{AuditError, AuditLog, Head, LogSettings, RecordHash, Recorder, RecorderSettings};
 use countersign_gateway::descriptors::TooFew;
-use countersign_gateway::parts::Parts;
+use countersign_gateway::essential_tasks::EssentialTasks;
 use countersign_gateway::resolve::SystemResolver;
 use countersign_gateway::settings::{
     ClientCertificateRequest, Limits, ListenerSettings, LocalPaths, Settings, Snapshot,
@@ -70,7 +70,7 @@ pub struct Server {
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
     outbox: (watch::Sender<bool>, JoinHandle<()>),
-    parts: Parts,
+    essential_tasks: EssentialTasks,
 }
 
 /// Why the server does not start.
@@ -201,7 +201,7 @@ impl Server {
         let listeners = listeners(&configuration, &certificates);
         let trust =
             listeners.iter().map(|listener| (listener.name.clone(), listener.trust.clone())).collect();
-        let parts = Parts::default();
+        let essential_tasks = EssentialTasks::default();
         let workers = process::workers();
         let descriptors = Descriptors::within(process::open_files(), workers, listeners.len())?;
         let callers = descriptors.callers;
@@ -220,7 +220,7 @@ impl Server {
             recorder: recorder.clone(),
             clock: clock.clone(),
             rng: rng.clone(),
-            parts: parts.clone(),
+            essential_tasks: essential_tasks.clone(),
             resolver: Arc::new(SystemResolver),
             local: Arc::new(Service::new(context.clone(), ADMIN_LISTENER, Handle::current())),
         })?;
@@ -247,7 +247,7 @@ impl Server {
         });
         let tasks =
             vec![
-                tokio::spawn(parts.clone().runs(
+                tokio::spawn(essential_tasks.clone().runs(
                     "the change feed",
                     follow(
                         views,
@@ -257,26 +257,31 @@ impl Server {
                         stopped.clone(),
                     ),
                 )),
-                tokio::spawn(parts.clone().runs(
+                tokio::spawn(essential_tasks.clone().runs(
                     "the task that applies changes",
                     react(changes, context.clone(), connections.clone()),
                 )),
-                tokio::spawn(parts.clone().runs("the upkeep task", upkeep.clone().run(stopped.clone()))),
-                tokio::spawn(parts.clone().runs("the task that returns memory", give_back(stopped.clone()))),
                 tokio::spawn(
-                    parts
+                    essential_tasks.clone().runs("the upkeep task", upkeep.clone().run(stopped.clone())),
+                ),
+                tokio::spawn(
+                    essential_tasks.clone().runs("the task that returns memory", give_back(stopped.clone())),
+                ),
+                tokio::spawn(
+                    essential_tasks
                         .clone()
                         .runs("the task that watches the disks", watch_space.clone().run(stopped.clone())),
                 ),
-                tokio::spawn(parts.clone().runs(
+                tokio::spawn(essential_tasks.clone().runs(
                     "the task that writes last-used times",
                     write_uses(store.clone(), usage, space, stopped),
                 )),
             ];
         // The outbox has a signal of its own: it is delivered after everything else has stopped.
         let (last, stopping) = watch::channel(false);
-        let delivery =
-            tokio::spawn(parts.clone().runs("the task that delivers audit events", outbox.run(stopping)));
+        let delivery = tokio::spawn(
+            essential_tasks.clone().runs("the task that delivers audit events", outbox.run(stopping)),
+        );
         metrics::reloaded(true);
 
         let server = Self {
@@ -291,7 +296,7 @@ impl Server {
             stop,
             tasks,
             outbox: (last, delivery),
-            parts,
+            essential_tasks,
             installation,
         };
         server.record(AuditAction::Started, None, None);
@@ -367,9 +372,9 @@ impl Server {
         Ok(())
     }
 
-    /// Waits until a part of the server has ended that was not told to, and says which: the server is to be stopped then.
-    pub async fn lost_part(&self) -> String {
-        self.parts.lost().await.into_owned()
+    /// Waits until an essential task ends unexpectedly, and returns its name. The server must be shut down then.
+    pub async fn lost_task(&self) -> String {
+        self.essential_tasks.lost().await.into_owned()
     }
 
     /// How long the requests in flight may take when the server stops.
@@ -388,7 +393,7 @@ impl Server {
     /// # Errors
     /// When the audit log or the database does not take what is left.
     pub async fn shutdown(self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        self.parts.stop();
+        self.essential_tasks.stop();
         let running = self.connections.running.write().await.take();
         if let Some(running) = running {
             running.shutdown().await;

@@ -8,8 +8,8 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use countersign_audit::{AuditLog, Head, HeadStore, HeadStoreError, LogSettings, Recorder, RecorderSettings};
 use countersign_gateway::body::RequestBodyError;
+use countersign_gateway::essential_tasks::EssentialTasks;
 use countersign_gateway::local::LocalBody;
-use countersign_gateway::parts::Parts;
 use countersign_gateway::resolve::{Resolve, SystemResolver};
 use countersign_gateway::{
     ClientCertificateRequest, Cut, Descriptors, Gateway, Limits, ListenerSettings, LocalFuture, LocalPaths,
@@ -363,7 +363,7 @@ impl World {
             recorder: recorder.clone(),
             clock: clock.clone(),
             rng: Arc::new(SystemRng),
-            parts: Parts::default(),
+            essential_tasks: EssentialTasks::default(),
             resolver: options.resolver,
             local: Arc::new(Local),
         };

@@ -10,7 +10,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// When a line was last written, over all workers.
 #[derive(Debug, Default)]
-pub(crate) struct Seldom(Mutex<State>);
+pub(crate) struct ThrottledLog(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -18,7 +18,7 @@ struct State {
     kept_back: u64,
 }
 
-impl Seldom {
+impl ThrottledLog {
     /// Whether the line is written now: then how many were not since the last one.
     pub(crate) fn due(&self) -> Option<u64> {
         let now = Instant::now();
@@ -38,7 +38,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn rule_g20_a_line_that_is_always_due_is_written_seldom_and_counts_the_others() {
-        let line = Seldom::default();
+        let line = ThrottledLog::default();
         assert_eq!(line.due(), Some(0), "the first one is never late");
         assert!((0..1000).all(|_| line.due().is_none()));
         tokio::time::advance(PAUSE).await;

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 /// The essential tasks of one server.
 #[derive(Debug, Clone)]
-pub struct Parts(Arc<Inner>);
+pub struct EssentialTasks(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -17,37 +17,37 @@ struct Inner {
     lost: watch::Sender<Option<Cow<'static, str>>>,
 }
 
-/// One part, until dropped.
+/// One essential task, until dropped.
 #[derive(Debug)]
-pub struct Part {
+pub struct EssentialTask {
     name: Cow<'static, str>,
-    parts: Parts,
+    essential_tasks: EssentialTasks,
 }
 
-impl Default for Parts {
+impl Default for EssentialTasks {
     fn default() -> Self {
         Self(Arc::new(Inner { stopping: AtomicBool::new(false), lost: watch::Sender::new(None) }))
     }
 }
 
-impl Parts {
-    /// Registers a part. If it is dropped before [`Parts::stop`], it counts as lost.
-    pub fn begins(&self, name: impl Into<Cow<'static, str>>) -> Part {
-        Part { name: name.into(), parts: self.clone() }
+impl EssentialTasks {
+    /// Registers a task. If it is dropped before [`EssentialTasks::stop`], it counts as lost.
+    pub fn begins(&self, name: impl Into<Cow<'static, str>>) -> EssentialTask {
+        EssentialTask { name: name.into(), essential_tasks: self.clone() }
     }
 
-    /// A part that is a task.
+    /// Runs `task` as an essential task.
     pub async fn runs<T>(self, name: &'static str, task: impl Future<Output = T>) -> T {
-        let _part = self.begins(name);
+        let _task = self.begins(name);
         task.await
     }
 
-    /// The server stops: from now on parts may end.
+    /// The server stops: from now on essential_tasks may end.
     pub fn stop(&self) {
         self.0.stopping.store(true, Ordering::SeqCst);
     }
 
-    /// Waits for the first part that ends unexpectedly, and returns its name.
+    /// Waits for the first task that ends unexpectedly, and returns its name.
     pub async fn lost(&self) -> Cow<'static, str> {
         let mut lost = self.0.lost.subscribe();
         match lost.wait_for(Option::is_some).await.as_deref() {
@@ -57,9 +57,9 @@ impl Parts {
     }
 }
 
-impl Drop for Part {
+impl Drop for EssentialTask {
     fn drop(&mut self) {
-        let Inner { stopping, lost } = &*self.parts.0;
+        let Inner { stopping, lost } = &*self.essential_tasks.0;
         if !stopping.load(Ordering::SeqCst) {
             let name = std::mem::take(&mut self.name);
             lost.send_if_modified(|first| {
@@ -78,23 +78,23 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_first_part_that_ends_by_itself_is_told() {
-        let parts = Parts::default();
-        let goes_on = parts.begins("goes on");
-        let panics = tokio::spawn(parts.clone().runs("a task", async { panic!("on purpose") }));
+    async fn the_first_task_that_ends_by_itself_is_told() {
+        let essential_tasks = EssentialTasks::default();
+        let goes_on = essential_tasks.begins("goes on");
+        let panics = tokio::spawn(essential_tasks.clone().runs("a task", async { panic!("on purpose") }));
         let _: Result<(), _> = panics.await;
-        drop(parts.begins("another one"));
-        assert_eq!(parts.lost().await, "a task");
+        drop(essential_tasks.begins("another one"));
+        assert_eq!(essential_tasks.lost().await, "a task");
         drop(goes_on);
     }
 
     #[tokio::test]
-    async fn parts_that_were_told_to_stop_are_not_lost() {
-        let parts = Parts::default();
-        let part = parts.begins("a worker");
-        parts.stop();
-        drop(part);
-        let lost = tokio::time::timeout(std::time::Duration::ZERO, parts.lost()).await;
+    async fn tasks_that_were_told_to_stop_are_not_lost() {
+        let essential_tasks = EssentialTasks::default();
+        let task = essential_tasks.begins("a worker");
+        essential_tasks.stop();
+        drop(task);
+        let lost = tokio::time::timeout(std::time::Duration::ZERO, essential_tasks.lost()).await;
         assert!(lost.is_err());
     }
 }
