@@ -23,7 +23,8 @@ pub fn for_upstream(
     let Ok(forwarded) = Forwarded::new(&peer, true, "localhost") else { return };
     let (host, id) = (HeaderValue::from_static("upstream:8446"), HeaderValue::from_static("id"));
     let body = Empty::<Bytes>::new();
-    forward::for_upstream(headers, method, &body, permit, &peer, internal, &forwarded, &host, &id);
+    let _removed =
+        forward::for_upstream(headers, method, &body, permit, &peer, internal, &forwarded, &host, &id);
 }
 
 /// The client's header fields of an answer that has a body.

@@ -4,11 +4,12 @@
 //! controls becomes a label: routes and reasons are closed sets, and so are methods here.
 
 use crate::connection::{Connection, Ended};
+use crate::forward::REMOVED_CLASSES;
 use countersign_model::ReasonCode;
 use foldhash::fast::RandomState;
 use http::Method;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub(crate) struct RouteMetrics {
     allowed: Counter,
     denied: RefCell<HashMap<ReasonCode, Counter>>,
     durations: RefCell<Vec<(&'static str, u16, Histogram)>>,
+    /// By the place of the class in [`REMOVED_CLASSES`].
+    headers_removed: [OnceCell<Counter>; REMOVED_CLASSES.len()],
 }
 
 impl Metrics {
@@ -40,6 +43,7 @@ impl Metrics {
                 "route" => name.to_owned(), "decision" => "allow", "reason" => "none"),
             denied: RefCell::default(),
             durations: RefCell::default(),
+            headers_removed: Default::default(),
         });
         self.routes.borrow_mut().insert(name.to_owned(), route.clone());
         route
@@ -64,6 +68,15 @@ impl RouteMetrics {
                 "route" => self.name.clone(), "decision" => "deny", "reason" => reason.as_str())
         });
         counter.increment(1);
+    }
+
+    /// So many header fields of a class were not forwarded; `class` is a place in [`REMOVED_CLASSES`].
+    pub(crate) fn headers_removed(&self, class: usize, count: u32) {
+        let counter = self.headers_removed[class].get_or_init(|| {
+            counter!("countersign_request_headers_removed_total",
+                "route" => self.name.clone(), "class" => REMOVED_CLASSES[class])
+        });
+        counter.increment(u64::from(count));
     }
 
     fn took(&self, method: &'static str, status: u16, seconds: f64) {

@@ -104,10 +104,11 @@ impl Call<'_> {
         let permit = caller.authorize()?;
         let turn = self.turn(&permit, &snapshot.limits)?;
         let admission = worker.shared.rate_limits.admit(&permit, turn, completion.began())?;
-        worker.metrics.route(place.name()).allowed();
+        let metrics = worker.metrics.route(place.name());
+        metrics.allowed();
         self.note_use(&permit, &admission, &snapshot.limits);
         let Received { parts, body, forwarded, verdict } = received;
-        let request = ValidatedRequest::new(parts, body, forwarded);
+        let request = ValidatedRequest::new(parts, body, forwarded, metrics);
         forward::forward(permit, admission, request, interaction_id, connection, snapshot, &worker.pools)
             .await
             .map(|response| response.map(Source::Upstream))

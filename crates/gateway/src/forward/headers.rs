@@ -1,6 +1,7 @@
 //! The header fields on their way: hop-by-hop fields end here (RFC 9110 section 7.6.1), inbound claims of identity are
 //! taken out, and ours are set, in this one place (rule G9).
 
+use super::removed::Removed;
 use crate::forwarded::Forwarded;
 use crate::guard::head::MAX_CONNECTION_OPTIONS;
 use countersign_policy::decision::InternalHeaders;
@@ -19,7 +20,7 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// So many fields are set on the way to the upstream.
 const OURS: usize = 14;
 
-/// Makes a client's header fields the upstream's.
+/// Makes a client's header fields the upstream's. Gives what was taken out of them that a caller may miss.
 #[expect(clippy::too_many_arguments, reason = "each is a part of the one request, or of where it goes")]
 pub(crate) fn for_upstream(
     headers: &mut HeaderMap,
@@ -31,10 +32,17 @@ pub(crate) fn for_upstream(
     forwarded: &Forwarded,
     upstream: &HeaderValue,
     interaction_id: &HeaderValue,
-) {
+) -> Removed {
     remove_named_by_connection(headers);
     let route = permit.route();
-    keep(headers, OURS, |name| route.forwards_header(name) && !is_secret_header(name, internal));
+    let mut removed = Removed::default();
+    keep(headers, OURS, |name| match route.removes_header(name) {
+        None => !is_secret_header(name, internal),
+        Some(removal) => {
+            removed.note(name, removal);
+            false
+        }
+    });
     check_trace(headers);
     join_cookies(headers);
     set_framing(headers, method, body);
@@ -44,6 +52,7 @@ pub(crate) fn for_upstream(
         headers.insert(name, value);
     }
     forwarded.set(headers);
+    removed
 }
 
 /// Says how long the body is where hyper would not (RFC 9112 section 6.3). It drops the body of a GET or HEAD whose length
@@ -117,7 +126,7 @@ pub(crate) fn for_client(status: StatusCode, headers: &mut HeaderMap, interactio
 
 /// Takes out what is not wanted, and makes room for `more`. The map is made anew: on each request some fields go and more
 /// come, and growing and closing gaps cost more than one walk.
-fn keep(headers: &mut HeaderMap, more: usize, wanted: impl Fn(&str) -> bool) {
+fn keep(headers: &mut HeaderMap, more: usize, mut wanted: impl FnMut(&str) -> bool) {
     let mut kept = HeaderMap::with_capacity(headers.len() + more);
     let mut name = None;
     for (next, value) in std::mem::take(headers) {

@@ -7,6 +7,7 @@
 mod bell;
 mod headers;
 mod pool;
+mod removed;
 mod upload;
 mod wire;
 
@@ -14,12 +15,14 @@ pub(crate) use headers::INTERACTION_ID;
 #[cfg(feature = "fuzzing")]
 pub(crate) use headers::{for_client, for_upstream};
 pub(crate) use pool::Pools;
+pub(crate) use removed::CLASSES as REMOVED_CLASSES;
 
 use crate::admission::Admission;
 use crate::body::RequestBody;
 use crate::connection::Connection;
 use crate::forwarded::Forwarded;
 use crate::load::NoTurn;
+use crate::observe::RouteMetrics;
 use crate::settings::Snapshot;
 use bytes::Bytes;
 use countersign_model::ReasonCode;
@@ -45,12 +48,18 @@ pub(crate) struct ValidatedRequest {
     parts: Parts,
     body: RequestBody,
     forwarded: Rc<Forwarded>,
+    metrics: Rc<RouteMetrics>,
 }
 
 impl ValidatedRequest {
-    /// Takes a request whose head and body are bounded.
-    pub(crate) fn new(parts: Parts, body: RequestBody, forwarded: Rc<Forwarded>) -> Self {
-        Self { parts, body, forwarded }
+    /// Takes a request whose head and body are bounded, and where its route is counted.
+    pub(crate) fn new(
+        parts: Parts,
+        body: RequestBody,
+        forwarded: Rc<Forwarded>,
+        metrics: Rc<RouteMetrics>,
+    ) -> Self {
+        Self { parts, body, forwarded, metrics }
     }
 }
 
@@ -71,7 +80,7 @@ pub(crate) async fn forward(
     let upstream = snapshot.upstreams.get(route.upstream()).ok_or_else(|| {
         Denial::new(ReasonCode::InternalError).note("the route's upstream is not configured")
     })?;
-    let ValidatedRequest { mut parts, mut body, forwarded } = request;
+    let ValidatedRequest { mut parts, mut body, forwarded, metrics } = request;
     body.settle().await.map_err(|error| permit.refused(Denial::from(error)))?;
     let target = route
         .upstream_target(parts.uri.path(), parts.uri.query())
@@ -81,7 +90,7 @@ pub(crate) async fn forward(
     parts.version = Version::HTTP_11;
     let authority = upstream.host_header();
     let internal = &snapshot.internal_headers;
-    headers::for_upstream(
+    let removed = headers::for_upstream(
         &mut parts.headers,
         &parts.method,
         &body,
@@ -92,6 +101,7 @@ pub(crate) async fn forward(
         authority,
         &interaction_id,
     );
+    removed.tell(&permit, &metrics);
     let is_head = parts.method == Method::HEAD;
     let (upload, progress) = Upload::new(body);
     let request = Request::from_parts(parts, upload);

@@ -195,3 +195,31 @@ async fn rule_g19_a_refused_head_is_explained_in_the_answer_and_in_the_record() 
         assert!(!record.contains("secret"), "{record}");
     }
 }
+
+#[tokio::test]
+async fn rule_g19_what_is_removed_is_counted_by_route_and_class() {
+    let address = upstream::canned(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    let counting = Upstream::new("counting", &format!("http://{address}")).unwrap();
+    let world = World::start_with(Options { upstreams: vec![counting], ..Options::default() }).await;
+    let (mut raw, token) = world.acme().await;
+    let counted = || {
+        let text = crate::observed::metrics().render();
+        let lines = text.lines().filter(|line| {
+            line.starts_with("countersign_request_headers_removed_total") && line.contains("\"counting\"")
+        });
+        let mut lines: Vec<String> = lines.map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    // Hop-by-hop fields and credentials end here in each request.
+    let plain = "\r\nConnection: keep-alive\r\nKeep-Alive: 1\r\nX-Own: kept\r\nClient-Secret: x\r\n\r\n";
+    assert_eq!(raw.call(get("/counting/", &token).replace("\r\n\r\n", plain)).await.status, 200);
+    assert_eq!(counted(), Vec::<String>::new());
+    let fields = "\r\nRemote-User: a\r\nX_User_Id: b\r\nCountersign-Scope: c\r\nScript-Name: d\r\nX-Original-URL: e\r\n\
+        X-Http-Method: PUT\r\nX-User-Locale: f\r\n\r\n";
+    assert_eq!(raw.call(get("/counting/", &token).replace("\r\n\r\n", fields)).await.status, 200);
+    let line = |class: &str, count: u32| {
+        format!(r#"countersign_request_headers_removed_total{{route="counting",class="{class}"}} {count}"#)
+    };
+    assert_eq!(counted(), [line("gateway", 2), line("ours", 1), line("override", 3)]);
+}

@@ -22,22 +22,35 @@ pub enum NotAllowable {
     Removed,
 }
 
+/// Why a header field does not go on to the upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// The table of names says so: it is of this class.
+    Table(Class),
+    /// The route has it in `remove_headers`.
+    Listed,
+}
+
 impl HeaderRules {
     /// `allowed` are names that [`allowable`] has passed.
     pub(super) fn new(removed: Vec<Pattern>, allowed: Vec<Pattern>) -> Self {
         Self { removed, allowed }
     }
 
-    /// Whether a field of this name goes on to the upstream.
-    pub(super) fn forwards(&self, name: &str) -> bool {
-        let goes = match class_of(name) {
+    /// Why a field of this name does not go on to the upstream; `None` if it does.
+    pub(super) fn removal(&self, name: &str) -> Option<Removal> {
+        let class = class_of(name);
+        let goes = match class {
             None | Some(Class::Plain) => true,
             Some(Class::Gateway) => self.allowed.iter().any(|pattern| pattern.matches(name)),
             // Only as it is always written: what an upstream may take for it never stands beside it.
             Some(Class::Exact) => is_exact(name),
             Some(Class::Connection | Class::Credential | Class::Ours | Class::Way | Class::Override) => false,
         };
-        goes && !self.removed.iter().any(|pattern| pattern.matches(name))
+        if !goes {
+            return class.map(Removal::Table);
+        }
+        self.removed.iter().any(|pattern| pattern.matches(name)).then_some(Removal::Listed)
     }
 }
 
@@ -96,7 +109,7 @@ mod tests {
             ("x-fapi--interaction-id", false, false),
         ] {
             assert_eq!(
-                (default.forwards(name), changed.forwards(name)),
+                (default.removal(name).is_none(), changed.removal(name).is_none()),
                 (by_default, when_changed),
                 "{name}"
             );

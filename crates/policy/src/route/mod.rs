@@ -6,7 +6,7 @@ mod path;
 mod settings;
 mod table;
 
-pub use headers::NotAllowable;
+pub use headers::{NotAllowable, Removal};
 pub use host::{TrustConfigurations, host_name};
 pub use path::PathMistake;
 pub use path::check_path;
@@ -143,10 +143,10 @@ impl Route {
         self.rate_limit.as_ref()
     }
 
-    /// Whether a header field of this name, as a caller wrote it, goes on to the upstream (rules G9 and G19). What
-    /// identifies the caller does not, unless the operator allowed a name that another gateway would have set.
-    pub fn forwards_header(&self, name: &str) -> bool {
-        self.header_rules.forwards(name)
+    /// Why a header field of this name, as a caller wrote it, does not go on to the upstream; `None` if it does (rules G9 and
+    /// G19). What identifies the caller does not, unless the operator allowed a name that another gateway would have set.
+    pub fn removes_header(&self, name: &str) -> Option<Removal> {
+        self.header_rules.removal(name)
     }
 }
 
