@@ -51,9 +51,13 @@ pub fn is_identity_header(name: &str) -> bool {
     class_of(name).is_some_and(|class| !matches!(class, Class::Connection | Class::Exact | Class::Plain))
 }
 
-/// Whether an inbound header carries a credential of the internal method: taken out as well.
-pub fn is_secret_header(name: &str, internal: &InternalHeaders) -> bool {
-    same_name(name, internal.client_id().as_str()) || same_name(name, internal.client_secret().as_str())
+/// Whether an inbound header is one of the internal method, in any spelling: taken out as well. The secret on every route,
+/// because a client that misspells it has sent its secret all the same. The client_id only where the route takes the method
+/// (`is_taken`): elsewhere the configured name itself is refused, and another spelling, such as `Client-Id`, is a header of
+/// the API's own.
+pub fn is_internal_header(name: &str, internal: &InternalHeaders, is_taken: bool) -> bool {
+    same_name(name, internal.client_secret().as_str())
+        || (is_taken && same_name(name, internal.client_id().as_str()))
 }
 
 #[cfg(test)]
@@ -110,13 +114,24 @@ mod tests {
     #[test]
     fn rule_g9_the_secret_headers_are_recognised_under_their_configured_names() {
         let default = InternalHeaders::default();
-        for name in ["client_id", "Client-Secret", "CLIENT_SECRET"] {
-            assert!(is_secret_header(name, &default), "{name}");
+        for (name, where_taken, elsewhere) in [
+            ("client_id", true, false),
+            ("Client-Id", true, false),
+            ("Client-Secret", true, true),
+            ("CLIENT_SECRET", true, true),
+            ("http_client__secret", true, true),
+            ("client", false, false),
+        ] {
+            assert_eq!(is_internal_header(name, &default, true), where_taken, "{name}");
+            assert_eq!(is_internal_header(name, &default, false), elsewhere, "{name}");
         }
         let renamed =
             InternalHeaders::new(HeaderName::from_static("x-id"), HeaderName::from_static("x-secret"));
         let renamed = renamed.unwrap();
-        assert!(is_secret_header("X_Secret", &renamed) && !is_secret_header("client_id", &renamed));
+        assert!(
+            is_internal_header("X_Secret", &renamed, false)
+                && !is_internal_header("client_id", &renamed, true)
+        );
     }
 
     #[test]

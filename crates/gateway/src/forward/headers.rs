@@ -6,7 +6,7 @@ use crate::forwarded::Forwarded;
 use crate::guard::head::MAX_CONNECTION_OPTIONS;
 use countersign_policy::decision::InternalHeaders;
 use countersign_policy::header_names::{Class, class_of, is_exact, same_bytes};
-use countersign_policy::identity::{identity_headers, is_secret_header};
+use countersign_policy::identity::{identity_headers, is_internal_header};
 use countersign_policy::{Peer, Permit};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
@@ -35,9 +35,10 @@ pub(crate) fn for_upstream(
 ) -> Removed {
     remove_named_by_connection(headers);
     let route = permit.route();
+    let takes_internal = route.internal();
     let mut removed = Removed::default();
     keep(headers, OURS, |name| match route.removes_header(name) {
-        None => !is_secret_header(name, internal),
+        None => !is_internal_header(name, internal, takes_internal),
         Some(removal) => {
             removed.note(name, removal);
             false

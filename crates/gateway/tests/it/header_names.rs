@@ -223,3 +223,20 @@ async fn rule_g19_what_is_removed_is_counted_by_route_and_class() {
     };
     assert_eq!(counted(), [line("gateway", 2), line("ours", 1), line("override", 3)]);
 }
+
+#[tokio::test]
+async fn rule_g19_a_client_id_of_the_api_arrives_where_the_internal_method_is_off() {
+    let world = World::start().await;
+    let (mut raw, token) = world.acme().await;
+    let fields = "\r\nClient-Id: forged\r\nClient-Secret: forged\r\n\r\n";
+    let reply = raw.call(get("/data/", &token).replace("\r\n\r\n", fields)).await;
+    assert_eq!((reply.status, forged(reply.text())), (200, vec!["CLIENT_ID".to_owned()]));
+    // Where the method is on, no other spelling stands in for what was checked.
+    let mut raw = world.connect(None).await;
+    let request = format!(
+        "GET /test/x HTTP/1.1\r\nHost: localhost\r\nclient_id: test-shop\r\nclient_secret: {}\r\n\r\n",
+        world.secret
+    );
+    let reply = raw.call(request.replace("\r\n\r\n", fields)).await;
+    assert_eq!((reply.status, forged(reply.text())), (200, Vec::new()));
+}

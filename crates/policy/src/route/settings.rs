@@ -242,7 +242,7 @@ impl RouteError {
                 format!("`{}` is never forwarded", name.escape_default())
             }
             Mistake::AllowHeader(name, NotAllowable::Needless) => {
-                format!("`{}` is forwarded anyway", name.escape_default())
+                format!("`{}` is no identity header of another gateway", name.escape_default())
             }
             Mistake::AllowHeader(name, NotAllowable::Removed) => {
                 format!("`remove_headers` has `{}` too", name.escape_default())
@@ -271,7 +271,9 @@ impl RouteError {
             Mistake::AllowHeader(_, NotAllowable::Never) => {
                 "credentials, Countersign's own headers, and headers that change path or method are never forwarded"
             }
-            Mistake::AllowHeader(_, NotAllowable::Needless) => "remove it from the list",
+            Mistake::AllowHeader(_, NotAllowable::Needless) => {
+                "remove it from the list: it is forwarded, unless `[internal]` names it as `client_id_header` or `client_secret_header`"
+            }
             Mistake::AllowHeader(_, NotAllowable::Removed) => "leave it in one of the two lists",
         }
     }

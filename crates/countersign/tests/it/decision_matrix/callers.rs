@@ -202,6 +202,9 @@ impl People {
                 .internal(PRODUCTION.shop, &self.production.shop_secret),
             c("client_id without client_secret", None).header("client_id", id),
             c("client_secret without client_id", None).header("client_secret", secret),
+            c("client-id and client-secret, spelled with hyphens", None)
+                .header("client-id", id)
+                .header("client-secret", secret),
             c("internal credentials twice", None).internal(id, secret).internal(id, secret),
         ];
         callers.extend(self.internal.iter().map(|(what, id, secret)| {
