@@ -46,7 +46,7 @@ section! {
         balancers: Vec<At<Network>> = Optional;
         /// Open connections with certificates of one client; more are answered with 503.
         connections_per_client: NonZeroU32 = Default("1024");
-        /// Maximum concurrent requests of one client; more are answered with 503. The effective limit is the lower of this value and a quarter of the upstream connections that open files allow.
+        /// Maximum concurrent requests of one client; more are answered with 503. A request counts until its answer has ended; an open stream counts all the time. The effective limit is the lower of this value and a quarter of the upstream connections that open files allow.
         requests_per_client: NonZeroU32 = Default("256");
         /// HTTP/2 streams at once.
         concurrent_streams: NonZeroU32 = Default("128");

@@ -22,7 +22,7 @@ section! {
         idle_timeout: Period = Default("\"30s\"");
         /// How many unused connections each core keeps.
         idle_connections: NonZeroU32 = Default("128");
-        /// Maximum concurrent requests; more are answered with 503. The effective limit is the lower of this value and half of the upstream connections that open files allow. One client may have a quarter of it, and more only while a quarter is free for other clients.
+        /// Maximum concurrent requests; more are answered with 503. A request counts until its answer has ended; an open stream counts all the time. The effective limit is the lower of this value and half of the upstream connections that open files allow. One client may have a quarter of it, and more only while a quarter is free for other clients.
         requests: NonZeroU32 = Default("1024");
     }
 }
@@ -42,7 +42,7 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     /// How many unused connections each core keeps.
     pub idle_connections: usize,
-    /// How many requests may wait for it at once.
+    /// How many requests it may have at once, from the request to the end of the answer.
     pub requests: usize,
 }
 
