@@ -34,6 +34,9 @@ struct Readiness {
     /// How many bytes are left on the fullest file system; absent before it was looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     disk_free_bytes: Option<u64>,
+    /// What is written there: `database` or `audit_log`.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    disk_fullest: &'static str,
     /// Since when there is little.
     #[serde(skip_serializing_if = "Option::is_none")]
     disk_low_since: Option<Timestamp>,
@@ -94,6 +97,7 @@ async fn readyz(State(context): State<Arc<Context>>) -> Response {
         audit_events_lost: context.recorder.stats().lost,
         disk_space: disk_low_since.is_none(),
         disk_free_bytes: Some(context.space.free()).filter(|free| *free != u64::MAX),
+        disk_fullest: context.space.fullest(),
         disk_low_since,
         changes_not_stored,
         changes_not_stored_since,

@@ -40,6 +40,11 @@ impl Current {
         Ok(Self { path, created, file, length, dirty: false })
     }
 
+    /// Whether its name leads nowhere any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self.path.try_exists(), Ok(false))
+    }
+
     pub(crate) fn created(&self) -> Timestamp {
         self.created
     }

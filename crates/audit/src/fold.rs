@@ -109,6 +109,8 @@ struct Class {
     public: ReasonCode,
     client: Option<ClientId>,
     network: Option<Network>,
+    /// Of handshakes alone: nothing else in their record says where it was.
+    listener: Option<String>,
 }
 
 /// One class: how many had their own record in this second, and the counts while it is folded.
@@ -267,13 +269,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Class {
     fn of(event: &AuditEvent, public: ReasonCode) -> Self {
         let (client, network) = (event.facts.client.clone(), event.facts.source.map(Network::of));
-        Self { action: event.action, public, client, network }
+        let of_handshake = event.action == AuditAction::HandshakeRefused;
+        let listener = event.facts.listener.clone().filter(|_| of_handshake);
+        Self { action: event.action, public, client, network, listener }
     }
 
     /// What is equal in all refusals that were counted together, and nothing else.
     fn record(&self, reference: Reference, count: Count, now: Timestamp) -> Entry {
         let Count { reason, actor, first, last, count } = count;
-        let facts = Facts { client: self.client.clone(), ..Facts::default() };
+        let (client, listener) = (self.client.clone(), self.listener.clone());
+        let facts = Facts { client, listener, ..Facts::default() };
         let event = AuditEvent::refused(reference, now, self.action, reason, actor, facts);
         let network = self.network.map(|network| network.to_string());
         Entry {
@@ -453,6 +458,23 @@ mod tests {
             ask(&table, &refused(T0.plus_s(11), ip("192.0.2.1"), Some("acme-pay"))),
             Verdict::Recorded
         );
+    }
+
+    #[test]
+    fn rule_t11_a_folded_handshake_names_its_listener() {
+        let table = table(FoldSettings::default());
+        for listener in ["public", "partners"] {
+            for _ in 0..30 {
+                let mut event = refused(T0, ip("192.0.2.1"), None);
+                event.action = AuditAction::HandshakeRefused;
+                event.facts.listener = Some(listener.to_owned());
+                ask(&table, &event);
+            }
+        }
+        let records = table.due(T0.plus_s(60), true);
+        let mut listeners: Vec<_> = records.iter().map(|it| it.event.facts.listener.as_deref()).collect();
+        listeners.sort_unstable();
+        assert_eq!(listeners, [Some("partners"), Some("public")]);
     }
 
     #[test]

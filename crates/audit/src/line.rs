@@ -9,12 +9,12 @@ pub(crate) fn of_series(entry: &Entry) {
     let (event, Some(folded)) = (&entry.event, &entry.folded) else { return };
     // Tokens that were issued have no line in the log.
     let Some(reason) = event.reason else { return };
-    let message = match event.action {
-        AuditAction::HandshakeRefused => "TLS handshake refused",
-        _ => "DENY",
-    };
+    let is_handshake = event.action == AuditAction::HandshakeRefused;
+    let message = if is_handshake { "TLS handshake refused" } else { "DENY" };
     tracing::info!(
-        "http.response.status_code" = reason.reason().status,
+        // In a handshake no HTTP was spoken.
+        "http.response.status_code" = (!is_handshake).then_some(reason.reason().status),
+        "countersign.listener" = event.facts.listener,
         "countersign.reason" = reason.as_str(),
         "countersign.client.id" = event.facts.client.as_ref().map(tracing::field::display),
         "client.network" = folded.network,

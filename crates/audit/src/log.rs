@@ -118,6 +118,12 @@ impl AuditLog {
     /// What is still in `pending` then is not in the log: a record that was written in part is removed again. The same
     /// call can be repeated later.
     pub fn append(&mut self, pending: &mut VecDeque<Entry>, now: Timestamp) -> Result<(), AuditError> {
+        // A segment that somebody removed is written to without an error, and nobody reads it again.
+        if self.current.as_ref().is_some_and(Current::is_gone) {
+            let first = self.head.sequence + 1;
+            self.current = Some(Current::create(&*self.medium, &self.directory, first, now)?);
+            tracing::error!("the segment of the audit log that was written to is gone: a new one is begun");
+        }
         let mut owed = std::mem::take(&mut self.owed);
         while !owed.is_empty() {
             if let Err(error) = self.append_chunk(&mut owed, now) {
@@ -214,6 +220,24 @@ mod tests {
         assert!(report.is_intact(), "{:?}", report.findings);
         assert_eq!((report.records, report.head, report.repairs.len()), (35, head.unwrap(), 0));
         assert!(report.segments > 5, "{}", report.segments);
+    }
+
+    #[test]
+    fn rule_g20_a_log_whose_files_were_removed_fails_until_it_can_be_written_where_it_is_read() {
+        let directory = directory();
+        let path = directory.path().join("audit");
+        let mut log = open(&path, None);
+        append(&mut log, 3);
+        fs::remove_dir_all(&path).unwrap();
+        let nothing = &mut VecDeque::new();
+        log.append(nothing, T0).unwrap_err();
+        log.append(nothing, T0).unwrap_err();
+        log.append(&mut events(1), T0).unwrap_err();
+        fs::create_dir(&path).unwrap();
+        log.append(&mut events(1), T0).unwrap();
+        assert_eq!((log.head().sequence, segments(&path).unwrap().len()), (4, 1));
+        let report = verify(&path, Some(log.head())).unwrap();
+        assert!(!report.is_intact() && report.records == 1, "what is gone shows: {report:?}");
     }
 
     #[test]

@@ -3,19 +3,21 @@
 
 use countersign_model::Timestamp;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// How much space is left. One for a process.
 #[derive(Debug)]
 pub struct Space {
     free: AtomicU64,
     low_since_ms: AtomicI64,
+    fullest: Mutex<&'static str>,
 }
 
 const ENOUGH: i64 = i64::MIN;
 
 impl Default for Space {
     fn default() -> Self {
-        Self { free: AtomicU64::new(u64::MAX), low_since_ms: AtomicI64::new(ENOUGH) }
+        Self { free: AtomicU64::new(u64::MAX), low_since_ms: AtomicI64::new(ENOUGH), fullest: Mutex::new("") }
     }
 }
 
@@ -37,6 +39,16 @@ impl Space {
     pub fn low_since(&self) -> Option<Timestamp> {
         let since_ms = self.low_since_ms.load(Ordering::Relaxed);
         (since_ms != ENOUGH).then(|| Timestamp::from_unix_ms(since_ms))
+    }
+
+    /// Takes over which of the paths is on the fullest file system.
+    pub fn is_fullest(&self, path: &'static str) {
+        *self.fullest.lock().unwrap_or_else(PoisonError::into_inner) = path;
+    }
+
+    /// Which path that is; empty before it was looked at.
+    pub fn fullest(&self) -> &'static str {
+        *self.fullest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many bytes were left when it was looked at last.

@@ -40,7 +40,7 @@ use countersign_storage::views::{Views, follow};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc, watch};
@@ -152,7 +152,8 @@ impl Server {
         let database = configuration.storage.database.parent().map(Path::to_owned).unwrap_or_default();
         let watch_space = Arc::new(SpaceWatch {
             disk: installation.disk.clone(),
-            paths: vec![database, configuration.audit.directory.clone()],
+            paths: [("database", database), ("audit_log", configuration.audit.directory.clone())],
+            told_unknown_ms: AtomicI64::new(i64::MIN / 2),
             floor: configuration.storage.disk_floor,
             space: space.clone(),
             reserve: installation.reserve.clone(),

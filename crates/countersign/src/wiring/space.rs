@@ -13,11 +13,15 @@ use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
 /// How often the disks are checked: a flood fills less than the floor in this time.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How often it is told that it is not known.
+const TELL_UNKNOWN_MS: u64 = 60_000;
 
 /// Tells how much space is left; tests say it themselves.
 pub trait Disk: Send + Sync {
@@ -43,7 +47,9 @@ impl Disk for SystemDisk {
 pub(super) struct SpaceWatch {
     pub(super) disk: Arc<dyn Disk>,
     /// The database's directory and the audit log's.
-    pub(super) paths: Vec<PathBuf>,
+    pub(super) paths: [(&'static str, PathBuf); 2],
+    /// When it was last told that a path cannot be looked at, in Unix milliseconds.
+    pub(super) told_unknown_ms: AtomicI64,
     pub(super) floor: u64,
     pub(super) space: Arc<Space>,
     pub(super) reserve: Arc<ReserveFile>,
@@ -102,34 +108,48 @@ impl SpaceWatch {
 
     /// Looks at the disks.
     pub(super) fn look(&self) {
-        let mut least = u64::MAX;
-        for path in &self.paths {
+        let (mut least, mut fullest) = (u64::MAX, &self.paths[0]);
+        let now_ms = self.clock.now().unix_ms();
+        let tells = (now_ms.saturating_sub(self.told_unknown_ms.load(Ordering::Relaxed))).unsigned_abs()
+            >= TELL_UNKNOWN_MS;
+        for named in &self.paths {
+            let (name, path) = named;
             match self.disk.free(path) {
-                Ok(free) => least = least.min(free),
-                Err(error) => {
+                Ok(free) => {
+                    gauge!("countersign_disk_free_bytes", "path" => *name).set(as_f64(free));
+                    if free < least {
+                        (least, fullest) = (free, named);
+                    }
+                }
+                Err(error) if tells => {
+                    self.told_unknown_ms.store(now_ms, Ordering::Relaxed);
                     let error = &error as &dyn Error;
                     let path = path.display();
                     tracing::warn!(error, %path, "cannot read the free space of {path}");
                 }
+                Err(_) => {}
             }
         }
         if least == u64::MAX {
             return; // what is not known changes nothing
         }
         let changed = self.space.seen(least, self.floor, self.clock.now());
+        self.space.is_fullest(fullest.0);
         let low = self.space.low_since().is_some();
         self.recorder.spare_the_disk(low);
         if changed && low {
             tracing::error!(
+                of = fullest.0,
+                path = %fullest.1.display(),
                 free = least,
                 floor = self.floor,
+                action = "free space on the file system of this path, or make it larger",
                 "little disk space is left: no tokens are issued, and only changes by administrators are written"
             );
         } else if changed {
             tracing::info!(free = least, "there is enough disk space again");
         }
         self.hold_reserve(least, low);
-        gauge!("countersign_disk_free_bytes").set(as_f64(least));
         publish("countersign_disk_low", usize::from(low));
         publish("countersign_disk_reserve_held", usize::from(self.reserve.is_held()));
     }

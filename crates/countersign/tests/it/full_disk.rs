@@ -52,7 +52,10 @@ async fn rule_g20_below_the_floor_only_what_administrators_do_is_written() {
     assert!(ready.json()["disk_low_since"].is_string(), "{}", ready.json());
     assert!(ready.json()["refused"][0].as_str().unwrap().contains("storage_low"));
     let metrics = String::from_utf8(server.health("/metrics").await.body).unwrap();
-    assert!(metrics.contains("countersign_disk_free_bytes"));
+    for path in ["database", "audit_log"] {
+        assert!(metrics.contains(&format!("countersign_disk_free_bytes{{path=\"{path}\"}}")), "{metrics}");
+    }
+    assert_eq!(ready.json()["disk_fullest"], "database");
     // Administration goes on, and is recorded. What was folded meanwhile is due, and not written either.
     server.clock.advance_s(10);
     assert_eq!(server.revoke(&acme, "superseded").await.status, 200);
