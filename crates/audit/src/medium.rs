@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// A segment open for appending.
@@ -32,6 +32,7 @@ impl Medium for Disk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>> {
         // For the owner alone: audit records name partners and addresses.
         let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
+        leave_to_owner_of_directory(&file, path)?;
         match path.parent().map_or(Ok(()), crate::segment::sync_directory) {
             Ok(()) => Ok(Box::new(file)),
             Err(error) => {
@@ -44,6 +45,16 @@ impl Medium for Disk {
     fn open(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>> {
         Ok(Box::new(OpenOptions::new().append(true).open(path)?))
     }
+}
+
+/// A segment that root makes in the directory of a service's user is that user's, who could not go on with it otherwise.
+fn leave_to_owner_of_directory(file: &File, path: &Path) -> io::Result<()> {
+    let Some(directory) = path.parent() else { return Ok(()) };
+    let (own, directory) = (file.metadata()?, directory.metadata()?);
+    if own.uid() != 0 || directory.uid() == 0 {
+        return Ok(());
+    }
+    std::os::unix::fs::fchown(file, Some(directory.uid()), Some(directory.gid()))
 }
 
 impl SegmentFile for File {

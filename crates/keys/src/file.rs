@@ -43,7 +43,10 @@ pub enum PrivateFileError {
         mode: u32,
     },
     /// It belongs to somebody else, who reads it, and changes it as he likes.
-    #[error("{} belongs to another user (uid {owner}); run: chown {us} {}", path.display(), path.display())]
+    #[error(
+        "{} belongs to another user (uid {owner}, this process has uid {us}); run this as that user, or use a file of its own",
+        path.display()
+    )]
     BelongsToOthers {
         /// Which file.
         path: PathBuf,
@@ -71,10 +74,11 @@ pub enum PrivateFileError {
 /// Reads a private file of at most `limit_bytes`.
 ///
 /// # Errors
-/// Refuses a file that its group or others may read, write or execute, one that belongs neither to us nor to root, what is
-/// no regular file, and a larger one.
+/// Refuses a file that its group or others may read, write or execute, one that belongs to somebody else, what is no
+/// regular file, and a larger one. Root may also read a file of the owner of the directory that holds it: so it can
+/// administer what belongs to a service's user.
 pub fn read_private(path: &Path, limit_bytes: u64) -> Result<Secret<Vec<u8>>, PrivateFileError> {
-    read(path, limit_bytes, is_anothers)
+    read(path, limit_bytes, |owner, us| is_anothers(owner, us) && !(us == 0 && holds_directory(owner, path)))
 }
 
 /// As [`read_private`], for an operator's credential: root may use a credential that another user owns.
@@ -91,6 +95,12 @@ pub fn read_credential(path: &Path, limit_bytes: u64) -> Result<Secret<Vec<u8>>,
 /// another file there, but cannot make a file that we or root own. So directories are not checked.
 fn is_anothers(owner: u32, us: u32) -> bool {
     owner != us && owner != 0
+}
+
+/// Whether the directory that holds the file, behind all links, is this user's: who owns it puts into it what he likes.
+fn holds_directory(owner: u32, path: &Path) -> bool {
+    let directory = path.canonicalize().ok().and_then(|path| path.parent()?.metadata().ok());
+    directory.is_some_and(|directory| directory.uid() == owner)
 }
 
 fn read(
@@ -173,6 +183,7 @@ fn create(
         // O_EXCL also refuses a symbolic link that somebody planted to have the secret written elsewhere.
         let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&partial)?;
         file.write_all(content)?;
+        give_to_owner_of_directory(&file, path)?;
         file.sync_all()?;
         put(&partial, path)?;
         sync_parent(path)
@@ -205,13 +216,28 @@ fn put_where_nothing_is(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
+/// What root makes in the directory of a service's user is that user's, who could not read it otherwise.
+fn give_to_owner_of_directory(file: &File, path: &Path) -> io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let directory = parent(path).metadata()?;
+    if directory.uid() == 0 {
+        return Ok(());
+    }
+    std::os::unix::fs::fchown(file, Some(directory.uid()), Some(directory.gid()))
+}
+
 /// A new file survives a power cut only when its directory was synced too.
 fn sync_parent(path: &Path) -> io::Result<()> {
-    let parent = match path.parent() {
+    File::open(parent(path))?.sync_all()
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
-    };
-    File::open(parent)?.sync_all()
+    }
 }
 
 #[cfg(test)]
@@ -297,11 +323,44 @@ mod tests {
                 matches!(error, PrivateFileError::BelongsToOthers { owner: 65_534, us: 0, .. }),
                 "{error}"
             );
-            assert!(error.to_string().contains("chown 0"), "{error}");
+            assert!(!error.to_string().contains("chown"), "no advice that breaks a service: {error}");
         }
         assert_eq!(read_credential(&path, 16).unwrap().expose(), b"one", "root administers for others");
         std::os::unix::fs::chown(&path, Some(0), None).unwrap();
         assert!(read_private(&path, 16).is_ok());
+    }
+
+    #[test]
+    #[expect(clippy::print_stderr, reason = "a skipped test says what it needs")]
+    fn rule_t12_root_administers_the_directory_of_another_user_and_leaves_its_files_to_that_user() {
+        const SERVICE: u32 = 65_534;
+        const STRANGER: u32 = 65_533;
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: giving a file away needs root");
+            return;
+        }
+        let directory = directory();
+        let give = |path: &Path, user| std::os::unix::fs::chown(path, Some(user), Some(user)).unwrap();
+        let (secret, link) = (directory.path().join("secret"), directory.path().join("link"));
+        create_private(&secret, b"one").unwrap();
+        symlink("secret", &link).unwrap();
+        give(directory.path(), SERVICE);
+        give(&secret, SERVICE);
+        assert_eq!(read_private(&secret, 16).unwrap().expose(), b"one");
+        assert_eq!(read_private(&link, 16).unwrap().expose(), b"one");
+        for write in [create_private, create_readable, replace_private] {
+            let path = directory.path().join("written");
+            let _ = fs::remove_file(&path);
+            write(&path, b"two").unwrap();
+            let metadata = fs::metadata(&path).unwrap();
+            assert_eq!((metadata.uid(), metadata.gid()), (SERVICE, SERVICE), "the service still starts");
+        }
+        // A third user's file is no service's, also behind a link.
+        give(&secret, STRANGER);
+        for path in [&secret, &link] {
+            let error = read_private(path, 16).unwrap_err();
+            assert!(matches!(error, PrivateFileError::BelongsToOthers { owner: STRANGER, .. }), "{error}");
+        }
     }
 
     #[test]
