@@ -34,7 +34,7 @@ section! {
         write_pause_timeout: Period = Default("\"30s\"");
         /// How long a connection is kept between two requests.
         idle_timeout: Period = Default("\"75s\"");
-        /// What requests in flight may take when the program stops.
+        /// What requests in flight may take when the program stops. The whole stop may take 5 s longer, for the last records; then the process is ended. What starts it should wait longer than both.
         shutdown_timeout: Period = Default("\"10s\"");
         /// Open connections in all; the limit of open files may allow fewer. When the limit is reached, the oldest connection that has not identified its client is closed; if there is none, the new one is, before any TLS work.
         connections: NonZeroU32 = Default("10000");
