@@ -322,6 +322,9 @@ async fn rule_g20_a_certificate_that_is_not_good_any_more_is_a_strangers() {
     }
 }
 
+/// A call as nobody. Its answer says that the gateway has seen the certificate of the connection.
+const PRESENT: &str = "POST /oauth2/x HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
+
 /// Its client has a new one, and is not kept out by the thief of the old one.
 #[tokio::test]
 async fn rule_g20_a_revoked_certificate_takes_nothing_of_its_clients_share() {
@@ -329,7 +332,10 @@ async fn rule_g20_a_revoked_certificate_takes_nothing_of_its_clients_share() {
     let world = World::start_with(Options { limits, ..Options::default() }).await;
     let renewed = world.clients_ca.client(&uri("acme-pay"), Flaw::None);
     let token = world.token("acme-pay", Some(&renewed));
-    let thief = [world.connect(Some(&world.acme)).await, world.connect(Some(&world.acme)).await];
+    let mut thief = [world.connect(Some(&world.acme)).await, world.connect(Some(&world.acme)).await];
+    for raw in &mut thief {
+        raw.call(PRESENT).await;
+    }
     assert_eq!(world.running.cut(&world.revoke(&world.acme)).await, 2);
     // At once: those of the thief are not closed yet.
     let mut first = world.connect(Some(&renewed)).await;
@@ -347,6 +353,7 @@ async fn rule_g20_a_revoked_certificate_takes_nothing_of_its_clients_share() {
 async fn rule_g14_a_certificate_ends_with_the_credential_that_it_matches() {
     let world = World::start().await;
     let mut raw = world.connect(Some(&world.acme)).await;
+    raw.call(PRESENT).await;
     let client = "acme-pay".parse().unwrap();
     let entry = || world.registry.client(&client).unwrap();
     assert_eq!(world.running.cut(&Cut::Ended(entry())).await, 0, "it is good");
