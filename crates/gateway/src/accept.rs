@@ -12,7 +12,7 @@ use crate::load::LocalLoad;
 use crate::pipeline;
 use crate::refusal;
 use crate::settings::{Limits, ListenerSettings};
-use crate::socket::Socket;
+use crate::socket::{Progress, Socket};
 use crate::worker::{Listener, Worker};
 use countersign_model::client::ClientState;
 use countersign_policy::Peer;
@@ -136,7 +136,7 @@ pub(crate) async fn serve_stream<S>(
     stream: S,
     connection: Connection,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Progress + Unpin + 'static,
 {
     let limits = worker.settings.snapshot.load().limits;
     let connection = Rc::new(connection);

@@ -14,6 +14,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 /// Most bytes that a peer may send before we answer: a ClientHello of the size of one record. Clients send 2 KiB; reading
 /// 15,000 extensions costs more than the handshake that they begin.
@@ -29,6 +30,8 @@ const MAX_HANDSHAKE_READS: usize = 256;
 pub(crate) struct Socket {
     stream: TcpStream,
     handshake: Option<Allowance>,
+    /// While it is asked what the peer has read: how many bytes the kernel took.
+    taken: Option<usize>,
 }
 
 /// What a peer may still send in its handshake.
@@ -45,6 +48,31 @@ struct Allowance {
 #[error("more than 20 KiB in a ClientHello, or 96 KiB or 256 pieces in a handshake")]
 pub(crate) struct HandshakeTooLarge;
 
+/// A stream that may be over a socket, which knows better than the runtime whether its peer has read something.
+pub(crate) trait Progress {
+    /// The socket below it; `None` where there is none, in tests.
+    fn socket(&mut self) -> Option<&mut Socket>;
+}
+
+impl Progress for Socket {
+    fn socket(&mut self) -> Option<&mut Socket> {
+        Some(self)
+    }
+}
+
+impl Progress for TlsStream<Socket> {
+    fn socket(&mut self) -> Option<&mut Socket> {
+        Some(self.get_mut().0)
+    }
+}
+
+#[cfg(test)]
+impl Progress for tokio::io::DuplexStream {
+    fn socket(&mut self) -> Option<&mut Socket> {
+        None
+    }
+}
+
 impl Socket {
     /// Takes a connected stream, and has it send at once what it is given.
     ///
@@ -52,7 +80,7 @@ impl Socket {
     /// When the peer is gone already.
     pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self { stream, handshake: None })
+        Ok(Self { stream, handshake: None, taken: None })
     }
 
     /// How much can be read at once, one byte at most: asked of the kernel, and not of what the runtime has heard of it.
@@ -67,6 +95,26 @@ impl Socket {
     pub(crate) fn reset_when_closed(&self) {
         // Where it fails the connection is closed in the usual way.
         let _ = self.stream.set_zero_linger();
+    }
+
+    /// Until [`Self::bytes_taken`], writes go to the kernel at once.
+    pub(crate) fn writes_at_once(&mut self) {
+        self.taken = Some(0);
+    }
+
+    /// How many bytes the kernel took since [`Self::writes_at_once`].
+    pub(crate) fn bytes_taken(&mut self) -> usize {
+        self.taken.take().unwrap_or(0)
+    }
+
+    /// Writes to the kernel when the runtime has not heard that it takes something. The kernel calls a stream writable
+    /// again when a third of its send buffer is free, which may be a megabyte, but takes a write when any of it is: as soon
+    /// as the peer has acknowledged something.
+    fn write_at_once(&mut self, bytes: &[u8]) -> Option<usize> {
+        let taken = self.taken.as_mut()?;
+        let count = SockRef::from(&self.stream).send(bytes).ok().filter(|count| *count > 0)?;
+        *taken += count;
+        Some(count)
     }
 
     /// Bounds what is read until [`Self::handshake_done`].
@@ -107,7 +155,7 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { stream, handshake } = &mut *self;
+        let Self { stream, handshake, .. } = &mut *self;
         let Some(allowance) = handshake else { return Pin::new(stream).poll_read(cx, buf) };
         let filled = buf.filled().len();
         ready!(Pin::new(stream).poll_read(cx, buf))?;
@@ -120,7 +168,10 @@ impl AsyncWrite for Socket {
         if let Some(allowance) = &mut self.handshake {
             allowance.answered();
         }
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        match self.write_at_once(bytes) {
+            Some(count) => Poll::Ready(Ok(count)),
+            None => Pin::new(&mut self.stream).poll_write(cx, bytes),
+        }
     }
 
     fn poll_write_vectored(
@@ -130,6 +181,13 @@ impl AsyncWrite for Socket {
     ) -> Poll<io::Result<usize>> {
         if let Some(allowance) = &mut self.handshake {
             allowance.answered();
+        }
+        // One piece at a time while it is asked.
+        if self.taken.is_some()
+            && let Some(first) = slices.iter().find(|slice| !slice.is_empty())
+            && let Some(count) = self.write_at_once(first)
+        {
+            return Poll::Ready(Ok(count));
         }
         match slices {
             [one] => Pin::new(&mut self.stream).poll_write(cx, one),

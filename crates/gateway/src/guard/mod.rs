@@ -18,6 +18,7 @@ pub(crate) mod stall;
 pub(crate) mod timer;
 
 use crate::body;
+use crate::socket::Progress;
 use bytes::{Buf, BytesMut};
 use countersign_model::ReasonCode;
 use countersign_policy::Denial;
@@ -200,7 +201,7 @@ enum Wait {
     Body,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
+impl<S: AsyncRead + AsyncWrite + Progress + Unpin> Guard<S> {
     pub(crate) fn new(stream: S, limits: FramingLimits, times: GuardTimes, exchange: Rc<Exchange>) -> Self {
         Self {
             stream: BoundedWrites::new(stream, times.write_progress),
@@ -355,7 +356,7 @@ enum Waited {
     TooSlow,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
+impl<S: AsyncRead + AsyncWrite + Progress + Unpin> AsyncRead for Guard<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let start = buf.filled().len();
@@ -390,7 +391,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
 }
 
 /// Writes go as they are: the stream below bounds them.
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
+impl<S: AsyncRead + AsyncWrite + Progress + Unpin> AsyncWrite for Guard<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
     }

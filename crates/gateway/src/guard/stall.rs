@@ -1,6 +1,7 @@
 //! A bound for a peer that does not read what is written to it (rule G15): hyper has none on either version of HTTP.
 
 use super::timer::Timer;
+use crate::socket::{Progress, Socket};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -28,33 +29,80 @@ impl<S> BoundedWrites<S> {
         Self { stream, patience, stalled: None, timer: Timer::default() }
     }
 
-    /// The result of a write, or an error once there was none for too long.
-    fn bound_write(
-        &mut self,
-        cx: &mut Context<'_>,
-        result: Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
-        if let (Poll::Ready(Ok(written)), Some((_, taken))) = (&result, &mut self.stalled) {
-            *taken += written;
+    /// Begins the peer's time again once it has read enough.
+    fn note(&mut self, bytes: usize) {
+        if let Some((_, taken)) = &mut self.stalled {
+            *taken += bytes;
             if *taken >= MIN_PROGRESS {
                 self.stalled = None;
             }
         }
-        if result.is_ready() { result } else { self.wait(cx) }
     }
 
-    /// The same where nothing is left to be taken when it is ready.
-    fn bound_flush(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
-        if result.is_pending() {
-            return self.wait(cx);
+    /// Ready when the peer's time is over.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (since, _) = *self.stalled.get_or_insert_with(|| (Instant::now(), 0));
+        self.timer.poll_until(since + self.patience, cx)
+    }
+}
+
+impl<S: Progress> BoundedWrites<S> {
+    /// The result of a write, or an error once the peer has read too little for too long.
+    fn bound_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut write: impl FnMut(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>>
+    where
+        S: Unpin,
+    {
+        let result = write(Pin::new(&mut self.stream), cx);
+        if let Poll::Ready(Ok(written)) = result {
+            self.note(written);
         }
-        self.stalled = None;
+        if result.is_ready() { result } else { self.wait(cx, write) }
+    }
+
+    /// The same where nothing is left to be read when it is ready.
+    fn bound_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut flush: impl FnMut(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<()>>,
+    ) -> Poll<io::Result<()>>
+    where
+        S: Unpin,
+    {
+        let mut result = flush(Pin::new(&mut self.stream), cx);
+        if result.is_pending() {
+            result = self.wait(cx, flush);
+        }
+        if let Poll::Ready(Ok(())) = result {
+            self.stalled = None;
+        }
         result
     }
 
-    fn wait<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        let (since, _) = *self.stalled.get_or_insert_with(|| (Instant::now(), 0));
-        ready!(self.timer.poll_until(since + self.patience, cx));
+    /// Waits for the peer. When its time is over, the kernel is asked whether it has read anything: an honest peer that is
+    /// slow may have read a megabyte before the kernel says so by itself.
+    fn wait<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut write: impl FnMut(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>>
+    where
+        S: Unpin,
+    {
+        ready!(self.poll_over(cx));
+        if let Some(socket) = self.stream.socket() {
+            socket.writes_at_once();
+        }
+        let result = write(Pin::new(&mut self.stream), cx);
+        let taken = self.stream.socket().map_or(0, Socket::bytes_taken);
+        self.note(taken);
+        if result.is_ready() {
+            return result;
+        }
+        ready!(self.poll_over(cx));
         Poll::Ready(Err(io::Error::new(
             io::ErrorKind::TimedOut,
             "the peer read less than 4 KiB within write_pause_timeout",
@@ -68,11 +116,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for BoundedWrites<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for BoundedWrites<S> {
+impl<S: AsyncWrite + Progress + Unpin> AsyncWrite for BoundedWrites<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let result = Pin::new(&mut this.stream).poll_write(cx, bytes);
-        this.bound_write(cx, result)
+        self.get_mut().bound_write(cx, |stream, cx| stream.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -80,9 +126,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for BoundedWrites<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let result = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
-        this.bound_write(cx, result)
+        self.get_mut().bound_write(cx, |stream, cx| stream.poll_write_vectored(cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -90,23 +134,21 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for BoundedWrites<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let result = Pin::new(&mut this.stream).poll_flush(cx);
-        this.bound_flush(cx, result)
+        self.get_mut().bound_flush(cx, |stream, cx| stream.poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
         // The end of a TLS stream is written behind all that the peer did not take.
-        let result = Pin::new(&mut this.stream).poll_shutdown(cx);
-        this.bound_flush(cx, result)
+        self.get_mut().bound_flush(cx, |stream, cx| stream.poll_shutdown(cx))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::poll_fn;
     use tokio::io::AsyncWriteExt;
+    use tokio::task::coop::unconstrained;
 
     #[tokio::test(start_paused = true)]
     async fn rule_g15_a_peer_that_takes_nothing_ends_the_writing() {
@@ -164,5 +206,48 @@ mod tests {
             written.unwrap();
             stream.flush().await.unwrap();
         }
+    }
+
+    /// Writes a piece, if the peer is not waited for.
+    async fn fill(stream: &mut BoundedWrites<Socket>) -> io::Result<()> {
+        unconstrained(poll_fn(|cx| match Pin::new(&mut *stream).poll_write(cx, &[7; 16 * 1024]) {
+            Poll::Pending => Poll::Ready(Ok(())),
+            Poll::Ready(result) => Poll::Ready(result.map(|_| ())),
+        }))
+        .await
+    }
+
+    /// The kernel says that it takes more only when a third of its send buffer is free.
+    #[tokio::test(start_paused = true)]
+    async fn rule_g15_a_slow_reader_is_waited_for_however_much_the_kernel_holds() {
+        const PATIENCE: Duration = Duration::from_secs(30);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(16 * 1024).unwrap();
+        let (reader, accepted) =
+            tokio::join!(socket.connect(listener.local_addr().unwrap()), listener.accept());
+        let (mut reader, stream) = (reader.unwrap(), accepted.unwrap().0);
+        socket2::SockRef::from(&stream).set_send_buffer_size(256 * 1024).unwrap();
+        let mut stream = BoundedWrites::new(Socket::new(stream).unwrap(), PATIENCE);
+        for _ in 0..10 {
+            for _ in 0..1000 {
+                fill(&mut stream).await.unwrap();
+            }
+            assert!(stream.stalled.is_some(), "the buffer of the kernel is full");
+            // More than the reader's own buffer holds, so that what was in it is known to have been read.
+            tokio::io::AsyncReadExt::read_exact(&mut reader, &mut [0; 48 * 1024]).await.unwrap();
+            tokio::time::advance(PATIENCE).await;
+            fill(&mut stream).await.unwrap();
+        }
+        // From now on it reads nothing: the last of what it has read may be acknowledged late.
+        let mut ended = Ok(());
+        for _ in 0..1000 {
+            tokio::time::advance(PATIENCE).await;
+            ended = fill(&mut stream).await;
+            if ended.is_err() {
+                break;
+            }
+        }
+        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -180,6 +180,11 @@ async fn the_answer_to_a_refused_peer_is_not_lost_to_a_reset() {
 async fn rule_g15_a_peer_that_takes_nothing_does_not_hold_up_the_end() {
     /// A TLS stream whose last words cannot be written.
     struct Clogged;
+    impl Progress for Clogged {
+        fn socket(&mut self) -> Option<&mut crate::socket::Socket> {
+            None
+        }
+    }
     impl AsyncRead for Clogged {
         fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
             Poll::Pending
