@@ -8,7 +8,7 @@ use crate::logging::{self, LogHandle};
 use crate::process::{self, SAME_SIGNAL, Watchdog};
 use crate::setup::master_key::{self, Founding};
 use crate::system::{SystemClock, SystemEnvironment};
-use crate::wiring::{Installation, Server, StartError};
+use crate::wiring::{Installation, OpenError, Server, StartError};
 use crate::words::{error_chain, in_words};
 use clap::Args;
 use countersign_gateway::StartError as GatewayError;
@@ -92,7 +92,11 @@ pub(crate) async fn open(configuration: &Configuration) -> Result<Installation, 
     let (clock, rng) = (Arc::new(SystemClock), Arc::new(SystemRng));
     let opened = Installation::open(configuration, &SystemEnvironment, clock, rng).await;
     opened.map_err(|error| {
-        Failure::new(Exit::Refused, "the installation does not open").why(error_chain(&error))
+        let failure = Failure::new(Exit::Refused, "the installation does not open").why(error_chain(&error));
+        match error {
+            OpenError::DiskFull { .. } => failure.action(ROOM),
+            _ => failure,
+        }
     })
 }
 
@@ -113,10 +117,14 @@ pub(crate) async fn start(
             {
                 failure.action("stop what listens there, or choose another address in the configuration")
             }
+            StartError::DiskFull { .. } => failure.action(ROOM),
             _ => failure,
         }
     })
 }
+
+/// What helps on a full disk.
+const ROOM: &str = "make room on that disk and start again; nothing that was stored is lost";
 
 /// The signals of a server, listened to before it starts: none may end it half-way.
 pub(crate) struct Signals {

@@ -2,6 +2,7 @@
 
 use super::reserve::ReserveFile;
 use super::space::{Disk, SystemDisk};
+use super::start_on_full::try_with_reserve;
 use crate::config::Configuration;
 use crate::config::secret_ref::{ProcessEnvironment, SecretRef, SecretRefError};
 use crate::words::error_chain;
@@ -14,6 +15,7 @@ use countersign_policy::client_auth::Pepper;
 use countersign_storage::essential::EssentialStore;
 use countersign_storage::{StorageError, Store};
 use countersign_storage_sql::{Options, SqliteStore};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The organisation in the subjects of the authorities of a new installation.
@@ -75,15 +77,41 @@ pub enum OpenError {
     /// A key does not open: most often the master key is another one than the database was made with.
     #[error("a key does not open: {0}")]
     Custody(#[from] CustodyError),
+    /// The disk is full.
+    #[error("the disk of {} is full, {free} bytes are left", path.display())]
+    DiskFull {
+        /// The directory of the database.
+        path: PathBuf,
+        /// How many bytes are left.
+        free: u64,
+        /// What failed.
+        source: Box<OpenError>,
+    },
 }
 
 impl Installation {
     /// Opens the installation, and makes what a new one lacks: the schema, the authorities, the first token key. What
-    /// was pending when the program stopped is given up, and lists that are due are published.
+    /// was pending when the program stopped is given up, and lists that are due are published. On a full disk the reserve is
+    /// given up for it, once.
     ///
     /// # Errors
     /// The first thing that does not open; whatever was made before it stays and is found the next time.
     pub async fn open(
+        configuration: &Configuration,
+        environment: &dyn ProcessEnvironment,
+        clock: Arc<dyn Clock>,
+        rng: Arc<dyn Rng>,
+    ) -> Result<Self, OpenError> {
+        let database = &configuration.storage.database;
+        let reserve = Arc::new(ReserveFile::of(database, configuration.storage.disk_reserve));
+        let directory = database.parent().unwrap_or(Path::new("."));
+        let attempt =
+            async || Self::open_with(&reserve, configuration, environment, clock.clone(), rng.clone()).await;
+        try_with_reserve(reserve.as_ref(), &SystemDisk, directory, attempt).await
+    }
+
+    async fn open_with(
+        reserve: &Arc<ReserveFile>,
         configuration: &Configuration,
         environment: &dyn ProcessEnvironment,
         clock: Arc<dyn Clock>,
@@ -96,8 +124,6 @@ impl Installation {
             ..Options::new(clock.clone())
         };
         let database = Arc::new(SqliteStore::open(&configuration.storage.database, options).await?);
-        let reserve =
-            Arc::new(ReserveFile::of(&configuration.storage.database, configuration.storage.disk_reserve));
         let essential = Arc::new(EssentialStore::new(database.clone(), reserve.clone()));
         let store: Arc<dyn Store> = essential.clone();
         let custody = Arc::new(Custody::new(master, rng.clone()));
@@ -142,7 +168,7 @@ impl Installation {
         Ok(Self {
             store,
             essential,
-            reserve,
+            reserve: reserve.clone(),
             disk,
             database,
             custody,

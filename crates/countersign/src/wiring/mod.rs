@@ -3,7 +3,7 @@
 //! - [`installation`]: storage, keys and the authority, opened; what `init`, `quickstart` and `serve` share.
 //! - [`server`]: the whole server, started and stopped in order.
 //! - [`policy`]: from configuration to the snapshots that a reload swaps; [`tls`]: the listeners' certificates.
-//! - [`connections`], [`follow`], [`outbox`], [`timers`], [`clock_steps`], [`space`] with [`reserve`]: what runs beside the
+//! - [`connections`], [`follow`], [`outbox`], [`timers`], [`clock_steps`], [`space`] with [`reserve`] and [`start_on_full`]: what runs beside the
 //!   data path.
 
 pub mod installation;
@@ -18,6 +18,7 @@ mod outbox;
 mod policy;
 mod reserve;
 mod space;
+mod start_on_full;
 mod timers;
 mod tls;
 

@@ -6,6 +6,7 @@ use super::memory::give_back;
 use super::outbox::{Delivery, StoredHeads};
 use super::policy::{self, PolicyError};
 use super::space::SpaceWatch;
+use super::start_on_full::try_with_reserve;
 use super::timers::{Upkeep, write_uses};
 use super::tls::{CertificateError, Loaded, Present};
 use super::{Installation, metrics};
@@ -38,7 +39,7 @@ use countersign_storage::space::Space;
 use countersign_storage::usage::Usage;
 use countersign_storage::views::{Views, follow};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
@@ -82,6 +83,16 @@ pub enum StartError {
     /// The audit log does not open: without it nothing is served.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// The disk of the database is full.
+    #[error("the disk of {} is full, {free} bytes are left", path.display())]
+    DiskFull {
+        /// The directory of the database.
+        path: PathBuf,
+        /// How many bytes are left.
+        free: u64,
+        /// What failed.
+        source: Box<StartError>,
+    },
     /// The audit log's writer does not start.
     #[error("the audit log's writer does not start: {0}")]
     Thread(#[from] std::io::Error),
@@ -131,7 +142,10 @@ impl Server {
             &installation;
         let now = clock.now();
         let exporter = metrics::exporter();
-        let recorder = start_recorder(&configuration, &installation).await?;
+        let directory = configuration.storage.database.parent().unwrap_or(Path::new("."));
+        let start = async || start_recorder(&configuration, &installation).await;
+        let (reserve, disk) = (installation.reserve.as_ref(), installation.disk.as_ref());
+        let recorder = try_with_reserve(reserve, disk, directory, start).await?;
         let outbox = Arc::new(Delivery {
             store: store.clone(),
             recorder: recorder.clone(),
