@@ -170,11 +170,16 @@ pub(crate) async fn serve_stream<S>(
             .serve_connection(TokioIo::new(stream), service);
         let ended = {
             let unseen = || {
-                for refused in refusals.take() {
+                for refused in refusals.take_unseen(&connection.bodies) {
                     refusal::tell_unseen(&worker, &listener, &connection, refused);
                 }
             };
-            lifetime::run(Box::pin(http), &connection, Some(&limits.times), unseen).await
+            let ended = lifetime::run(Box::pin(http), &connection, Some(&limits.times), &unseen).await;
+            unseen();
+            for refused in refusals.take() {
+                refusal::tell_unseen(&worker, &listener, &connection, refused);
+            }
+            ended
         };
         listener.metrics.http2_ended(&ended);
     } else {

@@ -8,6 +8,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -61,6 +62,31 @@ struct Bounds {
     ends: Instant,
     sleep: Pin<Box<Sleep>>,
     verdict: Verdict,
+    bodies: Arc<Bodies>,
+}
+
+/// The bodies of one HTTP/2 connection. Each that is not over holds it. When h2 finds in one what contradicts the head, it
+/// resets the stream, and the service refuses the request with its own reason: the reset is not told of once more.
+#[derive(Debug, Default)]
+pub(crate) struct Bodies {
+    malformed: AtomicUsize,
+}
+
+impl Bodies {
+    fn note_malformed(&self) {
+        self.malformed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes one that h2 ended and the service tells of.
+    pub(crate) fn take_malformed(&self) -> bool {
+        let less = |count: usize| count.checked_sub(1);
+        self.malformed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    }
+
+    /// Whether one may still turn out to be malformed.
+    pub(crate) fn any_open(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) > 1
+    }
 }
 
 /// Where the reason is found after a body was refused while somebody else held it.
@@ -79,6 +105,7 @@ impl RequestBody {
         limit: u64,
         progress: Duration,
         whole: Duration,
+        bodies: Arc<Bodies>,
     ) -> (Self, Verdict) {
         let verdict = Verdict::default();
         let now = Instant::now();
@@ -88,6 +115,7 @@ impl RequestBody {
             ends: now + whole,
             sleep: Box::pin(tokio::time::sleep_until(now + progress)),
             verdict: verdict.clone(),
+            bodies,
         };
         (Self { incoming, bounds: Some(Box::new(bounds)), refused_below: None }, verdict)
     }
@@ -164,6 +192,9 @@ impl Body for RequestBody {
                 if let Some(bounds) = &this.bounds
                     && is_malformed(&error)
                 {
+                    if bounds.verdict.get().is_none() {
+                        bounds.bodies.note_malformed();
+                    }
                     return Poll::Ready(Some(Err(bounds.refuse(ReasonCode::RequestFramingAmbiguous))));
                 }
                 let refused = this.refused_below.as_ref().and_then(|refused| refused.get());
@@ -202,6 +233,7 @@ mod tests {
             ends: now + Duration::from_secs(300),
             sleep: Box::pin(tokio::time::sleep_until(now + progress)),
             verdict: Verdict::default(),
+            bodies: Arc::default(),
         };
         tokio::time::advance(Duration::from_secs(5)).await;
         bounds.count(0).unwrap();

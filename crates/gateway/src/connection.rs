@@ -6,6 +6,7 @@
 //! streaming answer go on for ever (measured).
 
 use crate::answers::Answers;
+use crate::body::Bodies;
 use crate::forwarded::Forwarded;
 use crate::guard::Exchange;
 use crate::load::{Certified, ClientLoad, Known, LocalLoad};
@@ -67,6 +68,8 @@ pub(crate) struct Connection {
     pub(crate) exchange: Rc<Exchange>,
     /// The answers that the peer has to take, on HTTP/2.
     pub(crate) answers: Rc<Answers>,
+    /// The bodies of requests that are on their way, on HTTP/2.
+    pub(crate) bodies: Arc<Bodies>,
     callers: RefCell<Vec<Caller>>,
     /// The keys of the tokens that it has brought.
     keys: RefCell<Vec<KeyId>>,
@@ -127,6 +130,7 @@ impl Connection {
             over_limit: Cell::new(false),
             exchange: Rc::default(),
             answers: Rc::default(),
+            bodies: Arc::default(),
             callers: RefCell::default(),
             keys: RefCell::default(),
             stranger: Cell::new(None),

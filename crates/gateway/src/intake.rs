@@ -48,8 +48,13 @@ pub(crate) fn receive(
     let forwarded = connection.forwarded(authority)?;
     let (body, verdict) = if connection.http2 && !hyper::body::Body::is_end_stream(&incoming) {
         let times = &limits.times;
-        let (body, verdict) =
-            RequestBody::bounded(incoming, limits.sizes.body_bytes, times.body_progress, times.body);
+        let (body, verdict) = RequestBody::bounded(
+            incoming,
+            limits.sizes.body_bytes,
+            times.body_progress,
+            times.body,
+            connection.bodies.clone(),
+        );
         (body, Some(verdict))
     } else {
         (RequestBody::bounded_below(incoming, connection.exchange.body_refused()), None)

@@ -51,7 +51,7 @@ impl Metrics {
 }
 
 impl RouteMetrics {
-    pub(crate) fn allowed(&self) {
+    fn allowed(&self) {
         self.allowed.increment(1);
     }
 
@@ -90,6 +90,37 @@ impl RouteMetrics {
             "http_response_status_code" => status.to_string());
         histogram.record(seconds);
         durations.push((method, status, histogram));
+    }
+}
+
+/// A permitted request: counted as allowed when it is over, also where the client has given it up, unless it was refused
+/// after all, such as for its body. So each request is counted once, by its reason.
+pub(crate) struct Outcome {
+    metrics: Rc<RouteMetrics>,
+    by_internal: bool,
+    is_refused: bool,
+}
+
+impl Outcome {
+    pub(crate) fn new(metrics: Rc<RouteMetrics>, by_internal: bool) -> Self {
+        Self { metrics, by_internal, is_refused: false }
+    }
+
+    /// It is refused, and counted with its reason.
+    pub(crate) fn refused(&mut self) {
+        self.is_refused = true;
+    }
+}
+
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        if self.is_refused {
+            return;
+        }
+        self.metrics.allowed();
+        if self.by_internal {
+            self.metrics.internal("allow");
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::forward::{self, INTERACTION_ID, ValidatedRequest};
 use crate::intake::{self, Received};
 use crate::load::ClientTurn;
 use crate::local::LocalRequest;
-use crate::observe::Completion;
+use crate::observe::{Completion, Outcome};
 use crate::refusal;
 use crate::response_body::{ResponseBody, Source};
 use crate::settings::{Limits, Snapshot};
@@ -53,7 +53,10 @@ pub(crate) async fn serve(
         Ok(response) => response,
         Err(denial) => {
             // A violation inside the body may have ended the request with another error; the guard knows better.
-            let denial = connection.exchange.denial(ordinal).unwrap_or(denial);
+            let denial = match connection.exchange.denial(ordinal) {
+                Some(found) => found.of_caller(&denial),
+                None => denial,
+            };
             refusal::refuse(&call, &denial, &place, &method, &uri).await
         }
     };
@@ -105,14 +108,20 @@ impl Call<'_> {
         let turn = self.turn(&permit, &snapshot.limits)?;
         let admission = worker.shared.rate_limits.admit(&permit, turn, completion.began())?;
         let metrics = worker.metrics.route(place.name());
-        metrics.allowed();
+        let mut outcome = Outcome::new(metrics.clone(), permit.binding() == BindingKind::Internal);
         self.note_use(&permit, &admission, &snapshot.limits);
         let Received { parts, body, forwarded, verdict } = received;
         let request = ValidatedRequest::new(parts, body, forwarded, metrics);
         forward::forward(permit, admission, request, interaction_id, connection, snapshot, &worker.pools)
             .await
             .map(|response| response.map(Source::Upstream))
-            .map_err(|denial| found_in_body(verdict).unwrap_or(denial))
+            .map_err(|denial| {
+                outcome.refused();
+                match found_in_body(verdict) {
+                    Some(found) => found.of_caller(&denial),
+                    None => denial,
+                }
+            })
     }
 
     /// Rule G16: decisions on what was known long ago let through what was revoked since, and issue tokens to it.
@@ -203,7 +212,6 @@ impl Call<'_> {
     /// Rule C11: the `internal` method is loud, because whoever uses it has not arrived at certificate and token yet.
     fn note_internal(&self, permit: &Permit, is_new: bool) {
         let route = permit.route().name();
-        self.worker.metrics.route(route).internal("allow");
         if is_new {
             tracing::warn!(
                 "countersign.client.id" = %permit.client_id(),

@@ -36,6 +36,12 @@ pub(crate) async fn refuse(
     } else {
         Some((method, uri))
     };
+    // First, because hyper drops the service where h2 has reset the stream, which may be while the record is awaited.
+    let metrics = call.worker.metrics.route(place.name());
+    metrics.denied(denial.reason());
+    if denial.known_method() == Some(Method::Internal) {
+        metrics.internal("deny");
+    }
     let event = event(call, denial, place, request);
     let recorded = match settings.recorder.record_before_answer(event).await {
         Ok(recorded) => recorded,
@@ -45,11 +51,6 @@ pub(crate) async fn refuse(
         }
     };
     let reference = recorded.reference;
-    let metrics = call.worker.metrics.route(place.name());
-    metrics.denied(denial.reason());
-    if denial.known_method() == Some(Method::Internal) {
-        metrics.internal("deny");
-    }
     log_denial(denial, Some(&call.connection.peer), request, place.name(), recorded);
     let response = match place {
         Place::Route(route, interaction_id) => {

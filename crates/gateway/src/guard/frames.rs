@@ -5,10 +5,12 @@
 //! read as they go out, of most of them no more than the nine octets of their head.
 
 use super::fragments::Fragments;
+use crate::body::Bodies;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -30,10 +32,31 @@ pub(crate) struct Refusals {
     list: RefCell<Vec<Refused>>,
 }
 
+impl Refused {
+    /// Whether it may be the end of a body that contradicts its head (RFC 9113 section 8.1.1).
+    fn may_be_of_body(&self) -> bool {
+        self.of_stream && !self.was_answered && self.code == h2::Reason::PROTOCOL_ERROR
+    }
+}
+
 impl Refusals {
-    /// Takes them.
+    /// Takes all that are left.
     pub(crate) fn take(&self) -> Vec<Refused> {
         if self.any.replace(false) { self.list.take() } else { Vec::new() }
+    }
+
+    /// Takes those that nobody else tells of. The service tells of the request whose body was malformed, by the reason and
+    /// with the client that it knows. Which stream that was it does not know, so a reset waits while it may be one of these.
+    pub(crate) fn take_unseen(&self, bodies: &Arc<Bodies>) -> Vec<Refused> {
+        if !self.any.get() {
+            return Vec::new();
+        }
+        let mut list = self.list.borrow_mut();
+        list.retain(|refused| !(refused.may_be_of_body() && bodies.take_malformed()));
+        let may_wait = bodies.any_open();
+        let unseen = list.extract_if(.., |refused| !(may_wait && refused.may_be_of_body())).collect();
+        self.any.set(!list.is_empty());
+        unseen
     }
 
     fn add(&self, refused: Refused) {

@@ -1,8 +1,10 @@
 //! HTTP/2 requests that are none, in frames written by hand: each leaves its trace, and none reaches the upstream.
 
 use crate::http2_peer::{CONTINUATION, DATA, HEADERS, Outcome, Peer, WINDOW_UPDATE};
-use crate::world::{Options, SOON, World};
-use countersign_gateway::Limits;
+use crate::upstream;
+use crate::world::{Options, SOON, World, get};
+use countersign_gateway::{Limits, Upstream};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::time::timeout;
 
@@ -215,4 +217,128 @@ async fn rule_g12_a_length_that_the_data_contradict_sends_nothing_upstream() {
     peer.send(DATA, 0, stream, empty).await;
     peer.send(DATA, 1, stream, empty).await;
     assert!(timeout(SOON, peer.outcome(stream)).await.expect("no answer").has_status(200));
+}
+
+/// A world with a route `bodies` to an upstream of its own, so that its counts are this test's only.
+async fn world_of_bodies() -> (World, Arc<upstream::Counts>) {
+    let (address, counts) = upstream::echo().await;
+    let bodies = Upstream::new("bodies", &format!("http://{address}")).unwrap();
+    let world = World::start_with(Options {
+        limits: Limits { stream_resets: 1000, ..Limits::default() },
+        upstreams: vec![bodies],
+        ..Options::default()
+    });
+    (world.await, counts)
+}
+
+/// Since the start of the process.
+fn decisions_of_bodies() -> Vec<String> {
+    let text = crate::observed::metrics().render();
+    let lines = text.lines().filter(|line| {
+        line.starts_with("countersign_decisions_total")
+            && line.contains("route=\"bodies\"")
+            && !line.ends_with(" 0")
+    });
+    let mut lines: Vec<String> = lines.map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+#[tokio::test]
+async fn rule_i4_a_request_with_a_refused_body_is_told_of_once_and_with_its_client() {
+    let (world, upstream) = world_of_bodies().await;
+    let token = world.token("acme-pay", Some(&world.acme));
+    let authorization = format!("Bearer {token}");
+    let counted = |decision: &str, reason: &str, count: usize| {
+        format!(
+            r#"countersign_decisions_total{{route="bodies",decision="{decision}",reason="{reason}"}} {count}"#
+        )
+    };
+    let refusals = |log: &str| -> Vec<String> {
+        log.lines().filter(|line| line.contains("request_refused")).map(str::to_owned).collect()
+    };
+    let mut peer = Peer::connect(&world, Some(&world.acme)).await;
+    peer.greet(65_535).await;
+    let mut stream = 1;
+    for (length, data) in [("5", &b"abc"[..]), ("2", b"abc")] {
+        let mut fields = GET.to_vec();
+        (fields[0].1, fields[3].1) = ("POST", "/bodies/");
+        fields.extend([("content-length", length), ("authorization", &authorization)]);
+        peer.fields(stream, false, &fields).await;
+        // hyper drops a request whose stream is reset before the service has begun to wait for its body.
+        let begun = async {
+            while upstream.requests.load(Ordering::SeqCst) <= stream as usize / 2 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(SOON, begun).await.expect("its head reaches the upstream");
+        peer.send(DATA, 1, stream, data).await;
+        let outcome = timeout(SOON, peer.outcome(stream)).await.expect("no answer");
+        assert!(outcome.has_status(400) || outcome == Outcome::Reset(PROTOCOL_ERROR), "{outcome:?}");
+        stream += 2;
+        let done = async {
+            while refusals(&world.audit_log().await).len() < stream as usize / 2 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(SOON, done).await.expect("each is recorded");
+    }
+    // The connection goes on, and whatever was to be told of the others has been told.
+    let mut fields = GET.to_vec();
+    fields[3].1 = "/bodies/";
+    fields.push(("authorization", &authorization));
+    peer.fields(stream, true, &fields).await;
+    assert!(timeout(SOON, peer.outcome(stream)).await.expect("no answer").has_status(200));
+    assert_eq!(
+        decisions_of_bodies(),
+        [counted("allow", "none", 1), counted("deny", "request_framing_ambiguous", 2)]
+    );
+
+    // Over HTTP/1.1 the guard ends the body.
+    let mut raw = world.connect(Some(&world.acme)).await;
+    let chunked = "\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n";
+    let request = get("/bodies/", &token).replace("GET", "POST").replace("\r\n\r\n", chunked);
+    let before = upstream.requests.load(Ordering::SeqCst);
+    raw.send(request).await;
+    let begun = async {
+        while upstream.requests.load(Ordering::SeqCst) == before {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, begun).await.expect("its head reaches the upstream");
+    assert_eq!(raw.call("no size\r\n").await.status, 400);
+    let log = refusals(&world.audit_log().await);
+    assert_eq!(log.len(), 3, "{log:#?}");
+    for line in &log {
+        assert!(line.contains("acme-pay") && !line.contains("anonymous"), "{line}");
+        assert!(line.contains(r#""route":"bodies""#), "{line}");
+    }
+    let decisions = decisions_of_bodies();
+    assert!(decisions.contains(&counted("allow", "none", 1)), "{decisions:#?}");
+    let denied = decisions.iter().filter(|line| line.contains("deny"));
+    let denied: u32 = denied.map(|line| line.rsplit(' ').next().unwrap().parse::<u32>().unwrap()).sum();
+    assert_eq!(denied, 3, "{decisions:#?}");
+}
+
+/// A reset that no body explains is told of, though bodies are on their way.
+#[tokio::test]
+async fn rule_g12_a_malformed_head_beside_an_open_body_is_told_of() {
+    let world = world().await;
+    let authorization = format!("Bearer {}", world.token("acme-pay", Some(&world.acme)));
+    let mut peer = Peer::connect(&world, Some(&world.acme)).await;
+    peer.greet(65_535).await;
+    let mut fields = GET.to_vec();
+    (fields[0].1, fields[3].1) = ("POST", "/data/");
+    fields.push(("authorization", &authorization));
+    peer.fields(1, false, &fields).await;
+    peer.send(DATA, 0, 1, b"a").await;
+    let mut malformed = GET.to_vec();
+    malformed.push(("connection", "close"));
+    peer.fields(3, true, &malformed).await;
+    let outcome = timeout(SOON, peer.outcome(3)).await.expect("no answer");
+    assert_eq!(outcome, Outcome::Reset(PROTOCOL_ERROR));
+    peer.send(DATA, 1, 1, b"b").await;
+    assert!(timeout(SOON, peer.outcome(1)).await.expect("no answer").has_status(200));
+    drop(peer);
+    recorded(&world, &["request_refused", "request_malformed", "HTTP/2 ended a stream"]).await;
 }

@@ -126,6 +126,17 @@ impl Denial {
         self
     }
 
+    /// Adds what another refusal of the same request knows of its caller.
+    #[must_use]
+    pub fn of_caller(mut self, other: &Self) -> Self {
+        if let Some(known) = &other.facts {
+            let facts = self.facts_mut();
+            (facts.client, facts.claimed) = (known.client.clone(), known.claimed);
+            (facts.credential, facts.method) = (known.credential, known.method);
+        }
+        self
+    }
+
     /// Hides the exact reason behind another one: the caller reads `public` only.
     #[must_use]
     pub fn hidden_behind(mut self, public: ReasonCode) -> Self {
