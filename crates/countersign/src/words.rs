@@ -1,5 +1,6 @@
-//! What people read, made of names, texts and errors. The leaf of this crate: it knows the standard library alone.
+//! What people read, made of names, texts and errors. The leaf of this crate: it knows the standard library and the model.
 
+use countersign_model::text::is_deceiving;
 use std::io;
 use std::path::Path;
 
@@ -41,9 +42,10 @@ fn without_code(text: &str) -> String {
     }
 }
 
-/// One line that a terminal may be shown: what others chose must not move the cursor (rule G11).
+/// One line that a terminal may be shown: what others chose must not move the cursor, turn the line or hide in it (rule
+/// G11). Data from before such characters were refused may have them.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().map(|c| if is_deceiving(c) { ' ' } else { c }).collect()
 }
 
 /// A path as text, for people and for JSON; what is no UTF-8 in it has a substitute.
@@ -108,6 +110,12 @@ fn edit_distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rule_g11_what_is_printed_neither_turns_nor_hides() {
+        assert_eq!(printable("a\u{202e}b\u{200b}c\u{1b}[31m\u{e0041}"), "a b c [31m ");
+        assert_eq!(printable("Müller 株式会社"), "Müller 株式会社");
+    }
 
     #[test]
     fn the_name_that_was_meant_is_found() {

@@ -38,6 +38,12 @@ pub enum TextRefused {
         /// Which character.
         character: CodePoint,
     },
+    /// It begins or ends with a space: two names that look alike would be two clients.
+    #[error("{field}: it begins or ends with a space")]
+    Edge {
+        /// Which member.
+        field: &'static str,
+    },
     /// There are too many of them.
     #[error("{field}: at most {most}")]
     Count {
@@ -85,24 +91,29 @@ fn check(field: &'static str, text: &str, most: usize) -> Result<(), TextRefused
         return Err(TextRefused::Length { field, most });
     }
     let mut before = None;
+    let mut marks = 0;
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
         let joins = is_joiner(character) && joins_letters(before, characters.peek().copied());
-        if is_deceiving(character) || is_joiner(character) && !joins {
+        let varies = is_variation(character) && before.is_some_and(|it| !it.is_ascii() && !is_variation(it));
+        marks = if is_mark(character) { marks + 1 } else { 0 };
+        let stray = is_joiner(character) && !joins || is_variation(character) && !varies;
+        if is_deceiving(character) || stray || marks > MAX_MARKS {
             return Err(TextRefused::Character { field, character: CodePoint(character) });
         }
         before = Some(character);
     }
-    Ok(())
+    if text.trim() == text { Ok(()) } else { Err(TextRefused::Edge { field }) }
 }
 
 /// Characters that control how others are shown, or that are not shown.
-fn is_deceiving(character: char) -> bool {
+pub fn is_deceiving(character: char) -> bool {
     character.is_control() // general category Cc: C0, DEL and C1
+        || is_of_nobody(character)
         || matches!(character,
             '\u{ad}'                        // soft hyphen
             | '\u{61c}'                     // Arabic letter mark
-            | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180e}' | '\u{3164}' | '\u{ffa0}' // fillers
+            | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180e}' | '\u{180f}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}' // fillers
             | '\u{200b}'                    // zero-width space
             | '\u{200e}' | '\u{200f}'      // left-to-right mark, right-to-left mark
             | '\u{2028}' | '\u{2029}'      // line separator, paragraph separator
@@ -110,8 +121,30 @@ fn is_deceiving(character: char) -> bool {
             | '\u{2060}'..='\u{206f}'      // word joiner, invisible operators, isolates, deprecated controls
             | '\u{feff}'                    // zero-width no-break space
             | '\u{fff9}'..='\u{fffb}'      // interlinear annotations
-            | '\u{e0000}'..='\u{e007f}'    // tags
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' // controls of shorthand and of music
+            | '\u{e0000}'..='\u{e00ff}' | '\u{e01f0}'..='\u{e0fff}' // tags, and what is reserved to be invisible
         )
+}
+
+/// Private use, where each font shows something else, and what is no character at all.
+fn is_of_nobody(character: char) -> bool {
+    matches!(character, '\u{e000}'..='\u{f8ff}' | '\u{f0000}'..='\u{10ffff}' | '\u{fdd0}'..='\u{fdef}')
+        || u32::from(character) & 0xfffe == 0xfffe
+}
+
+/// Variation selectors: they belong to the character before, and are nothing by themselves.
+fn is_variation(character: char) -> bool {
+    matches!(character, '\u{180b}'..='\u{180d}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
+}
+
+/// So many combining marks may follow each other: more than any script needs, fewer than cover the lines around.
+const MAX_MARKS: usize = 4;
+
+/// Combining marks that any letter takes, and those of Cyrillic, Hebrew and Arabic.
+fn is_mark(character: char) -> bool {
+    matches!(character,
+        '\u{300}'..='\u{36f}' | '\u{483}'..='\u{489}' | '\u{591}'..='\u{5bd}' | '\u{64b}'..='\u{65f}'
+        | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}' | '\u{fe20}'..='\u{fe2f}')
 }
 
 /// Zero-width non-joiner and joiner: words of some scripts need them.
@@ -168,6 +201,40 @@ mod tests {
                 assert_eq!(check_registration("Acme", &[], one), of("audiences"), "{text:?}");
             }
         }
+    }
+
+    #[test]
+    fn rule_g11_what_is_invisible_private_or_no_character_is_refused() {
+        let mut refused =
+            vec!['\u{180f}', '\u{2800}', '\u{115f}', '\u{1160}', '\u{3164}', '\u{ffa0}', '\u{1d173}'];
+        refused.extend('\u{1bca0}'..='\u{1bca3}');
+        refused.extend([
+            '\u{e000}',
+            '\u{f8ff}',
+            '\u{f0000}',
+            '\u{10fffd}',
+            '\u{fdd0}',
+            '\u{fffe}',
+            '\u{1ffff}',
+        ]);
+        refused.extend(['\u{180b}', '\u{fe00}', '\u{fe0f}', '\u{e0100}', '\u{e0080}']);
+        for character in refused {
+            for text in [format!("{character}"), format!("a{character}b"), format!("{character}b")] {
+                let expected = TextRefused::Character { field: "name", character: CodePoint(character) };
+                assert_eq!(name(&text), Err(expected), "{text:?}");
+            }
+        }
+        assert_eq!(name("❤\u{fe0f} Pay"), Ok(()), "a variation of a character");
+        assert!(name("❤\u{fe0f}\u{fe0f} Pay").is_err());
+    }
+
+    #[test]
+    fn rule_g11_two_names_that_look_alike_and_towers_of_marks_are_refused() {
+        for text in [" Acme", "Acme ", "\u{a0}Acme", "Acme\u{3000}"] {
+            assert_eq!(name(text), Err(TextRefused::Edge { field: "name" }), "{text:?}");
+        }
+        assert_eq!(name(&format!("a{}", "\u{301}".repeat(4))), Ok(()));
+        assert!(name(&format!("a{}", "\u{301}".repeat(5))).is_err());
     }
 
     #[test]
