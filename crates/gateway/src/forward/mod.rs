@@ -5,6 +5,7 @@
 //! request back then, so nothing is ever sent twice.
 
 mod bell;
+mod connect;
 mod headers;
 mod pool;
 mod removed;
@@ -25,6 +26,7 @@ use crate::load::NoTurn;
 use crate::observe::RouteMetrics;
 use crate::settings::Snapshot;
 use bytes::Bytes;
+use connect::ConnectError;
 use countersign_model::ReasonCode;
 use countersign_policy::{Denial, Permit};
 use futures_util::task::noop_waker_ref;
@@ -33,7 +35,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body, SizeHint};
 use hyper::body::Incoming;
-use pool::{ConnectError, Link, Pool, Turn};
+use pool::{Link, Pool, Turn};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;

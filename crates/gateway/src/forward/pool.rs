@@ -6,12 +6,12 @@
 //! be used again is told by [`Conduct`], and by the kind of the last answer.
 
 use super::bell::Bell;
+use super::connect::{ConnectError, connect};
 use super::upload::Upload;
 use super::wire::{Conduct, Wire};
 use crate::descriptors::{Descriptors, Taken};
 use crate::guard::timer::Timer;
 use crate::load::{Load, LocalLoad, NoTurn, UpstreamTurn};
-use crate::resolve::{Names, Unresolved};
 use crate::settings::{Settings, Upstream};
 use crate::socket::Socket;
 use crate::worker::Shared;
@@ -25,13 +25,11 @@ use hyper::client::conn::http1::{Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 /// The pools of one worker.
 pub(crate) struct Pools {
@@ -185,9 +183,7 @@ impl Pool {
     /// Opens a connection.
     pub(super) async fn connect(&self) -> Result<Box<Link>, ConnectError> {
         let open = self.shared.upstreams.take(self.max_open).ok_or(ConnectError::Full)?;
-        let stream = timeout(self.upstream.connect_timeout, connect(&self.upstream, &self.shared.names))
-            .await
-            .map_err(|_| ConnectError::TimedOut)??;
+        let stream = connect(&self.upstream, &self.shared.names).await?;
         let stream = Socket::new(stream).map_err(ConnectError::Io)?;
         let conduct = Conduct::new();
         let (sender, connection) = hyper::client::conn::http1::Builder::new()
@@ -232,33 +228,6 @@ impl Turn {
     pub(super) fn pool(&self) -> &Rc<Pool> {
         &self.pool
     }
-}
-
-/// Connects to an upstream. An address as it is needs no look-up.
-async fn connect(upstream: &Upstream, names: &Names) -> Result<TcpStream, ConnectError> {
-    let authority = upstream.authority();
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let port = authority.port_u16().unwrap_or(80);
-    let connected = match host.parse::<IpAddr>() {
-        Ok(address) => TcpStream::connect(SocketAddr::new(address, port)).await,
-        Err(_) => TcpStream::connect(&*names.addresses(host, port).await?).await,
-    };
-    connected.map_err(ConnectError::Io)
-}
-
-/// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectError {
-    #[error("all connections that there may be are in use")]
-    Full,
-    #[error("its name is not found: {0}")]
-    Name(#[from] Unresolved),
-    #[error("connecting took too long")]
-    TimedOut,
-    #[error("connecting failed: {0}")]
-    Io(std::io::Error),
-    #[error("connecting failed: {0}")]
-    Http(hyper::Error),
 }
 
 impl Link {

@@ -62,3 +62,35 @@ async fn rule_g20_a_name_that_leads_nowhere_is_looked_up_once_for_all_callers() 
     assert_eq!(raw.call(get("/data/", &token)).await.status, 200, "an address as it is");
     assert!(world.audit_log().await.contains("gone: its name is not found: no such name"));
 }
+
+/// Knows an upstream where it was, and then where it is.
+struct Moves {
+    was: SocketAddr,
+    is: SocketAddr,
+    asked: AtomicUsize,
+}
+
+impl Resolve for Moves {
+    fn resolve(&self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
+        let asked = self.asked.fetch_add(1, Ordering::SeqCst);
+        Ok(vec![if asked == 0 { self.was } else { self.is }])
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_moved_is_found_by_the_call_that_misses_it() {
+    let (is, _counts) = upstream::echo().await;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let was = listener.local_addr().unwrap();
+    drop(listener);
+    let resolver = Arc::new(Moves { was, is, asked: AtomicUsize::new(0) });
+    let world = World::start_with(Options {
+        upstreams: vec![Upstream::new("moves", "http://api.internal:1").unwrap()],
+        resolver: resolver.clone(),
+        ..Options::default()
+    })
+    .await;
+    let (mut raw, token) = world.acme().await;
+    assert_eq!(raw.call(get("/moves/", &token)).await.status, 200);
+    assert_eq!(resolver.asked.load(Ordering::SeqCst), 2);
+}
