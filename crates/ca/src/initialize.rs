@@ -8,7 +8,7 @@ use countersign_keys::Custody;
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, CertificateRef, Facts};
 use countersign_model::certificate::{CertificateRecord, CertificateState, Issuer, IssuerRole, Profile};
 use countersign_model::key::{KeyPurpose, KeyRecord};
-use countersign_model::{Clock, IssuerId, Reference, Rng};
+use countersign_model::{Clock, IssuerId, Reference, Rng, Timestamp};
 use countersign_pki::{
     CertificatePolicy, CertificateTemplate, IssuerIdentity, PublicKey, Subject, profile, serial, thumbprint,
 };
@@ -70,7 +70,7 @@ impl Maker<'_> {
         let key = self.custody.generate(KeyPurpose::CertificateAuthority, now)?;
         let signer = self.custody.signer(&key)?;
         let id: IssuerId = role.as_str().parse().map_err(|_| Refusal::NotFound("issuer"))?;
-        let (record, template) = self.prepare(&id, role, common_name, root, &key)?;
+        let (record, template) = self.prepare(&id, role, common_name, root, &key, now)?;
         let linted = template.to_be_signed()?.lint(&CertificatePolicy {
             profile: template.profile,
             issuer: &template.issuer,
@@ -116,8 +116,8 @@ impl Maker<'_> {
         common_name: &str,
         root: Option<&SigningIssuer>,
         key: &KeyRecord,
+        now: Timestamp,
     ) -> Result<(CertificateRecord, CertificateTemplate), Refusal> {
-        let now = self.clock.now();
         let profile = if role == IssuerRole::Root { Profile::RootCa } else { Profile::IssuingCa };
         let public_key =
             PublicKey::from_spki_der(&key.public_key).map_err(|_| Refusal::NotFound("public key"))?;

@@ -1,12 +1,17 @@
 //! The authorities of a new installation, however often its first start is cut short (rules P2, P7).
 
-use crate::support::{Installation, authority, id, request, served, settings};
-use countersign_ca::{Refusal, Settings};
+use crate::support::{BEGIN, Installation, authority, id, request, served, settings};
+use countersign_ca::{CertificateAuthority, Refusal, Settings};
+use countersign_keys::SystemRng;
 use countersign_model::certificate::{CertificateState, Issuer, IssuerRole};
 use countersign_model::key::KeyPurpose;
+use countersign_model::{Clock, Rng, Timestamp};
+use countersign_storage::Store;
 use countersign_storage::stores::{CertificateFilter, CertificateStore, KeyStore};
 use countersign_storage::{StorageError, Write};
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
@@ -29,6 +34,25 @@ async fn rule_p2_separate_issuing_authorities_under_one_root() {
         assert!(certificate.extended_key_usage().unwrap().is_none(), "none that a leaf could contradict");
         assert!(keys.insert(certificate.public_key().raw.to_vec()), "each has a key of its own");
     }
+}
+
+/// A clock of which no two readings are alike.
+struct Ticking(AtomicI64);
+
+impl Clock for Ticking {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_s(self.0.fetch_add(1, Ordering::SeqCst))
+    }
+}
+
+/// The validity and the lint that judges it are of one moment, also if the second ends in between.
+#[tokio::test]
+async fn rule_p9_an_authority_is_made_of_one_reading_of_the_clock() {
+    let installation = Installation::empty();
+    let store: Arc<dyn Store> = installation.store.clone();
+    let clock: Arc<dyn Clock> = Arc::new(Ticking(AtomicI64::new(BEGIN.unix_s())));
+    let rng: Arc<dyn Rng> = Arc::new(SystemRng);
+    CertificateAuthority::initialize(&settings(), &store, &installation.custody, &clock, &rng).await.unwrap();
 }
 
 #[tokio::test]
