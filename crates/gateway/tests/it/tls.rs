@@ -34,7 +34,7 @@ async fn rule_t11_refused_certificates_end_the_handshake_and_are_recorded() {
     ] {
         assert!(!is_answered(&world, Some(&identity), false).await, "{code}");
         assert!(!is_answered(&world, Some(&identity), true).await, "{code}");
-        let log = world.audit_log().await;
+        let log = world.audit_log_with(code).await;
         let line =
             log.lines().find(|line| line.contains(code)).unwrap_or_else(|| panic!("{code} is not in {log}"));
         assert!(line.contains("handshake_refused") && line.contains("\"localhost\""), "{line}");

@@ -459,6 +459,17 @@ impl World {
         Cut::Certificate { issuer_key_hash, serial }
     }
 
+    /// The audit log once it has `text`, or after a thousand looks: an alert is out before its record is written.
+    pub(crate) async fn audit_log_with(&self, text: &str) -> String {
+        for _ in 0..1000 {
+            let log = self.audit_log().await;
+            if log.contains(text) {
+                return log;
+            }
+        }
+        self.audit_log().await
+    }
+
     /// What the audit log holds by now.
     pub(crate) async fn audit_log(&self) -> String {
         self.recorder.flush().await.unwrap();
