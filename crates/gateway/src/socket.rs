@@ -50,7 +50,7 @@ pub(crate) struct HandshakeTooLarge;
 
 /// A stream that may be over a socket, which knows better than the runtime whether its peer has read something.
 pub(crate) trait Progress {
-    /// The socket below it; `None` where there is none, in tests.
+    /// The socket below it; `None` in tests that have no socket.
     fn socket(&mut self) -> Option<&mut Socket>;
 }
 

@@ -140,7 +140,7 @@ impl Upkeep {
         self.once().await;
     }
 
-    /// Makes a token key where there is none: an emergency withdrew them all, and a new one could not be stored.
+    /// Makes a token key if an emergency withdrew all of them and a new one could not be stored.
     async fn sign_again(&self, now: Timestamp) -> Result<(), TokenKeyError> {
         let Context { token_keys, store, rng, .. } = self.context.as_ref();
         if token_keys.signer(now).is_some() {

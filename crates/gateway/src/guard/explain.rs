@@ -1,4 +1,4 @@
-//! What a refused head was, for whoever looks for the fault: its request line, and which field or method was not accepted.
+//! Explains a refused head to callers and operators: its request line, and which field or method was not accepted.
 //!
 //! Read a second time, only when it was refused: the readers of the data path say no more than that a head is not in order.
 //! The caller is told of his own request and nothing else; what he sent is cut and has plain characters only.

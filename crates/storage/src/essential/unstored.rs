@@ -17,7 +17,7 @@ pub struct Unstored {
     pub reference: Option<Reference>,
 }
 
-/// The same for whoever shows objects as this node goes by them.
+/// The same changes, to look up how this node treats an object.
 #[derive(Debug, Clone, Default)]
 pub struct Enforced {
     /// Disabled clients.
