@@ -212,8 +212,8 @@ pub(crate) struct ListenerMetrics {
     made_room: Counter,
     accept_failed: Counter,
     over_budget: Counter,
-    handshake_cpu_ok: Counter,
-    handshake_cpu_failed: Counter,
+    handshake_cpu_ok: Histogram,
+    handshake_cpu_failed: Histogram,
 }
 
 /// Counts an open connection until dropped.
@@ -226,7 +226,7 @@ impl ListenerMetrics {
                 "listener" => listener.to_owned(), "version" => version, "result" => result)
         };
         let cpu = |result| {
-            counter!("countersign_tls_handshake_cpu_microseconds_total",
+            histogram!("countersign_tls_handshake_cpu_seconds",
                 "listener" => listener.to_owned(), "result" => result)
         };
         Self {
@@ -275,9 +275,8 @@ impl ListenerMetrics {
 
     /// What a handshake cost.
     pub(crate) fn handshake_took(&self, cpu: Duration, is_done: bool) {
-        let microseconds = u64::try_from(cpu.as_micros()).unwrap_or(u64::MAX);
-        let counter = if is_done { &self.handshake_cpu_ok } else { &self.handshake_cpu_failed };
-        counter.increment(microseconds);
+        let histogram = if is_done { &self.handshake_cpu_ok } else { &self.handshake_cpu_failed };
+        histogram.record(cpu.as_secs_f64());
     }
 
     /// Counts an HTTP/2 connection that did not end in order (design, decision 21): below the service nobody else sees it.

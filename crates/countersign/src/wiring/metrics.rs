@@ -1,5 +1,6 @@
 //! The exporter, and the metrics that tell of our own state. Timestamps, not "days left": the alert does the arithmetic.
 
+use super::metric_table;
 use super::tls::Present;
 use countersign_api::Context;
 use countersign_model::IssuerId;
@@ -29,6 +30,7 @@ pub(super) fn exporter() -> PrometheusHandle {
             let handle = recorder.handle();
             // Somebody else's recorder, in a test: ours then stays empty.
             let _ = metrics::set_global_recorder(recorder);
+            metric_table::describe();
             gauge!("countersign_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
             drain_samples(handle.clone());
             handle

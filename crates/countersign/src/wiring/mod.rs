@@ -3,10 +3,12 @@
 //! - [`installation`]: storage, keys and the authority, opened; what `init`, `quickstart` and `serve` share.
 //! - [`server`]: the whole server, started and stopped in order.
 //! - [`policy`]: from configuration to the snapshots that a reload swaps; [`tls`]: the listeners' certificates.
+//! - [`metric_table`]: every metric with its help text.
 //! - [`connections`], [`follow`], [`outbox`], [`timers`], [`clock_steps`], [`space`] with [`reserve`] and [`start_on_full`]: what runs beside the
 //!   data path.
 
 pub mod installation;
+pub mod metric_table;
 pub mod server;
 
 mod clock_steps;

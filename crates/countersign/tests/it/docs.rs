@@ -4,12 +4,12 @@
 use countersign_policy::denial::markdown;
 use std::path::{Path, PathBuf};
 
-fn workspace() -> PathBuf {
+pub(crate) fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
 #[expect(clippy::disallowed_methods, reason = "UPDATE=1 rewrites generated pages")]
-fn update() -> bool {
+pub(crate) fn update() -> bool {
     std::env::var_os("UPDATE").is_some()
 }
 

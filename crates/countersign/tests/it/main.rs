@@ -14,6 +14,7 @@ mod floods;
 mod full_disk;
 mod kill;
 mod main_path;
+mod metrics;
 mod operation;
 mod process;
 mod program;

@@ -4,13 +4,12 @@ use countersign::config::secret_ref::SecretRef;
 use countersign::config::sections::listeners::CertificateSource;
 use countersign::wiring::{OpenError, ReloadError};
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
-use countersign_model::{Clock, ReasonCode, Reference};
+use countersign_model::{ReasonCode, Reference};
 use countersign_storage::StorageError;
 use countersign_testkit::server::{BEGIN, STORAGE_END};
 use countersign_testkit::{Client, Identity, TestServer};
 use http::Method;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;
 
@@ -54,78 +53,6 @@ async fn a_healthy_node_says_so_to_anybody_who_watches() {
             "not on the public listener"
         );
     }
-}
-
-/// Names and labels of experience.md section 5: dashboards are built on them.
-const METRICS: &[(&str, &[&str])] = &[
-    (
-        "http_server_request_duration_seconds_count",
-        &["http_route", "http_request_method", "http_response_status_code"],
-    ),
-    ("countersign_decisions_total", &["route", "decision", "reason"]),
-    ("countersign_tls_handshakes_total", &["listener", "version", "result"]),
-    ("countersign_tls_client_verify_failures_total", &["listener", "reason"]),
-    ("countersign_token_requests_total", &["method", "result", "error"]),
-    ("countersign_certificates_issued_total", &["issuer", "profile", "result"]),
-    ("countersign_certificates_revoked_total", &["reason"]),
-    ("countersign_certificate_not_after_timestamp_seconds", &["role", "name"]),
-    ("countersign_crl_next_update_timestamp_seconds", &["issuer"]),
-    ("countersign_connections_active", &["listener"]),
-    ("countersign_audit_written_total", &[]),
-    ("countersign_audit_folded_total", &[]),
-    ("countersign_audit_lost_total", &[]),
-    ("countersign_config_last_reload_successful", &[]),
-    ("countersign_build_info", &["version"]),
-];
-
-#[tokio::test]
-async fn metrics_have_their_names_and_closed_label_sets() {
-    let (server, acme, token) = partner("").await;
-    assert_eq!(server.call(Some(&acme), "/data/x", &token).await.status, 200);
-    server.call(None, "/data/x", &token).await;
-    server.ask_token(None, "grant_type=client_credentials&client_id=quagga&client_secret=quagga").await;
-    // What a caller controls becomes no label.
-    let caller = server.caller(None);
-    for path in ["/quagga", "/data/quagga", "/problems/quagga", "/oauth2/quagga"] {
-        caller.get(path, &[("x-quagga", "quagga"), ("user-agent", "quagga")]).await.unwrap();
-    }
-    caller.send("QUAGGA".parse().unwrap(), "/data/x", &[], "").await.unwrap();
-    let foreign = countersign_testkit::foreign::self_signed(countersign_testkit::foreign::Leaf {
-        uri: "https://localhost/clients/quagga",
-        not_before: server.clock.now().plus_days(-1),
-        not_after: server.clock.now().plus_days(1),
-        for_servers: false,
-    });
-    assert!(server.caller(Some(&foreign)).alert().await.is_some());
-    server.revoke(&acme, "superseded").await;
-    server.server.upkeep().await;
-
-    let answer = server.health("/metrics").await;
-    assert!(answer.header("content-type").starts_with("text/plain; version=0.0.4"));
-    let text = String::from_utf8(answer.body).unwrap();
-    assert!(!text.to_lowercase().contains("quagga"), "{text}");
-    for (name, labels) in METRICS {
-        let of_metric: Vec<&str> = text
-            .lines()
-            .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
-            .collect();
-        assert!(!of_metric.is_empty(), "no {name} in {text}");
-        assert!(of_metric.len() < 1000, "{name}: {} series", of_metric.len());
-        for line in of_metric {
-            let expected: BTreeSet<&str> = labels.iter().copied().collect();
-            assert_eq!(labels_of(line), expected, "{line}");
-        }
-    }
-    for reason in ["token_certificate_missing", "token_missing", "route_not_found"] {
-        assert!(text.contains(&format!(r#"reason="{reason}""#)), "{reason}");
-    }
-}
-
-/// The label names of a line of the text format; none of our values has a quote in it.
-fn labels_of(line: &str) -> BTreeSet<&str> {
-    let Some((_, rest)) = line.split_once('{') else { return BTreeSet::new() };
-    let (labels, _) = rest.rsplit_once('}').unwrap();
-    labels.split("\",").map(|label| label.split_once('=').unwrap().0).collect()
 }
 
 /// Moves the clock past what the views may be old; the follower of the feed hears of it within half a second, so one

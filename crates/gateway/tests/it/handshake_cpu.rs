@@ -72,9 +72,8 @@ async fn cost_us(world: &World, hostile: &Hostile, times: u32) -> f64 {
 
 fn measured_us() -> f64 {
     let text = metrics().render();
-    let lines =
-        text.lines().filter(|line| line.starts_with("countersign_tls_handshake_cpu_microseconds_total{"));
-    lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum()
+    let lines = text.lines().filter(|line| line.starts_with("countersign_tls_handshake_cpu_seconds_sum{"));
+    lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum::<f64>() * 1e6
 }
 
 fn shapes(world: &World) -> Vec<(&'static str, Hostile)> {
