@@ -80,14 +80,11 @@ impl Printed<'_> {
             self.directory.master_key().display()
         ));
         out.push_str(&self.partner_lines());
-        out.push_str("\nPaste these, from any directory:\n");
+        out.push_str(
+            "\nPaste these into bash, zsh or fish, one by one or all at once, from any directory:\n",
+        );
         for (number, call) in self.calls().into_iter().enumerate() {
-            let title = format!("  # {}  {}", number + 1, call.title);
-            match call.shows {
-                Some(shows) => out.push_str(&format!("{title:<76}-> {shows}\n")),
-                None => out.push_str(&format!("{title}\n")),
-            }
-            out.push_str(&format!("  {}\n", call.command));
+            out.push_str(&format!("  {}\n  {}\n", call.heading(number + 1), call.command));
         }
         out.push_str("Ctrl-C stops. The same command starts again from the same data.\n");
         out
@@ -120,7 +117,8 @@ impl Printed<'_> {
         .concat()
     }
 
-    /// The calls. curl and sed only; every path absolute and quoted for the shell.
+    /// The calls. curl and sed only; every path absolute and quoted for the shell. What is written here means the same in
+    /// bash, zsh and fish (3.4 or newer): fish has no `TOKEN=...`, and zsh has no comments on a terminal.
     fn calls(&self) -> Vec<Call> {
         let (gateway, directory) = (self.gateway(), self.directory);
         let ca = quoted(&directory.file("ca.crt"));
@@ -137,10 +135,10 @@ impl Printed<'_> {
         let with_both = format!("curl -si -w '\\n' --cacert {ca} {acme} {bearer} {data}");
         vec![
             Call {
-                title: "a token over mTLS: bound to acme-pay's certificate, worthless without it",
+                title: "a token over mTLS: bound to the certificate of acme-pay, worthless without it",
                 shows: None,
                 command: format!(
-                    "TOKEN=$(curl -s --cacert {ca} {acme} -d grant_type=client_credentials -d client_id={} {gateway}/oauth2/token | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')",
+                    "export TOKEN=\"$(curl -s --cacert {ca} {acme} -d grant_type=client_credentials -d client_id={} {gateway}/oauth2/token | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')\"",
                     ACME.id
                 ),
             },
@@ -163,7 +161,7 @@ impl Printed<'_> {
                 command: format!("curl -si -w '\\n' --cacert {ca} {bearer} {data}"),
             },
             Call {
-                title: "the same token with other-bank's certificate",
+                title: "the same token with the certificate of other-bank",
                 shows: Some("401 token_certificate_mismatch"),
                 command: format!("curl -si -w '\\n' --cacert {ca} {other} {bearer} {data}"),
             },
@@ -192,10 +190,23 @@ impl Printed<'_> {
 }
 
 struct Call {
+    /// Without a quotation mark: it stands in a quoted word.
     title: &'static str,
     /// The status, and the reason code of a refusal.
     shows: Option<&'static str>,
     command: String,
+}
+
+impl Call {
+    /// The title as a command that does nothing. A comment would do in bash and fish, but zsh runs one that is typed: the
+    /// name after `>` would become a file.
+    fn heading(&self, number: usize) -> String {
+        let title = format!(": '{number}  {}", self.title);
+        match self.shows {
+            Some(shows) => format!("{title:<74}-> {shows}'"),
+            None => format!("{title}'"),
+        }
+    }
 }
 
 /// A path as curl's `--cert` reads it: behind a colon it would look for a password, and a backslash takes that away.
@@ -203,7 +214,7 @@ fn quoted_for_cert(path: &Path) -> String {
     word(&path.to_string_lossy().replace('\\', r"\\").replace(':', r"\:"))
 }
 
-/// A path as a POSIX shell reads it as one word.
+/// A path as bash, zsh and fish read it as one word.
 fn quoted(path: &Path) -> String {
     word(&path.to_string_lossy())
 }
@@ -213,7 +224,9 @@ fn word(text: &str) -> String {
     if !text.is_empty() && text.bytes().all(plain) {
         text.to_owned()
     } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
+        // In single quotes fish reads two backslashes as one and the others do not; in double quotes they agree.
+        let escaped = text.replace('\\', "\0").replace('\'', r"'\''").replace('\0', r#"'"\\"'"#);
+        format!("'{escaped}'")
     }
 }
 
@@ -260,6 +273,7 @@ mod tests {
         assert_eq!(quoted(Path::new("/a b$c")), "'/a b$c'");
         assert_eq!(quoted(Path::new("/a:b")), "/a:b");
         assert_eq!(quoted_for_cert(Path::new("/a b.crt")), "'/a b.crt'");
-        assert_eq!(quoted_for_cert(Path::new(r"/a:b\c")), r"'/a\:b\\c'");
+        assert_eq!(quoted(Path::new(r"/a\b")), r#"'/a'"\\"'b'"#);
+        assert_eq!(quoted_for_cert(Path::new("/a:b")), r#"'/a'"\\"':b'"#);
     }
 }

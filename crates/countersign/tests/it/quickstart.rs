@@ -26,10 +26,11 @@ fn calls(printed: &str) -> Vec<Call> {
     let mut calls: Vec<Call> = Vec::new();
     for line in printed.lines().skip_while(|line| !line.starts_with("Paste these")).skip(1) {
         let Some(line) = line.strip_prefix("  ") else { break };
-        match line.strip_prefix("# ") {
+        match line.strip_prefix(": '") {
             Some(title) => {
+                let title = title.strip_suffix('\'').unwrap();
                 let shows = title.split_once("-> ").map(|(_, shows)| shows.to_owned());
-                calls.push(Call { shows, command: String::new() });
+                calls.push(Call { shows, command: format!("{line}\n") });
             }
             None => {
                 let call = calls.last_mut().unwrap();
@@ -41,17 +42,47 @@ fn calls(printed: &str) -> Vec<Call> {
     calls
 }
 
-/// Runs all commands in one shell, as if pasted one after the other, and gives the output of each.
-fn paste(calls: &[Call]) -> Vec<String> {
+/// The shells that people paste into, each as on a terminal: what is interactive reads other things as comments.
+const SHELLS: &[&[&str]] = &[
+    &["bash", "--norc", "--noprofile", "-i", "-s"],
+    &["zsh", "-f", "-i", "+o", "promptsp", "+o", "promptcr", "-s"],
+    &["fish", "--no-config", "--interactive"],
+    &["sh", "-s"],
+];
+
+/// Runs all commands in one shell, as if pasted one after the other, and gives the output of each; `None` without the shell.
+fn paste(shell: &[&str], calls: &[Call], work: &Path) -> Option<Vec<String>> {
     const MARK: &str = "=====end-of-call=====";
+    let found = Command::new(shell[0]).args(["-c", "true"]).output();
+    if !found.is_ok_and(|output| output.status.success()) {
+        skipped(&format!("skipped: needs {}", shell[0]));
+        return None;
+    }
     let script: String =
         calls.iter().map(|call| format!("{}printf '\\n{MARK}\\n'\n", call.command)).collect();
-    let output = Command::new("sh").args(["-c", &script]).current_dir("/").output().unwrap();
-    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    let file = work.join("script");
+    std::fs::write(&file, script).unwrap();
+    // A session of its own: an interactive shell would take the terminal of whoever runs the tests.
+    let output = Command::new("setsid")
+        .arg("--wait")
+        .args(shell)
+        .envs([
+            ("PS1", ""),
+            ("PS2", ""),
+            ("TERM", "dumb"),
+            ("HISTFILE", ""),
+            ("HOME", work.to_str().unwrap()),
+        ])
+        .current_dir(work)
+        .stdin(std::fs::File::open(&file).unwrap())
+        .output()
+        .unwrap();
+    std::fs::remove_file(&file).unwrap();
     let text = String::from_utf8(output.stdout).unwrap().replace('\r', "");
     let mut parts: Vec<String> = text.split(&format!("\n{MARK}\n")).map(str::to_owned).collect();
     parts.pop();
-    parts
+    assert_eq!(parts.len(), calls.len(), "{shell:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
+    Some(parts)
 }
 
 /// `401 token_missing`, or `200`: status and code of an answer with its head.
@@ -107,12 +138,21 @@ fn every_printed_call_shows_what_it_promises_and_a_second_start_makes_nothing_ne
     let quickstart = start(&directory, &["--port", &port]);
     let all = calls(&quickstart.printed);
     assert_eq!(all.len(), 9, "{}", quickstart.printed);
-    for (call, answer) in all.iter().zip(paste(&all)) {
-        match &call.shows {
-            Some(shows) => assert_eq!(&outcome(&answer), shows, "{}\n{answer}", call.command),
-            None => assert_eq!(answer, "", "a call that shows nothing"),
+    // Where commands could leave files behind: a `>` that no shell should have seen makes one.
+    let work = tempfile::tempdir().unwrap();
+    for shell in SHELLS {
+        // The last call revokes the certificate, which ends the first minute.
+        let pasted = if *shell == SHELLS[SHELLS.len() - 1] { &all[..] } else { &all[..8] };
+        let Some(answers) = paste(shell, pasted, work.path()) else { continue };
+        for (call, answer) in pasted.iter().zip(answers) {
+            match &call.shows {
+                Some(shows) => assert_eq!(&outcome(&answer), shows, "{shell:?}: {}\n{answer}", call.command),
+                None => assert_eq!(answer, "", "{shell:?}: a call that shows nothing"),
+            }
         }
     }
+    let left: Vec<_> = names(work.path()).into_iter().filter(|path| path.is_file()).collect();
+    assert_eq!(left, [""; 0].map(PathBuf::from));
     quickstart.stop();
 
     // The certificate was revoked by the last call: the second start replaces it, says so, and nothing else is new.
@@ -124,7 +164,7 @@ fn every_printed_call_shows_what_it_promises_and_a_second_start_makes_nothing_ne
     assert_eq!(std::fs::read(directory.join("other-bank.crt")).unwrap(), other);
     assert_eq!(names(&directory), before);
     let all = calls(&again.printed);
-    assert_eq!(outcome(&paste(&all[..2])[1]), "200");
+    assert_eq!(outcome(&paste(&["sh", "-s"], &all[..2], work.path()).unwrap()[1]), "200");
 
     // While it runs the directory is locked, for a second one and for --clean.
     let text = directory.to_str().unwrap();
