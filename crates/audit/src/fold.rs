@@ -269,8 +269,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Class {
     fn of(event: &AuditEvent, public: ReasonCode) -> Self {
         let (client, network) = (event.facts.client.clone(), event.facts.source.map(Network::of));
-        let of_handshake = event.action == AuditAction::HandshakeRefused;
-        let listener = event.facts.listener.clone().filter(|_| of_handshake);
+        let has_request = event.action.refused_before_request().is_none();
+        let listener = event.facts.listener.clone().filter(|_| !has_request);
         Self { action: event.action, public, client, network, listener }
     }
 

@@ -2,18 +2,16 @@
 //! did not get, and carries the fields of those lines (rule G20).
 
 use crate::record::Entry;
-use countersign_model::audit::AuditAction;
 
 /// Writes it.
 pub(crate) fn of_series(entry: &Entry) {
     let (event, Some(folded)) = (&entry.event, &entry.folded) else { return };
     // Tokens that were issued have no line in the log.
     let Some(reason) = event.reason else { return };
-    let is_handshake = event.action == AuditAction::HandshakeRefused;
-    let message = if is_handshake { "TLS handshake refused" } else { "DENY" };
+    let before_request = event.action.refused_before_request();
+    let message = before_request.unwrap_or("DENY");
     tracing::info!(
-        // In a handshake no HTTP was spoken.
-        "http.response.status_code" = (!is_handshake).then_some(reason.reason().status),
+        "http.response.status_code" = before_request.is_none().then_some(reason.reason().status),
         "countersign.listener" = event.facts.listener,
         "countersign.reason" = reason.as_str(),
         "countersign.client.id" = event.facts.client.as_ref().map(tracing::field::display),

@@ -2,8 +2,11 @@
 
 use crate::addresses::Counted;
 use crate::descriptors::{Share, Taken};
+use crate::no_request;
 use crate::strangers::Stranger;
 use crate::worker::{Listener, Worker};
+use countersign_model::ReasonCode;
+use countersign_model::audit::{AuditAction, Facts};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,6 +46,12 @@ pub(crate) async fn enter(worker: &Worker, listener: &Listener, address: SocketA
         let failed = &shared.failed_handshakes;
         if !failed.admits(address.ip(), &limits.failed_handshakes()) {
             listener.metrics.over_budget();
+            refused(
+                worker,
+                listener,
+                address,
+                "limits.failed_handshake_cpu is used up by its network".to_owned(),
+            );
             return None;
         }
     }
@@ -58,6 +67,9 @@ pub(crate) async fn enter(worker: &Worker, listener: &Listener, address: SocketA
     let limit_of_address = if is_balancer { usize::MAX } else { limits.connections_per_address };
     let Some(counted) = shared.addresses.admit(address.ip(), limit_of_address) else {
         listener.metrics.turned_away();
+        let detail =
+            format!("its address has {limit_of_address} connections: limits.connections_per_address");
+        refused(worker, listener, address, detail);
         return None;
     };
     let mut descriptor = shared.callers.take(limit);
@@ -69,6 +81,7 @@ pub(crate) async fn enter(worker: &Worker, listener: &Listener, address: SocketA
     }
     let Some(descriptor) = descriptor else {
         turn_away(worker, listener, limit);
+        refused(worker, listener, address, format!("there are {limit} connections in all"));
         return None;
     };
     Some(Entered { stranger: worker.strangers.enter(), _held: (descriptor, Some(counted)) })
@@ -91,6 +104,18 @@ async fn place_of_operator(worker: &Worker, listener: &Listener, operators: &Arc
             tokio::time::sleep(LOOK).await;
         }
     }
+}
+
+/// The peer reads nothing, since no TLS was spoken: the record alone tells who was kept out, and by which limit.
+fn refused(worker: &Worker, listener: &Listener, address: SocketAddr, detail: String) {
+    let facts = Facts { source: Some(address.ip()), detail: Some(detail), ..Facts::default() };
+    no_request::record(
+        worker,
+        listener,
+        AuditAction::ConnectionRefused,
+        ReasonCode::ConnectionsExhausted,
+        facts,
+    );
 }
 
 fn turn_away(worker: &Worker, listener: &Listener, limit: usize) {

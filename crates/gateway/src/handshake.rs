@@ -4,12 +4,13 @@
 
 use crate::addresses::source_of;
 use crate::cpu::measured;
+use crate::no_request;
 use crate::settings::Limits;
 use crate::socket::{HandshakeTooLarge, Socket};
 use crate::tls::{self, Observed};
 use crate::worker::{Listener, Worker};
-use countersign_model::audit::{Actor, AuditAction, AuditEvent, CertificateRef, Facts};
-use countersign_model::{ReasonCode, Reference};
+use countersign_model::ReasonCode;
+use countersign_model::audit::{AuditAction, CertificateRef, Facts};
 use countersign_policy::Peer;
 use metrics::counter;
 use std::cell::Cell;
@@ -109,7 +110,7 @@ impl Drop for Bill<'_> {
 }
 
 /// The network whose budget an address uses, as operators write it.
-fn network_of(address: IpAddr) -> String {
+pub(crate) fn network_of(address: IpAddr) -> String {
     match source_of(address) {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(network) => format!("{network}/64"),
@@ -166,36 +167,17 @@ impl Failure {
         // Certificates are public: that is what a thief has who has nothing else.
         let accepted = observed.accepted.as_deref().map(|certificate| *certificate.thumbprint());
         let certificate = observed.refused.map(|(_, thumbprint)| thumbprint).or(accepted);
-        let settings = &worker.settings;
-        let now = settings.clock.now();
-        let reference = Reference::generate(now, settings.rng.as_ref());
         let facts = Facts {
             source: Some(address.ip()),
-            listener: Some(name.to_string()),
-            sni: observed.sni.clone(),
+            sni: observed.sni,
             certificate: certificate.map(|thumbprint| CertificateRef {
                 issuer: None,
                 serial: None,
                 thumbprint: Some(thumbprint),
             }),
-            detail: Some(self.detail.clone()),
+            detail: Some(self.detail),
             ..Facts::default()
         };
-        let action = AuditAction::HandshakeRefused;
-        let event = AuditEvent::refused(reference, now, action, self.reason, Actor::Anonymous, facts);
-        let recorded = settings.recorder.record(event);
-        if recorded.folded {
-            return; // rule G20: one line for the whole series, when it ends
-        }
-        tracing::info!(
-            "countersign.reason" = self.reason.as_str(),
-            "countersign.ref" = %recorded.reference,
-            "countersign.listener" = &*listener.name,
-            "client.address" = %address.ip(),
-            "tls.client.server_name" = observed.sni.as_deref(),
-            "tls.client.hash.sha256" = certificate.map(tracing::field::display),
-            detail = self.detail,
-            "TLS handshake refused"
-        );
+        no_request::record(worker, listener, AuditAction::HandshakeRefused, self.reason, facts);
     }
 }

@@ -24,6 +24,7 @@ pub mod descriptors;
 mod door;
 mod failed_handshakes;
 mod handshake;
+mod no_request;
 mod strangers;
 mod tls;
 

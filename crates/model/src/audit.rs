@@ -154,6 +154,8 @@ pub enum Actor {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AuditAction {
+    /// A connection was closed before any TLS work, because of a limit.
+    ConnectionRefused,
     /// A TLS handshake ended in an alert.
     HandshakeRefused,
     /// A request was refused at the gateway.
@@ -192,4 +194,16 @@ pub enum AuditAction {
     Stopped,
     /// The log itself: a torn last line was cut at start, or records were counted that the queue could not take.
     LogRepaired,
+}
+
+impl AuditAction {
+    /// What the log says of a connection that ended before its first request; `None` for everything else. No HTTP was
+    /// spoken on it, so that nothing but its listener and address can tell such refusals apart.
+    pub fn refused_before_request(self) -> Option<&'static str> {
+        match self {
+            Self::ConnectionRefused => Some("connection refused"),
+            Self::HandshakeRefused => Some("TLS handshake refused"),
+            _ => None,
+        }
+    }
 }

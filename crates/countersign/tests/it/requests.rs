@@ -259,6 +259,14 @@ async fn rule_t11_connections_of_one_address_are_capped() {
     let one = caller.connect().await.unwrap();
     let _two = caller.connect().await.unwrap();
     assert!(caller.connect().await.is_err(), "closed before any TLS work");
+    // Nobody was told on the connection, so that the record is the only trace.
+    let record = server.recorded("connection_refused", |_| true).await;
+    assert_eq!(
+        (record["reason"].as_str(), record["source"].as_str(), record["listener"].as_str()),
+        (Some("connections_exhausted"), Some("127.0.0.1"), Some("public")),
+        "{record}"
+    );
+    assert!(record["detail"].as_str().unwrap().contains("connections_per_address"), "{record}");
     let elsewhere = caller.clone().from(IpAddr::from([127, 0, 0, 2]));
     assert_eq!(elsewhere.get("/data/x", &[]).await.unwrap().status, 401, "another address has its own");
     drop(one);

@@ -504,9 +504,9 @@ reasons! {
     }
     ConnectionsExhausted = "connections_exhausted" 503 {
         title: "Too many connections",
-        detail: "The client has reached its limit of open connections.",
+        detail: "The client, its address or the service has reached its limit of open connections.",
         action: "Keep connections open and reuse them instead of opening new ones. Try again after Retry-After.",
-        operator: "`countersign audit show REF` shows the certificate and the address. Raise `connections_per_client` in `[limits]` if the partner needs more.",
+        operator: "`countersign audit show REF` shows the certificate, the address and the limit. Raise that limit in `[limits]` if the partner needs more. If the address is a load balancer's, list it in `balancers`.",
         incident: false,
         standard: "RFC 9110 section 15.6.4",
     }
