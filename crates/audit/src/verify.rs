@@ -5,7 +5,7 @@
 //! writer cannot reach.
 
 use crate::lines::Lines;
-use crate::record::{Head, LossCause, Record, RecordHash};
+use crate::record::{Glance, Head, LossCause, Record, RecordHash};
 use crate::segment::{Segment, segments};
 use countersign_model::Timestamp;
 use countersign_model::audit::AuditAction;
@@ -202,7 +202,15 @@ impl Walk {
     }
 
     fn line(&mut self, segment: &Segment, number: u64, line: &[u8]) {
-        let Ok(record) = serde_json::from_slice::<Record>(line) else {
+        // As our lines begin, and not merely JSON of the same meaning: a look-up by reference reads the beginning alone, so
+        // that a record in another spelling would be there and never be found.
+        let glance = Glance::at(line);
+        let parsed = serde_json::from_slice::<Record>(line).ok();
+        let Some(record) = parsed.filter(|record| {
+            glance.is_some_and(|glance| {
+                glance.sequence == record.sequence && glance.reference == record.event.reference
+            })
+        }) else {
             self.find(segment, number, Problem::NotARecord);
             return;
         };

@@ -102,6 +102,32 @@ fn a_renamed_segment_is_found() {
     assert!(report.findings.iter().any(|f| matches!(f.problem, Problem::SegmentName { named: 3, .. })));
 }
 
+/// The chain does not cover the last record, and no head need be stored. What `find` would not find is no record.
+#[test]
+fn a_last_record_of_the_same_meaning_in_another_spelling_is_found() {
+    let original = lines(&original().files);
+    let (file, last) = original.last().unwrap();
+    let last = std::str::from_utf8(last).unwrap();
+    let (seq, rest) = last.strip_prefix('{').unwrap().split_once(',').unwrap();
+    let spellings = [
+        format!("{{{seq},\"more\":1,{rest}"),
+        format!("{{ {seq},{rest}"),
+        format!("{{{seq}, {rest}"),
+        format!("{{\"more\":1,{seq},{rest}"),
+        last.replace("\"ref\":", "\"ref\" :"),
+        last.replace("\"ref\":", "\"more\":1,\"ref\":"),
+    ];
+    for spelling in spellings {
+        serde_json::from_str::<serde_json::Value>(&spelling).unwrap();
+        let mut lines = original.clone();
+        *lines.last_mut().unwrap() = (*file, spelling.clone().into_bytes());
+        let directory = directory();
+        write(directory.path(), &rebuilt(&lines));
+        let report = verify(directory.path(), None).unwrap();
+        assert!(report.findings.iter().any(|f| f.problem == Problem::NotARecord), "{spelling}");
+    }
+}
+
 #[test]
 fn a_finding_says_where_and_what() {
     let mut lines = lines(&original().files);
