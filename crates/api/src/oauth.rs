@@ -16,6 +16,7 @@ use countersign_oauth::metadata::JWKS_PATH;
 use countersign_oauth::request::MAX_BODY_BYTES;
 use countersign_policy::denial::{Surface, render};
 use countersign_policy::{Denial, Peer};
+use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -79,8 +80,10 @@ fn refuse(
     prefix: &str,
     recorded: Recorded,
 ) -> Response<Bytes> {
-    log_denial(denial, Some(peer), Some((&parts.method, &parts.uri)), prefix, recorded);
-    render(denial, &Surface::OAuth, recorded.reference, &context.issuer).map(Bytes::from)
+    let surface = Surface::OAuth { has_authorization: parts.headers.contains_key(AUTHORIZATION) };
+    let request = (&parts.method, &parts.uri);
+    log_denial(denial, surface.status(denial), Some(peer), Some(request), prefix, recorded);
+    render(denial, &surface, recorded.reference, &context.issuer).map(Bytes::from)
 }
 
 async fn jwks(State(context): State<Arc<Context>>) -> Response<Body> {

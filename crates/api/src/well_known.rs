@@ -8,7 +8,9 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use countersign_model::ReasonCode;
-use countersign_oauth::metadata::{AUTHORIZATION_SERVER_PATH, PROTECTED_RESOURCE_PATH};
+use countersign_oauth::metadata::{
+    AUTHORIZATION_SERVER_PATH, OPENID_CONFIGURATION_PATH, PROTECTED_RESOURCE_PATH,
+};
 use countersign_policy::Denial;
 use std::sync::Arc;
 
@@ -16,6 +18,7 @@ use std::sync::Arc;
 pub fn router() -> Router<Arc<Context>> {
     Router::new()
         .route(AUTHORIZATION_SERVER_PATH, get(authorization_server))
+        .route(OPENID_CONFIGURATION_PATH, get(authorization_server))
         .route(&format!("{PROTECTED_RESOURCE_PATH}/{{route}}"), get(protected_resource))
 }
 

@@ -5,17 +5,18 @@
 use crate::observe::method_label;
 use countersign_audit::Recorded;
 use countersign_policy::{Denial, Peer};
-use http::{Method, Uri};
+use http::{Method, StatusCode, Uri};
 
 /// How much of a path is recorded.
 pub(crate) const MAX_PATH: usize = 256;
 
-/// Writes the line of a refusal that was recorded. `request` is absent where nothing of it was understood; `place` is the route or the reserved prefix.
+/// Writes the line of a refusal that was recorded, and answered with `status`. `request` is absent where nothing of it was understood; `place` is the route or the reserved prefix.
 ///
 /// What the caller controls is escaped (rule G11): the method is one of a few words, the path has printable ASCII only
 /// and is escaped all the same. The query is left out: it may carry anything.
 pub fn log_denial(
     denial: &Denial,
+    status: StatusCode,
     peer: Option<&Peer>,
     request: Option<(&Method, &Uri)>,
     place: &str,
@@ -30,7 +31,7 @@ pub fn log_denial(
         "http.request.method" = request.map(|(method, _)| method_label(method)),
         "url.path" = %path.escape_default(),
         "http.route" = place,
-        "http.response.status_code" = denial.status().as_u16(),
+        "http.response.status_code" = status.as_u16(),
         "client.address" = peer.map(|peer| tracing::field::display(peer.address().ip().to_canonical())),
         "tls.client.hash.sha256" = peer.and_then(Peer::thumbprint).map(tracing::field::display),
         "countersign.certificate" = certificate.map(|certificate| certificate.serial().short()),

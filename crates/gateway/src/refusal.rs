@@ -51,7 +51,7 @@ pub(crate) async fn refuse(
         }
     };
     let reference = recorded.reference;
-    log_denial(denial, Some(&call.connection.peer), request, place.name(), recorded);
+    log_denial(denial, denial.status(), Some(&call.connection.peer), request, place.name(), recorded);
     let response = match place {
         Place::Route(route, interaction_id) => {
             let issuer = settings.issuer.trim_end_matches('/');
@@ -97,7 +97,7 @@ pub(crate) fn tell_unseen(
     listener.metrics.http2_refused(code, of_stream);
     worker.metrics.route(Place::Unknown.name()).denied(reason);
     let recorded = settings.recorder.record(event(&call, &denial, &Place::Unknown, None));
-    log_denial(&denial, Some(&connection.peer), None, Place::Unknown.name(), recorded);
+    log_denial(&denial, denial.status(), Some(&connection.peer), None, Place::Unknown.name(), recorded);
 }
 
 /// RFC 9110 section 9.3.2: an answer to HEAD says how long its document is and does not have it. hyper sees to that on

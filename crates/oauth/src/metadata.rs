@@ -16,6 +16,10 @@ use std::collections::{BTreeSet, HashMap};
 /// Where the authorization server's metadata is (RFC 8414 section 3; our issuer has no path).
 pub const AUTHORIZATION_SERVER_PATH: &str = "/.well-known/oauth-authorization-server";
 
+/// Where some client libraries look for the metadata by default (OpenID Connect Discovery section 4). The same document is
+/// there: we are no OpenID provider, and claim to be none.
+pub const OPENID_CONFIGURATION_PATH: &str = "/.well-known/openid-configuration";
+
 /// Where the metadata of protected resources is; the route's name follows after a slash (RFC 9728 section 3).
 pub const PROTECTED_RESOURCE_PATH: &str = "/.well-known/oauth-protected-resource";
 

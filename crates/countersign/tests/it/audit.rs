@@ -254,7 +254,7 @@ async fn no_secret_token_or_key_is_anywhere_in_the_audit_log_the_log_and_the_dat
     assert_eq!(server.caller(None).get("/test/data/x", &internal).await.unwrap().status, 200);
     assert_eq!(server.caller(None).get("/data/x", &internal).await.unwrap().status, 401);
     let form = format!("grant_type=client_credentials&client_id=nobody&client_secret={rotated}");
-    assert_eq!(server.ask_token(None, &form).await.status, 401);
+    assert_eq!(server.ask_token(None, &form).await.status, 400);
     let path = format!("/oauth2/token?client_secret={rotated}");
     server.caller(None).send(Method::POST, &path, &[], "").await.unwrap();
     for bad in [&secret, &operator] {

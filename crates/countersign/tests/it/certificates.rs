@@ -123,7 +123,7 @@ async fn a_certificate_of_ours_for_nobody_is_not_registered() {
     let answer = server.caller(Some(&nobody)).get("/data/x", &[]).await.unwrap();
     assert_eq!((answer.status, answer.code().as_deref()), (401, Some("client_certificate_not_registered")));
     let answer = server.ask_token(Some(&nobody), "grant_type=client_credentials&client_id=acme-pay").await;
-    assert_eq!((answer.status, answer.code().as_deref()), (401, Some("client_authentication_failed")));
+    assert_eq!((answer.status, answer.code().as_deref()), (400, Some("client_authentication_failed")));
     assert_eq!(server.explanation(&answer).await["reason"], "client_certificate_not_registered");
 }
 
@@ -300,7 +300,7 @@ async fn rule_g14_a_disabled_client_is_refused_and_its_connections_are_cut() {
     assert_eq!((answer.status, answer.code().as_deref()), (401, Some("token_revoked")));
     // At the token endpoint and with the internal method it reads like a wrong secret; the operator finds the reason.
     let answer = server.ask_token(Some(&acme), "grant_type=client_credentials&client_id=acme-pay").await;
-    assert_eq!((answer.status, answer.code().as_deref()), (401, Some("client_authentication_failed")));
+    assert_eq!((answer.status, answer.code().as_deref()), (400, Some("client_authentication_failed")));
     assert_eq!(server.explanation(&answer).await["reason"], "client_disabled");
     let internal = [("client_id", "test-shop"), ("client_secret", shop_secret.as_str())];
     let answer = server.caller(None).get("/test/data/x", &internal).await.unwrap();

@@ -315,7 +315,7 @@ async fn rule_g20_revocations_that_wait_are_stored_each_for_itself() {
         let form = format!("grant_type=client_credentials&client_id={client}");
         for identity in identities {
             let answer = server.ask_token(Some(identity), &form).await;
-            assert_eq!(outcome(&answer), refused(401, "certificate_revoked"));
+            assert_eq!(outcome(&answer), refused(400, "certificate_revoked"));
         }
     }
     let told = server.audit("certificate_revoked").await;

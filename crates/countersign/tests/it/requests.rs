@@ -176,7 +176,15 @@ async fn rule_k8_what_an_answer_links_to_answers_without_a_certificate() {
     assert_eq!(resource["resource"], format!("{ISSUER}/data"));
     assert_eq!(resource["authorization_servers"], json!([ISSUER]), "byte for byte (RFC 8414 section 3.3)");
 
-    let metadata = get(&format!("{ISSUER}/.well-known/oauth-authorization-server")).await.json();
+    // Libraries that are made for OpenID look elsewhere by default, and read the same octets there.
+    let openid = get(&format!("{ISSUER}/.well-known/openid-configuration")).await;
+    let oauth = get(&format!("{ISSUER}/.well-known/oauth-authorization-server")).await;
+    assert_eq!((openid.status, &openid.body), (200, &oauth.body));
+    assert_eq!(openid.header("content-type"), oauth.header("content-type"));
+    for member in ["userinfo_endpoint", "subject_types_supported", "id_token_signing_alg_values_supported"] {
+        assert!(oauth.json().get(member).is_none(), "{member} is of OpenID alone");
+    }
+    let metadata = oauth.json();
     assert_eq!(metadata["issuer"], ISSUER, "byte for byte (RFC 8414 section 3.3)");
     let keys = get(metadata["jwks_uri"].as_str().unwrap()).await.json();
     assert_eq!(keys["keys"].as_array().unwrap().len(), 1, "{keys}");
@@ -499,7 +507,7 @@ async fn rule_c10_wrong_secrets_are_throttled_for_their_network_only() {
             throttled = Some(answer);
             break;
         }
-        assert_eq!((answer.status, answer.code().as_deref()), (401, Some("client_authentication_failed")));
+        assert_eq!((answer.status, answer.code().as_deref()), (400, Some("client_authentication_failed")));
     }
     let throttled = throttled.expect("guessing is never stopped");
     assert_eq!(throttled.code().as_deref(), Some("throttled"));

@@ -41,9 +41,14 @@ fn refused(answer: &Answer, status: u16, error: &str, code: &str) {
     assert_eq!(answer.header("cache-control"), "no-store");
     assert_eq!(answer.header("content-type"), "application/json");
     assert_eq!(body["ref"], answer.header("countersign-ref"));
-    if status == 401 {
-        assert!(answer.header("www-authenticate").starts_with("Basic "), "rule K3");
-    }
+    assert_eq!(answer.header("www-authenticate").starts_with("Basic "), status == 401, "rule K3");
+}
+
+/// Rule K3: 401 with a challenge where the client used the Authorization header, else 400 without one.
+#[track_caller]
+fn not_authenticated(answer: &Answer, has_authorization: bool) {
+    let status = if has_authorization { 401 } else { 400 };
+    refused(answer, status, "invalid_client", "client_authentication_failed");
 }
 
 #[tokio::test]
@@ -105,7 +110,7 @@ async fn rule_c2_two_credentials_at_once_are_refused() {
     // A certificate beside the secret is none, but it must be the same client's.
     let form = format!("{grant}&client_id=web-shop&client_secret={}", world.secret);
     let answer = world.server.ask_token(Some(&world.acme), &form).await;
-    refused(&answer, 401, "invalid_client", "client_authentication_failed");
+    not_authenticated(&answer, false);
     assert_eq!(world.server.explanation(&answer).await["reason"], "client_certificate_not_registered");
 }
 
@@ -124,7 +129,7 @@ async fn rule_c10_a_caller_cannot_tell_why_it_failed_and_the_operator_can() {
         (vec![], format!("{grant}&client_id=acme-pay"), "certificate_missing"),
     ] {
         let answer = world.ask(&headers, &form).await;
-        refused(&answer, 401, "invalid_client", "client_authentication_failed");
+        not_authenticated(&answer, !headers.is_empty());
         assert_eq!(world.server.explanation(&answer).await["reason"], reason, "{form}");
         let mut body = answer.json();
         body["ref"].take();
@@ -158,7 +163,7 @@ async fn rule_c10_folded_references_tell_no_more_than_the_public_code() {
                 (vec![], format!("{grant}&client_id={client}")),
             ] {
                 let answer = world.ask(&headers, &form).await;
-                refused(&answer, 401, "invalid_client", "client_authentication_failed");
+                not_authenticated(&answer, !headers.is_empty());
                 told.push(answer);
             }
         }
@@ -193,7 +198,7 @@ async fn rule_c12_a_secret_ends_after_its_overlap() {
     }
     world.server.clock.advance_s(61);
     let answer = world.ask(&[], good).await;
-    refused(&answer, 401, "invalid_client", "client_authentication_failed");
+    not_authenticated(&answer, false);
     assert_eq!(world.server.explanation(&answer).await["reason"], "client_secret_expired");
     access_token(&world.ask(&[], &good.replace("SECRET", &fresh)).await);
 }

@@ -378,7 +378,7 @@ reasons! {
         title: "The client could not be authenticated",
         detail: "The client is unknown, or its credential is not the right one. Which of them, only the operator can see.",
         action: "Check client_id, the secret or the certificate, and the registered method. Give the operator the reference.",
-        operator: "Look the reference up with `countersign audit show REF`: it has the exact reason.",
+        operator: "Look the reference up with `countersign audit show REF`: it has the exact reason. At the token endpoint the status is 401 only if the request had an Authorization header, and 400 otherwise.",
         incident: false,
         standard: "RFC 6749 section 5.2",
     }

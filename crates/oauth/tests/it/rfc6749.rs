@@ -171,14 +171,17 @@ async fn rule_k3_refusals_have_their_oauth_error_and_status() {
     let world = World::new().await;
     for (call, status, error) in [
         (Call::form("grant_type=client_credentials").basic("nobody", "x"), 401, "invalid_client"),
-        (Call::form("grant_type=client_credentials"), 401, "invalid_client"),
+        (Call::form("grant_type=client_credentials&client_id=nobody&client_secret=x"), 400, "invalid_client"),
+        (Call::form("grant_type=client_credentials"), 400, "invalid_client"),
         (Call::form("grant_type=password"), 400, "unsupported_grant_type"),
         (world.shop().and("scope=nonsense"), 400, "invalid_scope"),
         (world.shop().and("resource=urn:nothing"), 400, "invalid_target"),
         (world.shop().and("a=1&a=2"), 400, "invalid_request"),
     ] {
+        let has_authorization = call.has_authorization();
         let outcome = world.send(call).await;
-        let response = render(&outcome.result.unwrap_err(), &Surface::OAuth, outcome.event.reference, ISSUER);
+        let surface = Surface::OAuth { has_authorization };
+        let response = render(&outcome.result.unwrap_err(), &surface, outcome.event.reference, ISSUER);
         let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
         assert_eq!((response.status().as_u16(), body["error"].as_str()), (status, Some(error)), "{body}");
         assert_eq!(response.headers().contains_key(WWW_AUTHENTICATE), status == 401);

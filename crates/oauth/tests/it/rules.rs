@@ -35,7 +35,7 @@ async fn who_fails_to_authenticate_does_not_learn_why() {
         assert_eq!(outcome.event.reason, Some(exact));
         assert_eq!(denial.public(), ReasonCode::ClientAuthenticationFailed, "{exact}");
         let fixed = "01JZ8Q0M3T4V6X8Z0A2C4E6G8J".parse().unwrap();
-        let response = render(&denial, &Surface::OAuth, fixed, ISSUER);
+        let response = render(&denial, &Surface::OAuth { has_authorization: false }, fixed, ISSUER);
         bodies.push((response.status(), response.body().clone()));
     }
     assert!(bodies.windows(2).all(|pair| pair[0] == pair[1]));

@@ -6,11 +6,11 @@ use std::fmt::Write as _;
 
 /// The challenges of a refusal: at least one on every 401 (RFC 9110 section 15.5.2, rule K3).
 pub(super) fn challenges(denial: &Denial, surface: &Surface<'_>) -> Vec<String> {
-    let status = denial.status().as_u16();
+    let status = surface.status(denial).as_u16();
     match surface {
-        Surface::OAuth if status == 401 => vec![r#"Basic realm="oauth2""#.to_owned()],
+        Surface::OAuth { .. } if status == 401 => vec![r#"Basic realm="oauth2""#.to_owned()],
         Surface::Admin if status == 401 => vec![r#"Bearer realm="admin""#.to_owned()],
-        Surface::OAuth | Surface::Admin => Vec::new(),
+        Surface::OAuth { .. } | Surface::Admin => Vec::new(),
         Surface::Gateway { realm, resource_metadata } => {
             let error = bearer_error(denial.public());
             if status != 401 && error.is_none() {

@@ -3,7 +3,7 @@
 use super::{Denial, body, challenge};
 use countersign_model::{ReasonCode, Reference};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 /// The header with which the operator finds the full story: on every denied response.
 pub const REFERENCE_HEADER: HeaderName = HeaderName::from_static("countersign-ref");
@@ -19,7 +19,11 @@ pub enum Surface<'a> {
         resource_metadata: Option<&'a str>,
     },
     /// At the OAuth endpoints: the OAuth error (RFC 6749 section 5.2).
-    OAuth,
+    OAuth {
+        /// Whether the request has an Authorization header. Then a failed authentication is 401 with a challenge, else 400:
+        /// widely used client libraries drop the body of an answer with a challenge (rule K3).
+        has_authorization: bool,
+    },
     /// At the admin API: a problem document with the operator's advice.
     Admin,
 }
@@ -29,9 +33,17 @@ impl Surface<'_> {
     /// whether there is such an endpoint or not.
     pub fn of_path(path: &str) -> Self {
         if path.starts_with("/oauth2/") {
-            Self::OAuth
+            Self::OAuth { has_authorization: false }
         } else {
             Self::Gateway { realm: "countersign", resource_metadata: None }
+        }
+    }
+
+    /// The HTTP status of a refusal that is read here.
+    pub fn status(&self, denial: &Denial) -> StatusCode {
+        match (self, denial.status()) {
+            (Self::OAuth { has_authorization: false }, StatusCode::UNAUTHORIZED) => StatusCode::BAD_REQUEST,
+            (_, status) => status,
         }
     }
 }
@@ -47,14 +59,14 @@ pub fn render(
         Surface::Gateway { .. } | Surface::Admin => {
             ("application/problem+json", body::problem(denial, surface, reference, issuer))
         }
-        Surface::OAuth => ("application/json", body::oauth_error(denial, reference, issuer)),
+        Surface::OAuth { .. } => ("application/json", body::oauth_error(denial, reference, issuer)),
     };
     let mut response = Response::new(body);
-    *response.status_mut() = denial.status();
+    *response.status_mut() = surface.status(denial);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if matches!(surface, Surface::OAuth) {
+    if matches!(surface, Surface::OAuth { .. }) {
         headers.insert(PRAGMA, HeaderValue::from_static("no-cache")); // rule K2
     }
     insert(headers, REFERENCE_HEADER, reference.to_string());

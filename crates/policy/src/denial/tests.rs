@@ -6,6 +6,8 @@ use countersign_model::Reference;
 use http::header::{CACHE_CONTROL, WWW_AUTHENTICATE};
 
 const ISSUER: &str = "https://localhost:8443";
+const OAUTH: Surface<'static> = Surface::OAuth { has_authorization: false };
+const OAUTH_BY_HEADER: Surface<'static> = Surface::OAuth { has_authorization: true };
 const GATEWAY: Surface<'static> = Surface::Gateway {
     realm: "data",
     resource_metadata: Some("https://localhost:8443/.well-known/oauth-protected-resource/data"),
@@ -74,12 +76,13 @@ fn a_method_that_is_not_allowed() {
 fn rule_k3_invalid_client_at_the_token_endpoint() {
     let denial =
         Denial::new(R::ClientSecretWrong).note("never shown").client(Some("acme-pay".parse().unwrap()));
-    insta::assert_snapshot!(printed(&denial, &Surface::OAuth));
+    insta::assert_snapshot!(printed(&denial, &OAUTH));
+    insta::assert_snapshot!(printed(&denial, &OAUTH_BY_HEADER));
 }
 
 #[test]
 fn rule_k3_throttled_at_the_token_endpoint() {
-    insta::assert_snapshot!(printed(&Denial::new(R::Throttled).retry_after_s(4), &Surface::OAuth));
+    insta::assert_snapshot!(printed(&Denial::new(R::Throttled).retry_after_s(4), &OAUTH));
 }
 
 #[test]
@@ -101,12 +104,14 @@ fn the_page_that_type_links_to() {
 #[test]
 fn rule_k3_every_401_carries_a_challenge() {
     for code in R::ALL {
-        for surface in [GATEWAY, Surface::OAuth, Surface::Admin] {
+        for surface in [GATEWAY, OAUTH, OAUTH_BY_HEADER, Surface::Admin] {
             let challenges = challenge(&(*code).into(), &surface);
+            let status = surface.status(&(*code).into()).as_u16();
+            assert!(status != 401 || !challenges.is_empty(), "{code}");
             if code.reason().status == 401 {
-                assert!(!challenges.is_empty(), "{code}");
+                assert_eq!(status, if surface == OAUTH { 400 } else { 401 }, "{code}");
             }
-            if matches!(surface, Surface::OAuth) {
+            if matches!(surface, Surface::OAuth { .. }) {
                 assert!(challenges.iter().all(|challenge| challenge.starts_with("Basic ")), "{code}");
             }
         }
@@ -135,7 +140,7 @@ fn rule_g8_bad_tokens_are_invalid_token_and_malformed_requests_invalid_request()
 #[test]
 fn rule_k3_error_descriptions_have_no_quote_and_no_backslash() {
     for code in R::ALL {
-        let response = answer(&(*code).into(), &Surface::OAuth);
+        let response = answer(&(*code).into(), &OAUTH);
         let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
         let description = body["error_description"].as_str().unwrap();
         assert!(
@@ -155,13 +160,13 @@ fn rule_k3_the_errors_of_the_token_endpoint() {
         (R::ScopeNotAllowed, 400, "invalid_scope"),
         (R::AudienceNotAllowed, 400, "invalid_target"),
         (R::GrantTypeUnsupported, 400, "unsupported_grant_type"),
-        (R::ClientUnknown, 401, "invalid_client"),
-        (R::CertificateRevoked, 401, "invalid_client"),
+        (R::ClientUnknown, 400, "invalid_client"),
+        (R::CertificateRevoked, 400, "invalid_client"),
         (R::Throttled, 429, "temporarily_unavailable"),
         (R::NotReady, 503, "temporarily_unavailable"),
         (R::InternalError, 500, "server_error"),
     ] {
-        let response = answer(&code.into(), &Surface::OAuth);
+        let response = answer(&code.into(), &OAUTH);
         let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
         assert_eq!((response.status().as_u16(), body["error"].as_str().unwrap()), (status, error), "{code}");
         assert_eq!(response.headers().contains_key("retry-after"), matches!(status, 429 | 503), "{code}");
@@ -171,7 +176,7 @@ fn rule_k3_the_errors_of_the_token_endpoint() {
 #[test]
 fn every_refusal_has_its_reference_and_is_not_stored() {
     for code in R::ALL {
-        for surface in [GATEWAY, Surface::OAuth, Surface::Admin] {
+        for surface in [GATEWAY, OAUTH, Surface::Admin] {
             let response = answer(&(*code).into(), &surface);
             assert_eq!(response.headers()[REFERENCE_HEADER], reference().to_string(), "{code}");
             assert_eq!(response.headers()[CACHE_CONTROL], "no-store", "{code}");
@@ -188,7 +193,7 @@ fn what_is_for_the_operator_reaches_no_caller() {
         .hidden_behind(R::ClientAuthenticationFailed)
         .note("the operator's note")
         .client(Some("acme-pay".parse().unwrap()));
-    for surface in [GATEWAY, Surface::OAuth, Surface::Admin] {
+    for surface in [GATEWAY, OAUTH, Surface::Admin] {
         let text = printed(&denial, &surface);
         for secret in ["operator's note", "acme-pay", "client_certificate_not_registered", "not registered"] {
             assert!(!text.contains(secret), "{secret} in {text}");
@@ -201,7 +206,7 @@ fn what_is_for_the_operator_reaches_no_caller() {
 #[test]
 fn an_operator_reads_the_note_and_nobody_else_does() {
     let denial = Denial::new(R::RequestMalformed).note("unknown field `\"<x>`");
-    for surface in [GATEWAY, Surface::OAuth, Surface::Admin] {
+    for surface in [GATEWAY, OAUTH, Surface::Admin] {
         let body: serde_json::Value = serde_json::from_slice(answer(&denial, &surface).body()).unwrap();
         let told = body["detail"].as_str().is_some_and(|detail| detail.ends_with("unknown field `\"<x>`."));
         assert_eq!(told, surface == Surface::Admin);

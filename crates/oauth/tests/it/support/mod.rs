@@ -267,6 +267,11 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// Whether the client uses the Authorization header.
+    pub(crate) fn has_authorization(&self) -> bool {
+        self.request.headers().contains_key(AUTHORIZATION)
+    }
+
     pub(crate) fn form(body: &str) -> Self {
         let request = Request::post("/oauth2/token").header(CONTENT_TYPE, FORM).body(()).unwrap();
         let peer = Peer::new("192.0.2.7:4711".parse().unwrap(), None);
