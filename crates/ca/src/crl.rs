@@ -264,7 +264,8 @@ impl CertificateAuthority {
     ) -> Result<CrlRecord, Refusal> {
         let next_update = this_update.plus_days(valid_days(issuer)).min(issuer.identity.not_after());
         let number = before.map_or(1, |crl| crl.number + 1);
-        let url = self.settings.crl_url(&issuer.id, shard);
+        // Rule R1: the root's list is whole.
+        let url = (issuer.role != IssuerRole::Root).then(|| self.settings.crl_url(&issuer.id, shard));
         let template = CrlTemplate {
             issuer: issuer.identity.clone(),
             number,
@@ -284,7 +285,7 @@ impl CertificateAuthority {
         let linted = template.to_be_signed()?.lint(&CrlPolicy {
             issuer: &issuer.identity,
             previous_number: before.map(|crl| crl.number),
-            distribution_point_url: &url,
+            distribution_point_url: url.as_deref(),
             max_days: if issuer.role == IssuerRole::Root {
                 CrlPolicy::ROOT_MAX_DAYS
             } else {

@@ -42,8 +42,9 @@ pub struct CrlTemplate {
     pub this_update: Timestamp,
     /// By when the next one is out.
     pub next_update: Timestamp,
-    /// The address written into the certificates of this shard, byte for byte.
-    pub distribution_point_url: String,
+    /// The address written into the certificates of this shard, byte for byte. `None` for a list that is whole, as the root's:
+    /// it then has no issuing distribution point.
+    pub distribution_point_url: Option<String>,
     /// What is revoked, in any order.
     pub entries: Vec<CrlEntry>,
 }
@@ -69,28 +70,31 @@ impl CrlTemplate {
             next_update: asn1::time(self.next_update)?,
             // RFC 5280 section 5.1.2.6: absent, not empty.
             revoked_certificates: (!revoked.is_empty()).then_some(RawSequence(&revoked)),
-            extensions: vec![
-                authority_key_identifier(&self.issuer)?,
-                Extension::new(ID_CE_CRL_NUMBER, false, &self.number)?,
-                self.issuing_distribution_point()?,
-            ],
+            extensions: [
+                Some(authority_key_identifier(&self.issuer)?),
+                Some(Extension::new(ID_CE_CRL_NUMBER, false, &self.number)?),
+                self.distribution_point_url.as_deref().map(issuing_distribution_point).transpose()?,
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
         };
         Ok(ToBeSigned::new(tbs.to_der()?))
     }
+}
 
-    /// RFC 5280 section 5.2.5: critical, so that nobody takes one shard for the whole.
-    fn issuing_distribution_point(&self) -> Result<Extension, BuildError> {
-        let uri = http_uri(&self.distribution_point_url)?;
-        let value = IssuingDistributionPoint {
-            distribution_point: Some(DistributionPointName::FullName(vec![uri])),
-            only_contains_user_certs: false,
-            only_contains_ca_certs: false,
-            only_some_reasons: None,
-            indirect_crl: false,
-            only_contains_attribute_certs: false,
-        };
-        Ok(Extension::new(ISSUING_DISTRIBUTION_POINT, true, &value)?)
-    }
+/// RFC 5280 section 5.2.5: critical, so that nobody takes one shard for the whole. A verifier then wants the same address in
+/// the certificate, and a root certificate has none: with it, checks of a whole chain refuse the root's list.
+fn issuing_distribution_point(url: &str) -> Result<Extension, BuildError> {
+    let value = IssuingDistributionPoint {
+        distribution_point: Some(DistributionPointName::FullName(vec![http_uri(url)?])),
+        only_contains_user_certs: false,
+        only_contains_ca_certs: false,
+        only_some_reasons: None,
+        indirect_crl: false,
+        only_contains_attribute_certs: false,
+    };
+    Ok(Extension::new(ISSUING_DISTRIBUTION_POINT, true, &value)?)
 }
 
 /// The content of `revokedCertificates`, in the order of `entries`: each value by the encoder of the library, into one buffer.

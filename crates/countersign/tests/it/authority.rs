@@ -214,6 +214,14 @@ async fn rule_p6_openssl_verifies_what_was_issued_and_finds_what_was_revoked() {
     let refused = papers.openssl(&verify).arg("revoked.pem").output().unwrap();
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && told.contains("certificate revoked"), "{told}");
+    // As nginx's ssl_crl, HAProxy's crl-file and Python's VERIFY_CRL_CHECK_CHAIN do: the whole chain, the root included.
+    let lists = ["clients.crl", "root.crl"].map(|name| std::fs::read_to_string(papers.path(name)).unwrap());
+    papers.write("lists.pem", lists.concat());
+    let whole = verify.replace("-crl_check -CRLfile clients.crl", "-crl_check_all -CRLfile lists.pem");
+    assert!(run(papers.openssl(&whole).arg("good.pem")).contains("good.pem: OK"));
+    let refused = papers.openssl(&whole).arg("revoked.pem").output().unwrap();
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && told.contains("certificate revoked"), "{told}");
     // Each list speaks of its own issuer's certificates: the root's of the issuing CA's, and of nobody else's.
     let by_root =
         format!("verify -attime {} -CAfile root.pem -crl_check -CRLfile root.crl clients.pem", papers.now);

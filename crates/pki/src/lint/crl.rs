@@ -18,8 +18,8 @@ pub struct CrlPolicy<'a> {
     pub issuer: &'a IssuerIdentity,
     /// The CRLNumber of the list before, for this issuer and shard.
     pub previous_number: Option<u64>,
-    /// The address in the certificates of this shard.
-    pub distribution_point_url: &'a str,
+    /// The address in the certificates of this shard; `None` for a list that is whole.
+    pub distribution_point_url: Option<&'a str>,
     /// Rule R2: how far away nextUpdate may be.
     pub max_days: i64,
     /// The present.
@@ -72,7 +72,7 @@ impl CrlPolicy<'_> {
         );
     }
 
-    /// AKI, CRLNumber and a critical IDP, each once, and no others.
+    /// AKI, CRLNumber and, of a shard alone, a critical IDP, each once, and no others.
     fn check_extensions(&self, list: &ParsedList<'_>, findings: &mut Findings) {
         let mut seen = Vec::new();
         for extension in list.extensions() {
@@ -81,9 +81,10 @@ impl CrlPolicy<'_> {
             seen.push(name);
         }
         seen.sort_unstable();
+        let point = self.distribution_point_url.map(|_| "issuingDistributionPoint");
         findings.require(
-            seen == ["authorityKeyIdentifier", "cRLNumber", "issuingDistributionPoint"],
-            "extensions are not exactly AKI, CRLNumber and IDP",
+            seen.into_iter().eq(["authorityKeyIdentifier", "cRLNumber"].into_iter().chain(point)),
+            "extensions are not exactly AKI, CRLNumber and, of a shard, IDP",
         );
     }
 
@@ -116,7 +117,7 @@ impl CrlPolicy<'_> {
             || point.only_contains_ca_certs
             || point.only_contains_attribute_certs
             || point.only_some_reasons.is_some();
-        uri.as_deref() == Some(self.distribution_point_url) && !partial && !point.indirect_crl
+        uri.is_some() && uri.as_deref() == self.distribution_point_url && !partial && !point.indirect_crl
     }
 }
 

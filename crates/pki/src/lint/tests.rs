@@ -136,13 +136,13 @@ fn list_passes(change: impl Fn(&mut TbsCertList<'_>)) -> bool {
         number: 7,
         this_update: NOW,
         next_update: NOW.plus_days(7),
-        distribution_point_url: URL.into(),
+        distribution_point_url: Some(URL.into()),
         entries: vec![entry("0a", RevocationReason::Superseded), entry("0b", RevocationReason::Unspecified)],
     };
     let policy = CrlPolicy {
         issuer: &issuer,
         previous_number: None,
-        distribution_point_url: URL,
+        distribution_point_url: Some(URL),
         max_days: 10,
         now: NOW,
     };

@@ -11,7 +11,7 @@ pub(crate) fn list_of(issuer: &Authority, number: u64, entries: Vec<CrlEntry>) -
         number,
         this_update: NOW,
         next_update: NOW.plus_days(7),
-        distribution_point_url: CRL_URL.to_owned(),
+        distribution_point_url: Some(CRL_URL.to_owned()),
         entries,
     }
 }
@@ -20,7 +20,7 @@ fn policy(issuer: &Authority, previous_number: Option<u64>) -> CrlPolicy<'_> {
     CrlPolicy {
         issuer: &issuer.identity,
         previous_number,
-        distribution_point_url: CRL_URL,
+        distribution_point_url: Some(CRL_URL),
         max_days: CrlPolicy::ISSUING_CA_MAX_DAYS,
         now: NOW,
     }
@@ -92,14 +92,14 @@ fn rule_r1_the_number_strictly_increases() {
 fn rule_r1_the_distribution_point_is_the_leafs_byte_for_byte() {
     let issuer = Authority::root();
     let template = CrlTemplate {
-        distribution_point_url: CRL_URL.replace("/0.crl", "/1.crl"),
+        distribution_point_url: Some(CRL_URL.replace("/0.crl", "/1.crl")),
         ..list_of(&issuer, 1, Vec::new())
     };
     let found = findings(&issuer, &template, &policy(&issuer, None));
     assert!(found.contains("issuingDistributionPoint"), "{found}");
     for refused in ["https://127.0.0.1/0.crl", "/0.crl", "http://a b/0.crl", "ldap://x/"] {
         let template =
-            CrlTemplate { distribution_point_url: refused.into(), ..list_of(&issuer, 1, Vec::new()) };
+            CrlTemplate { distribution_point_url: Some(refused.into()), ..list_of(&issuer, 1, Vec::new()) };
         assert!(template.to_be_signed().is_err(), "{refused}");
     }
 }
@@ -141,4 +141,17 @@ fn a_truncated_or_padded_list_is_refused() {
         assert_eq!(RevocationList::parse(&der[..end]), Err(CrlMalformed), "truncated at {end}");
     }
     assert_eq!(RevocationList::parse(&[der.as_slice(), &[0]].concat()), Err(CrlMalformed));
+}
+
+/// A verifier of a whole chain looks for the address of an IDP in the certificate, and the root's has none.
+#[test]
+fn rule_r1_a_whole_list_has_no_distribution_point_and_a_shard_has_one() {
+    let issuer = Authority::root();
+    let whole = CrlTemplate { distribution_point_url: None, ..list_of(&issuer, 1, Vec::new()) };
+    let of_whole = CrlPolicy { distribution_point_url: None, ..policy(&issuer, None) };
+    assert!(whole.to_be_signed().unwrap().lint(&of_whole).is_ok());
+    assert!(findings(&issuer, &whole, &policy(&issuer, None)).contains("extensions are not exactly"));
+    assert!(
+        findings(&issuer, &list_of(&issuer, 1, Vec::new()), &of_whole).contains("issuingDistributionPoint")
+    );
 }
