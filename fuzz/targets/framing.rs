@@ -5,14 +5,20 @@
 #![no_main]
 
 use countersign_gateway::guard::framing::{Framing, Judgement};
-use countersign_gateway::guard::limits::FramingLimits;
+use countersign_gateway::guard::limits::{FramingLimits, Http10};
 use countersign_model::ReasonCode;
 
 /// Feeds the reader as the guard does: what is incomplete is held and shown again with what comes next. The number of heads
 /// that passed, and of the octets that are held at the end.
 fn heads(data: &[u8], read_size: usize) -> Result<(u64, usize), ReasonCode> {
     let limits =
-        FramingLimits { head_bytes: 1024, header_count: 20, body_bytes: 4096, chunk_overhead_bytes: 256 };
+        FramingLimits {
+        head_bytes: 1024,
+        header_count: 20,
+        body_bytes: 4096,
+        chunk_overhead_bytes: 256,
+        http_1_0: Http10::Everywhere,
+    };
     let mut framing = Framing::new(limits);
     let mut held = Vec::new();
     for read in data.chunks(read_size) {

@@ -5,6 +5,7 @@ use crate::door::{self, Entered, Pause};
 use crate::essential_tasks::EssentialTask;
 use crate::guard::Guard;
 use crate::guard::frames::{Refusals, Watched};
+use crate::guard::limits::FramingLimits;
 use crate::guard::stall::BoundedWrites;
 use crate::handshake;
 use crate::lifetime::{self, Http};
@@ -183,7 +184,8 @@ pub(crate) async fn serve_stream<S>(
         };
         listener.metrics.http2_ended(&ended);
     } else {
-        let guard = Guard::new(stream, limits.sizes, limits.times, connection.exchange.clone());
+        let sizes = FramingLimits { http_1_0: listener.settings.http_1_0(), ..limits.sizes };
+        let guard = Guard::new(stream, sizes, limits.times, connection.exchange.clone());
         let mut builder = hyper::server::conn::http1::Builder::new();
         builder
             .max_buf_size(limits.sizes.head_bytes.saturating_mul(2).max(64 * 1024))

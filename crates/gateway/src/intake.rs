@@ -44,8 +44,9 @@ pub(crate) fn receive(
         return Err(denial);
     }
     let (parts, incoming) = request.into_parts();
-    let authority = if connection.http2 { check_http2(&parts, limits)? } else { authority(&parts)? };
-    let forwarded = connection.forwarded(authority)?;
+    let authority = if connection.http2 { Some(check_http2(&parts, limits)?) } else { authority(&parts)? };
+    let forwarded = connection.forwarded(authority.unwrap_or(NO_HOST))?;
+    let has_host = authority.is_some();
     let (body, verdict) = if connection.http2 && !hyper::body::Body::is_end_stream(&incoming) {
         let times = &limits.times;
         let (body, verdict) = RequestBody::bounded(
@@ -59,14 +60,23 @@ pub(crate) fn receive(
     } else {
         (RequestBody::bounded_below(incoming, connection.exchange.body_refused()), None)
     };
-    listener.trust.load().check(forwarded.host())?;
+    // Who names no host takes what this listener is for: rule T5 keeps names apart, and browsers always send one.
+    if has_host {
+        listener.trust.load().check(forwarded.host())?;
+    }
     Ok(Received { parts, body, forwarded, verdict })
 }
 
-/// The Host field; the guard has seen that there is one and that an absolute form says the same.
-fn authority(parts: &Parts) -> Result<&str, Denial> {
-    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
-    host.ok_or_else(|| Denial::new(ReasonCode::RequestHeaderInvalid).note("no Host"))
+/// What stands for the host of a request of HTTP/1.0 that names none. Such a request is never forwarded.
+const NO_HOST: &str = "localhost";
+
+/// The Host field; the guard has seen that a request of HTTP/1.1 has one and that an absolute form says the same.
+fn authority(parts: &Parts) -> Result<Option<&str>, Denial> {
+    match parts.headers.get(HOST).map(|host| host.to_str()) {
+        Some(Ok(host)) => Ok(Some(host)),
+        None if parts.version == Version::HTTP_10 => Ok(None),
+        _ => Err(Denial::new(ReasonCode::RequestHeaderInvalid).note("no Host")),
+    }
 }
 
 pub(crate) fn check_http2<'a>(parts: &'a Parts, limits: &Limits) -> Result<&'a str, Denial> {

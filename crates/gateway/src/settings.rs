@@ -4,7 +4,7 @@
 use crate::descriptors::Descriptors;
 use crate::essential_tasks::EssentialTasks;
 use crate::guard::GuardTimes;
-use crate::guard::limits::FramingLimits;
+use crate::guard::limits::{FramingLimits, Http10};
 use crate::local::LocalService;
 use crate::resolve::Resolve;
 use arc_swap::ArcSwap;
@@ -96,6 +96,17 @@ pub struct ListenerSettings {
     /// Which host names share these settings: any other Host is `host_misdirected` (rule T5). By default all names do.
     /// Swapped by a reload.
     pub trust: Arc<ArcSwap<TrustConfigurations>>,
+}
+
+impl ListenerSettings {
+    /// Where HTTP/1.0 is answered: where nothing but the public CA documents is, and on the paths of health checks.
+    pub(crate) fn http_1_0(&self) -> Http10 {
+        match &self.local {
+            LocalPaths::Prefixes(prefixes) if !self.routes && prefixes[..] == ["/pki/"] => Http10::Everywhere,
+            LocalPaths::All if self.operators => Http10::Paths(&["/livez", "/readyz"]),
+            _ => Http10::Nowhere,
+        }
+    }
 }
 
 /// Whether TLS asks for a client certificate.

@@ -5,7 +5,7 @@ use crate::config::sections::limits::Limits;
 use crate::config::sections::listeners::Serve;
 use crate::config::sections::storage::{Storage, WhenStale};
 use countersign_gateway::guard::GuardTimes;
-use countersign_gateway::guard::limits::FramingLimits;
+use countersign_gateway::guard::limits::{FramingLimits, Http10};
 use countersign_gateway::settings::{Networks, Snapshot, Upstream};
 use countersign_oauth::{MutualTls, ProtectedResource, SettingsError};
 use countersign_policy::RouteTable;
@@ -86,6 +86,7 @@ fn limits(limits: &Limits, storage: &Storage) -> countersign_gateway::settings::
             header_count: limits.header_count,
             body_bytes: limits.body_bytes,
             chunk_overhead_bytes: limits.chunk_overhead_bytes,
+            http_1_0: Http10::Nowhere, // each listener says for itself
         },
         times: GuardTimes {
             first: limits.first_request_timeout,
@@ -182,6 +183,7 @@ resets_per_second = 16
                 header_count: 2,
                 body_bytes: 3 * 1024,
                 chunk_overhead_bytes: 4 * 1024,
+                http_1_0: Http10::Nowhere,
             },
             times: GuardTimes {
                 first: seconds(18),

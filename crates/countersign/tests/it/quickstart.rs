@@ -6,7 +6,8 @@ use countersign_testkit::server::access_token;
 use countersign_testkit::{Client, Identity, Ports};
 use http::Method;
 use serde_json::Value;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -182,6 +183,50 @@ fn every_printed_call_shows_what_it_promises_and_a_second_start_makes_nothing_ne
     let cleaned = countersign(&["quickstart", "--dir", text, "--clean"]);
     assert!(cleaned.status.success(), "{cleaned:?}");
     assert_eq!(names(parent.path()), [""; 0].map(PathBuf::from));
+}
+
+/// OpenSSL's own client speaks HTTP/1.0 and nothing else, as dirmngr and old appliances do; old monitors ask for health so.
+#[test]
+fn rule_g12_public_documents_and_health_are_answered_over_http_1_0() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("data");
+    let ports = Ports::claim();
+    let quickstart = start(&directory, &["--port", &ports.first().to_string()]);
+    let ask = |port: u16, head: &str| {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        stream.write_all(format!("{head}\r\n\r\n").as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap(); // it ends: HTTP/1.0 keeps no connection
+        String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned()
+    };
+    let (admin, documents) = (ports.first() + 1, ports.first() + 2);
+    for host in ["", "\r\nHost: localhost"] {
+        for (port, path, status) in [
+            (documents, "/pki/crl/clients/0.crl", "200"),
+            (documents, "/pki/crl/nobody/0.crl", "404"),
+            (admin, "/livez", "200"),
+            (admin, "/readyz", "200"),
+            (admin, "/metrics", "505"),
+            (admin, "/admin/v1/clients", "505"),
+        ] {
+            let answer = ask(port, &format!("GET {path} HTTP/1.0{host}"));
+            assert_eq!(answer.split(' ').nth(1), Some(status), "{path}: {answer}");
+        }
+    }
+
+    let both = std::fs::read_to_string(directory.join("acme-pay.crt")).unwrap();
+    let (_, issuing) = both.split_once("-----END CERTIFICATE-----").unwrap();
+    std::fs::write(parent.path().join("issuing.pem"), issuing).unwrap();
+    let verify = Command::new("openssl")
+        .args(["verify", "-CAfile", "data/ca.crt", "-untrusted", "issuing.pem"])
+        .args(["-crl_download", "-crl_check", "data/acme-pay.crt"])
+        .current_dir(parent.path())
+        .output();
+    match verify {
+        Ok(output) => assert!(output.status.success(), "{output:?}"),
+        Err(_) => skipped("skipped: needs openssl"),
+    }
+    quickstart.stop();
 }
 
 /// What a program gets instead of the text for people: enough to go on with, and nothing else on standard output.

@@ -29,13 +29,26 @@ pub(super) fn read(bytes: &[u8], limits: &FramingLimits) -> Result<Option<(usize
         Err(error) => return Err(reason_of(error, bytes)),
     };
     check_line_ends(&bytes[..length])?;
-    if request.version != Some(1) {
-        return Err(ReasonCode::HttpVersionUnsupported);
-    }
+    let target = request.path.unwrap_or_default();
+    let is_old = match request.version {
+        Some(1) => false,
+        Some(0) if limits.http_1_0.admits(target) => true,
+        _ => return Err(ReasonCode::HttpVersionUnsupported),
+    };
     let method = request.method.unwrap_or_default();
     check_method(method)?;
     let (host, body) = check_fields(request.headers, limits)?;
-    check_target(request.path.unwrap_or_default(), method, host)?;
+    // RFC 9112 section 6.1: transfer codings came with HTTP/1.1, so that readers disagree where such a body ends.
+    if is_old && body == BodyLength::Chunked {
+        return Err(ReasonCode::RequestFramingAmbiguous);
+    }
+    // RFC 9112 section 3.2: every request of HTTP/1.1 has a Host; HTTP/1.0 did not know it.
+    let host = match host {
+        Some(host) if is_host(host) => host,
+        None if is_old => b"",
+        _ => return Err(ReasonCode::RequestHeaderInvalid),
+    };
+    check_target(target, method, host)?;
     Ok(Some((length, body)))
 }
 
@@ -93,7 +106,7 @@ pub(crate) fn is_accepted(method: &str) -> bool {
 fn check_fields<'a>(
     fields: &[httparse::Header<'a>],
     limits: &FramingLimits,
-) -> Result<(&'a [u8], BodyLength), ReasonCode> {
+) -> Result<(Option<&'a [u8]>, BodyLength), ReasonCode> {
     let mut host: Option<&'a [u8]> = None;
     let mut length = None;
     let mut chunked = false;
@@ -128,8 +141,6 @@ fn check_fields<'a>(
     if !plain || options > MAX_CONNECTION_OPTIONS {
         return Err(ReasonCode::RequestHeaderInvalid);
     }
-    // RFC 9112 section 3.2: a request without Host, or with an invalid one, is answered with 400.
-    let host = host.filter(|host| is_host(host)).ok_or(ReasonCode::RequestHeaderInvalid)?;
     match length {
         _ if chunked => Ok((host, BodyLength::Chunked)),
         Some(length) if length > limits.body_bytes => Err(ReasonCode::RequestBodyTooLarge),
@@ -220,6 +231,7 @@ static TARGET_BYTES: [bool; 256] = {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guard::limits::Http10;
 
     fn judge(head: &str) -> Result<BodyLength, ReasonCode> {
         match read(head.as_bytes(), &FramingLimits::default())? {
@@ -394,6 +406,38 @@ mod tests {
                 "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
             ],
         );
+    }
+
+    #[test]
+    fn rule_g12_http_1_0_is_answered_where_it_is_admitted_and_has_no_transfer_coding() {
+        let judge = |head: &str, http_1_0| {
+            let limits = FramingLimits { http_1_0, ..FramingLimits::default() };
+            read(head.as_bytes(), &limits).map(|read| read.unwrap().1)
+        };
+        let health = Http10::Paths(&["/livez"]);
+        for host in ["", "Host: x\r\n", "Host: x\r\nConnection: keep-alive\r\n"] {
+            let head = format!("GET /livez HTTP/1.0\r\n{host}\r\n");
+            for admitted in [health, Http10::Everywhere] {
+                assert_eq!(judge(&head, admitted), Ok(BodyLength::Fixed(0)), "{head:?}");
+            }
+            assert_eq!(judge(&head, Http10::Nowhere), Err(ReasonCode::HttpVersionUnsupported));
+        }
+        for other in ["/livez/", "/livez?a", "//livez", "/metrics", "http://x/livez", "*"] {
+            let head = format!("GET {other} HTTP/1.0\r\nHost: x\r\n\r\n");
+            assert_eq!(judge(&head, health), Err(ReasonCode::HttpVersionUnsupported), "{head:?}");
+        }
+        for (rest, refused) in [
+            ("1.0\r\nTransfer-Encoding: chunked\r\n", ReasonCode::RequestFramingAmbiguous),
+            ("1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n", ReasonCode::RequestFramingAmbiguous),
+            ("1.0\r\nTransfer-Encoding: identity\r\n", ReasonCode::RequestFramingAmbiguous),
+            ("1.0\r\nHost: x\r\nHost: x\r\n", ReasonCode::RequestFramingAmbiguous),
+            ("1.0\r\nContent-Length: 1\r\nContent-Length: 1\r\n", ReasonCode::RequestFramingAmbiguous),
+            ("1.0\r\nHost: a b\r\n", ReasonCode::RequestHeaderInvalid),
+            ("1.1\r\nA: b\r\n", ReasonCode::RequestHeaderInvalid),
+        ] {
+            let head = format!("GET /livez HTTP/{rest}\r\n");
+            assert_eq!(judge(&head, Http10::Everywhere), Err(refused), "{head:?}");
+        }
     }
 
     #[test]

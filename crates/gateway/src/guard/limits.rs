@@ -13,6 +13,31 @@ pub struct FramingLimits {
     /// Bytes of a body's chunk extensions and trailer fields together. Default 8 KiB, at most
     /// [`MAX_CHUNK_OVERHEAD_BYTES`].
     pub chunk_overhead_bytes: usize,
+    /// Where HTTP/1.0 is answered. Default: nowhere.
+    pub http_1_0: Http10,
+}
+
+/// Where HTTP/1.0 is answered. OpenSSL's own client, dirmngr and old appliances fetch CRLs with nothing else, and old monitors
+/// ask for health. Nothing of it is ever forwarded, so that no upstream can disagree about its framing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Http10 {
+    /// Nowhere.
+    Nowhere,
+    /// On these paths.
+    Paths(&'static [&'static str]),
+    /// On the whole listener.
+    Everywhere,
+}
+
+impl Http10 {
+    /// Whether a request for this target is answered.
+    pub(super) fn admits(self, target: &str) -> bool {
+        match self {
+            Self::Nowhere => false,
+            Self::Paths(paths) => paths.contains(&target),
+            Self::Everywhere => true,
+        }
+    }
 }
 
 /// The largest head: hyper refuses a target of 64 KiB by itself, and then without a word.
@@ -29,6 +54,7 @@ impl Default for FramingLimits {
             header_count: 100,
             body_bytes: 10 * 1024 * 1024,
             chunk_overhead_bytes: 8 * 1024,
+            http_1_0: Http10::Nowhere,
         }
     }
 }

@@ -98,7 +98,7 @@ reasons! {
         title: "This HTTP version is not supported",
         detail: "The request is of an HTTP version that is not spoken here. HTTP/1.1 and HTTP/2 are.",
         action: "Use HTTP/1.1 or HTTP/2, for example `curl --http1.1` or `curl --http2`.",
-        operator: "Look the reference up with `countersign audit show REF`. Health checks of old load balancers often speak HTTP/1.0.",
+        operator: "Look the reference up with `countersign audit show REF`. HTTP/1.0 is answered on listeners that serve only `pki`, and on `/livez` and `/readyz` of the admin listener.",
         incident: false,
         standard: "RFC 9110 section 15.6.6",
     }
