@@ -122,7 +122,7 @@ fn last_words(json: bool) -> Vec<u8> {
     let failure =
         Failure::new(Exit::Refused, "the server did not stop within shutdown_timeout and was terminated")
             .why("requests in flight were cut; records that were not written yet are lost")
-            .action("look for the cause in the log; if there is none, please report it");
+            .action("look for the cause in the log; if the log does not say, please report it");
     if json { format!("{}\n", failure.json()).into_bytes() } else { failure.human().into_bytes() }
 }
 

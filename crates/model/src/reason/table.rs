@@ -80,8 +80,8 @@ reasons! {
     }
     RequestBodyTooLarge = "request_body_too_large" 413 {
         title: "The body is too large",
-        detail: "The body of the request is larger than this route accepts.",
-        action: "Send less in one request, or ask the operator for the limit of this route.",
+        detail: "The body of the request is larger than this server accepts.",
+        action: "Send less in one request, or ask the operator for the limit.",
         operator: "Raise `body_size` in `[limits]` if an API needs larger bodies. The admin API has a fixed limit: send less.",
         incident: false,
         standard: "RFC 9110 section 15.5.14",

@@ -73,7 +73,7 @@ pub enum TokenKeyError {
     Withdrawn {
         /// How many keys.
         ended: usize,
-        /// What storage suffers from.
+        /// Why storage failed.
         why: String,
     },
     /// A rotation is under way already.

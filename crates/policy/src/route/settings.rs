@@ -1,5 +1,5 @@
-//! From the configuration's words to a valid [`Route`]: there is no way to configure anything weaker than design
-//! section 2 allows. Every mistake names its key, so that the configuration can point at the line.
+//! From the configuration's words to a valid [`Route`]: a route that asks for less than its environment
+//! allows is a mistake. Every mistake names its key, so that the configuration can point at the line.
 
 use super::headers::{HeaderRules, NotAllowable, allowable};
 use super::path::{self, PathMistake};

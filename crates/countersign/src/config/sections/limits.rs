@@ -36,7 +36,7 @@ section! {
         idle_timeout: Period = Default("\"75s\"");
         /// What requests in flight may take when the program stops. The whole stop may take 5 s longer, for the last records; then the process is ended. What starts it should wait longer than both.
         shutdown_timeout: Period = Default("\"10s\"");
-        /// Open connections in all; the limit of open files may allow fewer. When the limit is reached, the oldest connection that has not identified its client is closed; if there is none, the new one is, before any TLS work.
+        /// Open connections in all; the limit of open files may allow fewer. When the limit is reached, the oldest connection that has not identified its client is closed. If all have, the new connection is closed before any TLS work.
         connections: NonZeroU32 = Default("10000");
         /// Open connections from one address; more are closed before any TLS work.
         connections_per_address: NonZeroU32 = Default("256");
