@@ -9,10 +9,10 @@ use crate::connection::{Connection, Proof};
 use crate::forward::{self, INTERACTION_ID, ValidatedRequest};
 use crate::intake::{self, Received};
 use crate::load::ClientTurn;
-use crate::local::LocalRequest;
+use crate::local::{LocalBody, LocalRequest};
 use crate::observe::{Completion, Outcome};
 use crate::refusal;
-use crate::response_body::{ResponseBody, Source};
+use crate::response_body::{ResponseBody, Source, head_alone};
 use crate::settings::{Limits, Snapshot};
 use crate::worker::{Listener, Worker};
 use countersign_model::ReasonCode;
@@ -20,7 +20,7 @@ use countersign_policy::decision::{BindingKind, RequestCredentials};
 use countersign_policy::denial::REFERENCE_HEADER;
 use countersign_policy::{Denial, Permit, Policy};
 use http::header::CONNECTION;
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -142,6 +142,7 @@ impl Call<'_> {
         prefix: &'static str,
     ) -> Result<Response<Source>, Denial> {
         let Received { parts, body, verdict, .. } = received;
+        let is_head = parts.method == Method::HEAD;
         let request = LocalRequest {
             request: Request::from_parts(parts, body),
             peer: self.connection.peer.clone(),
@@ -158,9 +159,9 @@ impl Call<'_> {
                 if !self.connection.http2 {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
-                Ok(response.map(Source::Local))
+                Ok(local_answer(response, is_head))
             }
-            None => Ok(response.map(Source::Local)),
+            None => Ok(local_answer(response, is_head)),
         }
     }
 
@@ -233,6 +234,11 @@ impl Call<'_> {
         }
         self.worker.interaction_ids.next(self.worker.settings.rng.as_ref())
     }
+}
+
+fn local_answer(response: Response<LocalBody>, is_head: bool) -> Response<Source> {
+    let response = response.map(Source::Local);
+    if is_head { head_alone(response) } else { response }
 }
 
 fn found_in_body(verdict: Option<Verdict>) -> Option<Denial> {

@@ -6,7 +6,7 @@ use crate::connection::Connection;
 use crate::forward::INTERACTION_ID;
 use crate::guard::frames::Refused;
 use crate::log::{MAX_PATH, log_denial};
-use crate::response_body::Source;
+use crate::response_body::{Source, head_alone};
 use crate::worker::{Listener, Worker};
 use bytes::Bytes;
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, CertificateRef, Facts};
@@ -14,7 +14,7 @@ use countersign_model::{ReasonCode, Reference};
 use countersign_policy::Denial;
 use countersign_policy::client_auth::Method;
 use countersign_policy::denial::{Surface, render};
-use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::header::CONNECTION;
 use http::{HeaderValue, Method as HttpMethod, Response, Uri};
 use std::rc::Rc;
 
@@ -65,7 +65,11 @@ pub(crate) async fn refuse(
         Place::Unknown => render(denial, &Surface::of_path(""), reference, &settings.issuer),
     };
     let is_head = !is_substituted && method == HttpMethod::HEAD; // hyper answers the substitute's GET
-    let mut response = without_body_for_head(response, is_head);
+    let mut response =
+        response.map(|body| Source::Full(Some(Bytes::from(body)).filter(|body| !body.is_empty())));
+    if is_head {
+        response = head_alone(response);
+    }
     if ends_connection(call, denial) {
         if call.connection.http2 {
             call.connection.finish(); // GOAWAY
@@ -98,16 +102,6 @@ pub(crate) fn tell_unseen(
     worker.metrics.route(Place::Unknown.name()).denied(reason);
     let recorded = settings.recorder.record(event(&call, &denial, &Place::Unknown, None));
     log_denial(&denial, denial.status(), Some(&connection.peer), None, Place::Unknown.name(), recorded);
-}
-
-/// RFC 9110 section 9.3.2: an answer to HEAD says how long its document is and does not have it. hyper sees to that on
-/// HTTP/1.1; on HTTP/2 the client would read a body as a protocol error, and nothing of the refusal.
-fn without_body_for_head(response: Response<Vec<u8>>, is_head: bool) -> Response<Source> {
-    let mut response = response.map(|body| Some(Bytes::from(body)).filter(|body| !body.is_empty()));
-    if is_head && let Some(document) = response.body_mut().take() {
-        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(document.len()));
-    }
-    response.map(Source::Full)
 }
 
 /// After what the connection does not go on: bytes we do not understand, a certificate that is no longer good, one

@@ -5,6 +5,8 @@ use crate::forward::UpstreamBody;
 use crate::local::{BoxError, LocalBody};
 use crate::observe::Completion;
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Response};
 use http_body::{Body, Frame, SizeHint};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -26,6 +28,28 @@ pub(crate) enum Source {
     Upstream(UpstreamBody),
     /// From a local service.
     Local(LocalBody),
+}
+
+impl Source {
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Upstream(body) => body.size_hint(),
+            Self::Local(body) => body.size_hint(),
+        }
+    }
+}
+
+/// RFC 9110 section 9.3.2: an answer to HEAD says how long its document is and does not have it. hyper sees to that on
+/// HTTP/1.1; on HTTP/2 the client would read a body as a protocol error, and nothing of the answer.
+pub(crate) fn head_alone(mut response: Response<Source>) -> Response<Source> {
+    let length = response.body().size_hint().exact().filter(|length| *length > 0);
+    if let Some(length) = length
+        && !response.headers().contains_key(CONTENT_LENGTH)
+    {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    response.map(|_| Source::Full(None))
 }
 
 impl ResponseBody {
@@ -82,10 +106,6 @@ impl Body for ResponseBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.source {
-            Source::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Source::Upstream(body) => body.size_hint(),
-            Source::Local(body) => body.size_hint(),
-        }
+        self.source.size_hint()
     }
 }

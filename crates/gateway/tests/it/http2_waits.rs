@@ -98,25 +98,30 @@ async fn rule_g15_a_peer_that_takes_its_time_is_served_to_the_end() {
     assert_eq!(body, b"local /oauth2/x 0");
 }
 
+/// A client reads content in an answer to HEAD as a protocol error (RFC 9113 section 8.1.1), whoever answers.
 #[tokio::test]
-async fn a_refusal_of_head_is_a_head_alone() {
+async fn an_answer_to_head_is_a_head_alone() {
     let world = world(|_| {}).await;
-    let mut peer = Peer::connect(&world, None).await;
-    peer.greet(65_535).await;
-    // RFC 7541: method, path and authority as literals with indexed names, https indexed.
-    let mut block = vec![0x02, 4];
-    block.extend(b"HEAD");
-    block.extend([0x87, 0x04, 6]);
-    block.extend(b"/data/");
-    block.extend([0x01, 9]);
-    block.extend(b"localhost");
-    peer.send(HEADERS, 0x5, 1, &block).await;
-    while let Some(frame) = peer.frame().await {
-        assert_ne!(frame.kind, DATA, "RFC 9110 section 9.3.2");
-        if frame.kind == HEADERS {
-            assert_eq!((frame.stream, frame.flags & 1), (1, 1), "END_STREAM");
-            return;
+    for (path, what) in
+        [("/data/", "a refusal"), ("/oauth2/token", "a local service"), ("/problems/x", "a page")]
+    {
+        let mut peer = Peer::connect(&world, None).await;
+        peer.greet(65_535).await;
+        // RFC 7541: method, path and authority as literals with indexed names, https indexed.
+        let mut block = vec![0x02, 4];
+        block.extend(b"HEAD");
+        block.extend([0x87, 0x04, u8::try_from(path.len()).unwrap()]);
+        block.extend(path.as_bytes());
+        block.extend([0x01, 9]);
+        block.extend(b"localhost");
+        peer.send(HEADERS, 0x5, 1, &block).await;
+        loop {
+            let frame = peer.frame().await.unwrap_or_else(|| panic!("no answer from {what}"));
+            assert_ne!(frame.kind, DATA, "{what}: RFC 9110 section 9.3.2");
+            if frame.kind == HEADERS {
+                assert_eq!((frame.stream, frame.flags & 1), (1, 1), "{what}: END_STREAM");
+                break;
+            }
         }
     }
-    panic!("no answer");
 }
