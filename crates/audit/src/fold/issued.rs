@@ -7,7 +7,8 @@
 //! seen, however busy the client is. What is not kept of a counted token is its `jti`; the token itself says client,
 //! credential and time, which lead to the record.
 
-use super::{Network, SHARDS, lock};
+use super::network::Network;
+use super::{SHARDS, lock, window};
 use crate::record::{Entry, Folded};
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, CertificateRef, Facts};
 use countersign_model::{ClientId, Reference, Timestamp};
@@ -94,7 +95,7 @@ impl IssuedTable {
         if let Some(open) = &mut series.open {
             return open.count(event, &self.hasher);
         }
-        if super::is_over(series.window_start, at) {
+        if window::is_over(series.window_start, at) {
             (series.window_start, series.in_window) = (at, 0);
         }
         series.in_window += 1;
@@ -112,7 +113,7 @@ impl IssuedTable {
                 if let Some(open) = series.open.take_if(due) {
                     records.extend(open.into_records(client, now));
                 }
-                series.open.is_some() || !super::is_over(series.window_start, now)
+                series.open.is_some() || !window::is_over(series.window_start, now)
             });
         }
     }
