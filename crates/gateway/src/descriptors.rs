@@ -1,6 +1,7 @@
 //! How many descriptors callers may take (rule G20). What they may not take is a reserve: for operators, health checks,
 //! storage and the audit log.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -43,19 +44,39 @@ impl Descriptors {
     }
 
     /// Maximum requests in flight of one client: `configured`, and at most a quarter of the connections to upstreams.
-    pub(crate) fn requests_of_client(&self, configured: usize) -> usize {
-        configured.min(self.upstreams / 4)
+    pub(crate) fn requests_of_client(&self, configured: usize) -> Limit {
+        Limit { value: configured.min(self.upstreams / 4), configured }
     }
 
     /// The requests in flight that one upstream may have: `configured`, and at most half of the connections.
-    pub(crate) fn requests_of_upstream(&self, configured: usize) -> usize {
-        configured.min(self.upstreams / 2)
+    pub(crate) fn requests_of_upstream(&self, configured: usize) -> Limit {
+        Limit { value: configured.min(self.upstreams / 2), configured }
     }
 
     /// How many unused connections each of the workers may keep: together half of them, so that the other half is free
     /// for the worker that needs it.
     pub(crate) fn idle_of_worker(&self, workers: usize) -> usize {
         self.upstreams / 2 / workers.max(1)
+    }
+}
+
+/// A limit as it holds. The limit of open files may have lowered it; the text says so, because an operator who reads
+/// a number that the configuration does not have looks for it in vain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limit {
+    /// How many there may be.
+    pub(crate) value: usize,
+    configured: usize,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { value, configured } = self;
+        write!(f, "{value}")?;
+        if value < configured {
+            write!(f, " (configured: {configured}, lowered by the limit of open files)")?;
+        }
+        Ok(())
     }
 }
 
@@ -111,13 +132,24 @@ mod tests {
                     let reserve = limit - shares.callers - shares.upstreams;
                     assert!(reserve >= PROCESS + workers * (WORKER + listeners), "{limit}: {shares:?}");
                     assert!(shares.callers >= LEAST && shares.upstreams >= LEAST, "{limit}: {shares:?}");
-                    assert!(4 * shares.requests_of_client(usize::MAX) <= shares.upstreams);
-                    assert!(shares.requests_of_client(usize::MAX) > 0);
+                    assert!(4 * shares.requests_of_client(usize::MAX).value <= shares.upstreams);
+                    assert!(shares.requests_of_client(usize::MAX).value > 0);
                     let idle = shares.idle_of_worker(workers) * workers;
-                    assert!(shares.requests_of_upstream(usize::MAX) + idle <= shares.upstreams);
+                    assert!(shares.requests_of_upstream(usize::MAX).value + idle <= shares.upstreams);
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_limit_that_the_open_files_lowered_says_so() {
+        let shares = Descriptors { callers: 100, upstreams: 100 };
+        assert_eq!(shares.requests_of_client(10).to_string(), "10");
+        assert_eq!(shares.requests_of_client(25).to_string(), "25");
+        let lowered = "25 (configured: 26, lowered by the limit of open files)";
+        assert_eq!(shares.requests_of_client(26).to_string(), lowered);
+        let lowered = "50 (configured: 1024, lowered by the limit of open files)";
+        assert_eq!(shares.requests_of_upstream(1024).to_string(), lowered);
     }
 
     #[test]

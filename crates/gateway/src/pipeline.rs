@@ -184,8 +184,8 @@ impl Call<'_> {
         let client = permit.client_id();
         let load = connection.load_of(client, || worker.shared.loads.client(client));
         let limit = worker.settings.descriptors.requests_of_client(limits.requests_per_client);
-        ClientTurn::begin(&load, limit).ok_or_else(|| {
-            let note = format!("{limit} requests of this client are in flight");
+        ClientTurn::begin(&load, limit.value).ok_or_else(|| {
+            let note = format!("requests of this client in flight: {limit}");
             permit.refused(Denial::new(ReasonCode::ClientRequestsExhausted).note(note))
         })
     }

@@ -136,9 +136,9 @@ fn in_flight(pool: &Pool, no_turn: NoTurn) -> Denial {
     let (name, limit) = (&pool.upstream().name, pool.max_requests());
     match no_turn {
         NoTurn::Full => Denial::new(ReasonCode::UpstreamRequestsExhausted)
-            .note(format!("{name}: {limit} requests are in flight")),
+            .note(format!("{name}: requests in flight: {limit}")),
         NoTurn::LeftToOthers => Denial::new(ReasonCode::ClientRequestsExhausted)
-            .note(format!("{name}: of its {limit} requests, a quarter is left to other clients")),
+            .note(format!("{name}: a quarter is left to other clients; requests in flight at most: {limit}")),
     }
 }
 

@@ -9,7 +9,7 @@ use super::bell::Bell;
 use super::connect::{ConnectError, connect};
 use super::upload::Upload;
 use super::wire::{Conduct, Wire};
-use crate::descriptors::{Descriptors, Taken};
+use crate::descriptors::{Descriptors, Limit, Taken};
 use crate::guard::timer::Timer;
 use crate::load::{Load, LocalLoad, NoTurn, UpstreamTurn};
 use crate::settings::{Settings, Upstream};
@@ -52,7 +52,7 @@ pub(crate) struct Pool {
     kept: Rc<Kept>,
     /// Its requests in flight, over all workers, and how many there may be.
     requests: Arc<Load>,
-    max_requests: usize,
+    max_requests: Limit,
     /// How many descriptors there may be of connections to all upstreams, over all workers.
     max_open: usize,
     shared: Arc<Shared>,
@@ -144,12 +144,12 @@ impl Pool {
     pub(super) fn begin(self: &Rc<Self>, client: &ClientId, load: &LocalLoad) -> Result<Turn, NoTurn> {
         let find = || self.shared.loads.client_on_upstream(client, &self.upstream.name);
         let load = load.on_upstream(&self.requests, find);
-        UpstreamTurn::begin(&load, self.max_requests)
+        UpstreamTurn::begin(&load, self.max_requests.value)
             .map(|counted| Turn { pool: self.clone(), _counted: counted })
     }
 
     /// How many requests it may have in flight.
-    pub(super) fn max_requests(&self) -> usize {
+    pub(super) fn max_requests(&self) -> Limit {
         self.max_requests
     }
 
