@@ -92,7 +92,7 @@ async fn accept_all(worker: Rc<Worker>, listener: Rc<Listener>, socket: TcpListe
                 strangers.serves(id, task.abort_handle());
             }
             Err(error) => {
-                door::accept_failed(&worker, &listener, &error);
+                door::accept_failed(&listener, &error);
                 if let Some(pause) = pause.after(&error) {
                     tokio::time::sleep(pause).await;
                 }

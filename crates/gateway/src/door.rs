@@ -58,7 +58,7 @@ pub(crate) async fn enter(worker: &Worker, listener: &Listener, address: SocketA
     if operators {
         let place = place_of_operator(worker, listener, &shared.operators).await;
         if place.is_none() {
-            turn_away(worker, listener, OPERATORS);
+            turn_away(listener, OPERATORS);
         }
         return place.map(|place| Entered { stranger: worker.visitors.enter(), _held: (place, None) });
     }
@@ -80,7 +80,7 @@ pub(crate) async fn enter(worker: &Worker, listener: &Listener, address: SocketA
         descriptor = shared.callers.take(limit);
     }
     let Some(descriptor) = descriptor else {
-        turn_away(worker, listener, limit);
+        turn_away(listener, limit);
         refused(worker, listener, address, format!("there are {limit} connections in all"));
         return None;
     };
@@ -118,16 +118,13 @@ fn refused(worker: &Worker, listener: &Listener, address: SocketAddr, detail: St
     );
 }
 
-fn turn_away(worker: &Worker, listener: &Listener, limit: usize) {
+fn turn_away(listener: &Listener, limit: usize) {
     listener.metrics.full();
-    if let Some(suppressed) = worker.shared.full.due() {
-        tracing::warn!(
-            listener = &*listener.name,
-            limit,
-            suppressed,
-            "connection closed: the limit of open connections is reached"
-        );
-    }
+    tracing::warn!(
+        listener = &*listener.name,
+        limit,
+        "connection closed: the limit of open connections is reached"
+    );
 }
 
 /// How long to wait when the system gave no connection: the longer, the more often in a row.
@@ -169,11 +166,9 @@ impl Pause {
 }
 
 /// Counts and tells that the system gave no connection.
-pub(crate) fn accept_failed(worker: &Worker, listener: &Listener, error: &io::Error) {
+pub(crate) fn accept_failed(listener: &Listener, error: &io::Error) {
     listener.metrics.accept_failed();
-    if let Some(suppressed) = worker.shared.accept_failed.due() {
-        tracing::warn!(%error, listener = &*listener.name, suppressed, "accept failed");
-    }
+    tracing::warn!(%error, listener = &*listener.name, "accept failed");
 }
 
 #[cfg(test)]

@@ -39,7 +39,6 @@ mod log;
 mod refusal;
 pub mod resolve;
 mod socket;
-mod throttled_log;
 mod token_cache;
 
 pub mod body;

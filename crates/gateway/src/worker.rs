@@ -13,7 +13,6 @@ use crate::register::Register;
 use crate::resolve::{Names, Resolve};
 use crate::settings::{ListenerSettings, Settings};
 use crate::strangers::Strangers;
-use crate::throttled_log::ThrottledLog;
 use crate::tls;
 use crate::token_cache::TokenCache;
 use countersign_pki::TrustAnchors;
@@ -50,8 +49,6 @@ pub(crate) struct Shared {
     pub(crate) operators: Arc<Share>,
     pub(crate) upstreams: Arc<Share>,
     pub(crate) names: Names,
-    pub(crate) accept_failed: ThrottledLog,
-    pub(crate) full: ThrottledLog,
 }
 
 impl Shared {
@@ -66,8 +63,6 @@ impl Shared {
             operators: Arc::default(),
             upstreams: Arc::default(),
             names: Names::new(resolver),
-            accept_failed: ThrottledLog::default(),
-            full: ThrottledLog::default(),
         }
     }
 
