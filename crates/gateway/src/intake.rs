@@ -87,7 +87,8 @@ pub(crate) fn check_http2<'a>(parts: &'a Parts, limits: &Limits) -> Result<&'a s
     if !head::is_accepted(parts.method.as_str()) {
         return Err(method_refused(parts.method.as_str()));
     }
-    if parts.uri.scheme_str() != Some("https") {
+    // h2 drops the scheme of a request without `:authority`, because a URI cannot have one alone.
+    if parts.uri.authority().is_some() && parts.uri.scheme_str() != Some("https") {
         return Err(malformed("the scheme is not https"));
     }
     let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
@@ -114,14 +115,16 @@ pub(crate) fn check_http2<'a>(parts: &'a Parts, limits: &Limits) -> Result<&'a s
     let mut hosts = parts.headers.get_all(HOST).iter();
     let host = hosts.next();
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
-    // RFC 9113 section 8.3.1: where both are there they say the same.
+    // RFC 9113 section 8.3.1: where both are there they say the same. A client that translates from HTTP/1.1 sends `host`.
     match (authority, host.map(|host| host.as_bytes()), hosts.next()) {
         (Some(authority), None, None) => Ok(authority),
         (Some(authority), Some(host), None) if authority.as_bytes().eq_ignore_ascii_case(host) => {
             Ok(authority)
         }
         (None, Some(host), None) => std::str::from_utf8(host).map_err(|_| ReasonCode::RequestHeaderInvalid),
-        (None, None, _) => Err(ReasonCode::RequestHeaderInvalid),
+        (None, None, _) => {
+            return Err(Denial::new(ReasonCode::RequestHeaderInvalid).note("neither :authority nor host"));
+        }
         _ => Err(ReasonCode::RequestFramingAmbiguous),
     }
     .and_then(|authority| {

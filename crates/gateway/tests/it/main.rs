@@ -21,6 +21,7 @@ mod handshake_cost;
 mod handshake_cpu;
 mod header_names;
 mod http2;
+mod http2_host;
 mod http2_malformed;
 mod http2_waits;
 mod limits;
