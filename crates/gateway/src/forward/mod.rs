@@ -1,14 +1,15 @@
 //! The only door to an upstream: it opens for a [`Permit`] and an [`Admission`], which it takes by value.
 //!
 //! Streams both ways, keeps connections ([`pool`]), and never tells the client the upstream's address or its errors' text.
-//! Tries again only when a kept connection turned out to be closed before the request was written: hyper hands the
-//! request back then, so nothing is ever sent twice.
+//! Tries again when a kept connection turned out to be closed before the request was written: hyper hands the request
+//! back then. Once anything was written, only what changes nothing is sent again ([`repeat`], rule G17).
 
 mod bell;
 mod connect;
 mod headers;
 mod pool;
 mod removed;
+mod repeat;
 mod upload;
 mod wire;
 
@@ -68,7 +69,8 @@ impl ValidatedRequest {
 /// Forwards a request and gives the head of the answer; its body streams.
 ///
 /// # Errors
-/// `client_requests_exhausted`, `upstream_requests_exhausted`, `upstream_unreachable`, `upstream_too_slow`, `upstream_response_invalid`, or what was wrong with the request's body.
+/// `client_requests_exhausted`, `upstream_requests_exhausted`, `upstream_unreachable`, `upstream_broke_off`,
+/// `upstream_too_slow`, `upstream_response_invalid`, or what was wrong with the request's body.
 pub(crate) async fn forward(
     permit: Permit,
     admission: Admission,
@@ -152,9 +154,16 @@ async fn send(
 ) -> Result<(Box<Link>, Response<Incoming>), Denial> {
     let takes_kept = request.method() != Method::HEAD;
     while takes_kept && let Some(link) = pool.take() {
+        if repeat::is_repeatable(&request) {
+            link.conduct.keep_copy();
+        }
         match exchange(link, request, progress, pool.upstream().response_timeout).await {
             Ok(done) => return Ok(done),
             Err(Failed::Unsent(returned)) => request = *returned,
+            Err(Failed::Unanswered(copy)) => {
+                request = *copy;
+                break;
+            }
             Err(Failed::Final(denial)) => return Err(denial),
         }
     }
@@ -173,7 +182,7 @@ async fn send(
     })?;
     match exchange(link, request, progress, pool.upstream().response_timeout).await {
         Ok(done) => Ok(done),
-        Err(Failed::Unsent(_)) => Err(Denial::new(ReasonCode::UpstreamUnreachable)
+        Err(Failed::Unsent(_) | Failed::Unanswered(_)) => Err(Denial::new(ReasonCode::UpstreamUnreachable)
             .note("the upstream closed the connection, or answered before the request was sent")),
         Err(Failed::Final(denial)) => Err(denial),
     }
@@ -182,6 +191,8 @@ async fn send(
 enum Failed {
     /// Nothing was written: the request is as it was.
     Unsent(Box<Request<Upload>>),
+    /// It was written and nothing came in answer before the connection ended. This is a copy, which may be sent.
+    Unanswered(Box<Request<Upload>>),
     Final(Denial),
 }
 
@@ -215,13 +226,17 @@ async fn exchange(
         Some(Ok(response)) => Ok((link, response)),
         Some(Err(mut error)) => Err(match error.take_message() {
             Some(request) => Failed::Unsent(Box::new(request)),
-            None => Failed::Final(denial_of(&error.into_error(), progress)),
+            None => match link.conduct.take_copy().and_then(|copy| repeat::request(&copy)) {
+                Some(copy) => Failed::Unanswered(Box::new(copy)),
+                None => Failed::Final(denial_of(&error.into_error(), progress, link.conduct.was_asked())),
+            },
         }),
         None => Err(Failed::Final(ReasonCode::UpstreamTooSlow.into())),
     }
 }
 
-fn denial_of(error: &hyper::Error, progress: Option<&Progress>) -> Denial {
+/// `was_asked` says whether anything of the request was written: only then may it have been carried out (rule G17).
+fn denial_of(error: &hyper::Error, progress: Option<&Progress>, was_asked: bool) -> Denial {
     match progress.and_then(Progress::failure) {
         Some(UploadFailure::Refused(reason)) => return crate::body::refused(reason),
         Some(UploadFailure::Broken) => {
@@ -230,8 +245,11 @@ fn denial_of(error: &hyper::Error, progress: Option<&Progress>) -> Denial {
         None => {}
     }
     // hyper's own words, which name no address and quote nothing of what came.
-    let reason =
-        if error.is_parse() { ReasonCode::UpstreamResponseInvalid } else { ReasonCode::UpstreamUnreachable };
+    let reason = match was_asked {
+        true if error.is_parse() => ReasonCode::UpstreamResponseInvalid,
+        true => ReasonCode::UpstreamBrokeOff,
+        false => ReasonCode::UpstreamUnreachable,
+    };
     Denial::new(reason).note(error.to_string())
 }
 

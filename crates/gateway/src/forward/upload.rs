@@ -31,10 +31,15 @@ pub(super) enum UploadFailure {
 }
 
 impl Upload {
+    /// No body.
+    pub(super) fn nothing() -> Self {
+        Self(None)
+    }
+
     /// A body to send; `None` when there is nothing to send.
     pub(super) fn new(body: RequestBody) -> (Self, Option<Rc<Progress>>) {
         if body.is_end_stream() {
-            return (Self(None), None);
+            return (Self::nothing(), None);
         }
         let progress = Rc::new(Progress {
             last: Cell::new(Instant::now()),

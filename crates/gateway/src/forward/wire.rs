@@ -6,7 +6,7 @@
 //! and what lies in the kernel unread, are looked at here.
 
 use crate::socket::Socket;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -22,7 +22,14 @@ pub(super) struct Conduct {
     look: Cell<bool>,
     /// The upstream has closed its side.
     ended: Cell<bool>,
+    /// Whether [`copy`](Self::copy) takes what is written.
+    copies: Cell<bool>,
+    /// The request as it was written, for as long as nothing came in answer.
+    copy: RefCell<Vec<u8>>,
 }
+
+/// A copy of a longer request is not kept for the next one.
+const MAX_KEPT_COPY: usize = 4096;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -46,7 +53,27 @@ impl Conduct {
             fit: Cell::new(true),
             look: Cell::new(false),
             ended: Cell::new(false),
+            copies: Cell::new(false),
+            copy: RefCell::default(),
         })
+    }
+
+    /// Keeps a copy of the request that is written next, until something comes in answer. hyper takes a request apart as it
+    /// writes it; a copy of its octets costs less than one of its fields.
+    pub(super) fn keep_copy(&self) {
+        self.copies.set(true);
+        self.copy.borrow_mut().clear();
+    }
+
+    /// The octets of a request to which nothing came in answer.
+    pub(super) fn take_copy(&self) -> Option<Vec<u8>> {
+        let is_unanswered = self.copies.take() && self.stage.get() == Stage::Asked;
+        is_unanswered.then(|| self.copy.take())
+    }
+
+    /// Whether anything of the request was written: from then on it may have been carried out.
+    pub(super) fn was_asked(&self) -> bool {
+        matches!(self.stage.get(), Stage::Asked | Stage::Answered)
     }
 
     /// The connection was kept and is to carry a request. What came meanwhile lies in the kernel, and the runtime has
@@ -59,6 +86,10 @@ impl Conduct {
     /// The answer is complete. `sent` says whether the whole request was: what is still written of it would be read as the
     /// next one.
     pub(super) fn park(&self, sent: bool) {
+        let mut copy = self.copy.borrow_mut();
+        if copy.capacity() > MAX_KEPT_COPY {
+            *copy = Vec::new();
+        }
         self.fit.set(self.fit.get() && sent);
         self.stage.set(Stage::Parked);
     }
@@ -88,7 +119,16 @@ impl Conduct {
         !rests && !self.ended.get()
     }
 
-    fn wrote(&self) {
+    /// `written` of the bytes in `pieces` went out.
+    fn wrote<'a>(&self, pieces: impl IntoIterator<Item = &'a [u8]>, mut written: usize) {
+        if self.copies.get() {
+            let mut copy = self.copy.borrow_mut();
+            for piece in pieces {
+                let (piece, _) = piece.split_at(piece.len().min(written));
+                copy.extend_from_slice(piece);
+                written -= piece.len();
+            }
+        }
         match self.stage.get() {
             Stage::Ours => self.stage.set(Stage::Asked),
             Stage::Asked => {}
@@ -104,6 +144,7 @@ impl Conduct {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "an answer to no request"));
             }
             Stage::Asked => {
+                self.copies.set(false);
                 let answer = after_interim(bytes);
                 if !answer.is_empty() {
                     self.stage.set(Stage::Answered);
@@ -182,7 +223,7 @@ impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let Self { socket, conduct } = self.get_mut();
         let written = ready!(Pin::new(socket).poll_write(cx, bytes))?;
-        conduct.wrote();
+        conduct.wrote([bytes], written);
         Poll::Ready(Ok(written))
     }
 
@@ -193,7 +234,7 @@ impl AsyncWrite for Wire {
     ) -> Poll<io::Result<usize>> {
         let Self { socket, conduct } = self.get_mut();
         let written = ready!(Pin::new(socket).poll_write_vectored(cx, slices))?;
-        conduct.wrote();
+        conduct.wrote(slices.iter().map(|slice| &**slice), written);
         Poll::Ready(Ok(written))
     }
 
@@ -307,19 +348,19 @@ mod tests {
             (b"HTTP/1.0 200 OK\r\n", false, true, true),
         ] {
             let conduct = Conduct::new();
-            conduct.wrote();
-            conduct.wrote();
+            conduct.wrote([], 0);
+            conduct.wrote([], 0);
             conduct.read(first).unwrap();
             conduct.read(b"more").unwrap();
             if then_written {
-                conduct.wrote();
+                conduct.wrote([], 0);
             }
             conduct.park(sent);
             assert_eq!(conduct.is_in_order(), fit, "{}", String::from_utf8_lossy(first));
         }
         let conduct = Conduct::new();
         conduct.park(true);
-        conduct.wrote();
+        conduct.wrote([], 0);
         assert!(!conduct.is_in_order(), "the rest of a request");
     }
 }

@@ -9,6 +9,7 @@
 mod client;
 mod http2_peer;
 mod pki;
+mod played;
 mod upstream;
 mod world;
 
@@ -29,4 +30,5 @@ mod observed;
 mod plain;
 mod resolving;
 mod reuse;
+mod sent_once;
 mod tls;

@@ -576,11 +576,19 @@ reasons! {
     }
     UpstreamUnreachable = "upstream_unreachable" 502 {
         title: "The API behind the gateway cannot be reached",
-        detail: "The request was accepted, but the API behind the gateway does not take connections.",
+        detail: "The request was accepted, but the API behind the gateway does not take connections. Nothing of the request was sent to it.",
         action: "Try again later. Your credentials are fine.",
         operator: "Check that the upstream runs and that `url` in `[[upstreams]]` is right. The log has the cause.",
         incident: false,
         standard: "RFC 9110 section 15.6.3",
+    }
+    UpstreamBrokeOff = "upstream_broke_off" 502 {
+        title: "The API behind the gateway ended the connection",
+        detail: "The request was passed on, but the API behind the gateway ended the connection before it had answered. It may have carried out the request.",
+        action: "Before repeating a request that changes something, ask whether it was carried out.",
+        operator: "Look at the upstream's own log for this time: it crashed, was restarted, or closed the connection while it worked. `countersign.detail` has the cause.",
+        incident: false,
+        standard: "RFC 9110 sections 9.2.2 and 15.6.3",
     }
     UpstreamTooSlow = "upstream_too_slow" 504 {
         title: "The API behind the gateway did not answer in time",
@@ -592,8 +600,8 @@ reasons! {
     }
     UpstreamResponseInvalid = "upstream_response_invalid" 502 {
         title: "The API behind the gateway gave an invalid answer",
-        detail: "What the API behind the gateway answered is not valid HTTP.",
-        action: "Give the operator the reference. Your request was fine.",
+        detail: "What the API behind the gateway answered is not valid HTTP. It may have carried out the request.",
+        action: "Give the operator the reference. Your request was fine. Before repeating one that changes something, ask whether it was carried out.",
         operator: "The log says what was wrong with the answer. Does something else listen at that address?",
         incident: false,
         standard: "RFC 9110 section 15.6.3",
