@@ -128,11 +128,14 @@ where
 
 /// One event as people read it. Control characters are spaces: nothing in a log moves the cursor (rule G11).
 fn line(level: Level, fields: Fields) -> String {
-    let text = if fields.message == "DENY" { denial(fields) } else { other(level, fields) };
+    let is_of_request = matches!(fields.message.as_str(), "DENY" | "BROKEN OFF");
+    let text = if is_of_request { denial(level, fields) } else { other(level, fields) };
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-fn denial(mut fields: Fields) -> String {
+fn denial(level: Level, mut fields: Fields) -> String {
+    // The caller's own mistakes are the daily business of a gateway and need no level.
+    let word = if level < Level::INFO { format!("{level:<5} {}", fields.message) } else { fields.message };
     let mut take = |name: &str| fields.named.remove(name).unwrap_or_default();
     let count = take("countersign.folded.count");
     let request = if count.is_empty() {
@@ -143,10 +146,15 @@ fn denial(mut fields: Fields) -> String {
         format!("{count} more from {first} to {last}")
     };
     let outcome = format!("{} {}", take("http.response.status_code"), take("countersign.reason"));
+    // What a caller did wrong is in its reason; what an upstream did is in the detail alone.
+    let detail = take("countersign.detail");
+    let detail =
+        if level < Level::INFO && !detail.is_empty() { format!("\"{detail}\"") } else { String::new() };
     let mut who = Vec::new();
     for (label, field) in [
         ("client", "countersign.client.id"),
         ("cert", "countersign.certificate"),
+        ("from", "client.address"),
         ("network", "client.network"),
     ] {
         let value = take(field);
@@ -155,10 +163,11 @@ fn denial(mut fields: Fields) -> String {
         }
     }
     let parts = [
-        "DENY".to_owned(),
+        word,
         request.trim().to_owned(),
         outcome,
         who.join(" "),
+        detail,
         format!("ref={}", take("countersign.ref")),
     ];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")
@@ -220,6 +229,27 @@ mod tests {
         assert_eq!(
             line(Level::INFO, fields),
             "DENY  GET /data/accounts  401 token_certificate_mismatch  client=acme-pay cert=77d0…18aa  ref=01JZ8Q0M3T4V6X8Z0A2C4E6G8J"
+        );
+    }
+
+    #[test]
+    fn a_refusal_that_is_not_the_callers_fault_shows_level_address_and_cause() {
+        let fields = fields(
+            "DENY",
+            &[
+                ("http.request.method", "POST"),
+                ("url.path", "/pay/"),
+                ("http.response.status_code", "502"),
+                ("countersign.reason", "upstream_unreachable"),
+                ("countersign.client.id", "acme-pay"),
+                ("client.address", "192.0.2.7"),
+                ("countersign.detail", "pay: Connection refused (os error 111)"),
+                ("countersign.ref", "01JZ8Q0M3T4V6X8Z0A2C4E6G8J"),
+            ],
+        );
+        assert_eq!(
+            line(Level::WARN, fields),
+            "WARN  DENY  POST /pay/  502 upstream_unreachable  client=acme-pay from=192.0.2.7  \"pay: Connection refused (os error 111)\"  ref=01JZ8Q0M3T4V6X8Z0A2C4E6G8J"
         );
     }
 

@@ -4,7 +4,7 @@ use crate::connection::Connection;
 use crate::worker::{Listener, Worker};
 use countersign_model::Timestamp;
 use countersign_policy::Route;
-use http::HeaderValue;
+use http::{HeaderValue, Method, StatusCode, Uri};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -34,4 +34,16 @@ impl Place {
             Self::Route(route, _) => route.name(),
         }
     }
+}
+
+/// A call whose answer is on its way: what is told of it when the answer ends early.
+pub(crate) struct Asked {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) listener: Rc<Listener>,
+    pub(crate) ordinal: u64,
+    pub(crate) place: Place,
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    /// Of the answer's head.
+    pub(crate) status: StatusCode,
 }

@@ -4,17 +4,44 @@
 
 use crate::observe::method_label;
 use countersign_audit::Recorded;
+use countersign_model::audit::AuditAction;
 use countersign_policy::{Denial, Peer};
 use http::{Method, StatusCode, Uri};
 
 /// How much of a path is recorded.
 pub(crate) const MAX_PATH: usize = 256;
 
-/// Writes the line of a refusal that was recorded, and answered with `status`. `request` is absent where nothing of it was understood; `place` is the route or the reserved prefix.
+/// Writes the line of a refusal that was recorded, and answered with `status`. `request` is absent where nothing of it was
+/// understood; `place` is the route or the reserved prefix. The level is INFO where the caller is the cause, WARN where an
+/// upstream or a shortage is, and ERROR where we are.
 ///
 /// What the caller controls is escaped (rule G11): the method is one of a few words, the path has printable ASCII only
 /// and is escaped all the same. The query is left out: it may carry anything.
 pub fn log_denial(
+    denial: &Denial,
+    status: StatusCode,
+    peer: Option<&Peer>,
+    request: Option<(&Method, &Uri)>,
+    place: &str,
+    recorded: Recorded,
+) {
+    write(AuditAction::RequestRefused, denial, status, peer, request, place, recorded);
+}
+
+/// Writes the line of an answer that ended early, after its head with `status` was passed on.
+pub(crate) fn log_broken_off(
+    denial: &Denial,
+    status: StatusCode,
+    peer: &Peer,
+    request: (&Method, &Uri),
+    place: &str,
+    recorded: Recorded,
+) {
+    write(AuditAction::AnswerBrokenOff, denial, status, Some(peer), Some(request), place, recorded);
+}
+
+fn write(
+    action: AuditAction,
     denial: &Denial,
     status: StatusCode,
     peer: Option<&Peer>,
@@ -27,18 +54,28 @@ pub fn log_denial(
     }
     let certificate = peer.and_then(Peer::certificate);
     let path: String = request.map_or("", |(_, uri)| uri.path()).chars().take(MAX_PATH).collect();
-    tracing::info!(
-        "http.request.method" = request.map(|(method, _)| method_label(method)),
-        "url.path" = %path.escape_default(),
-        "http.route" = place,
-        "http.response.status_code" = status.as_u16(),
-        "client.address" = peer.map(|peer| tracing::field::display(peer.address().ip().to_canonical())),
-        "tls.client.hash.sha256" = peer.and_then(Peer::thumbprint).map(tracing::field::display),
-        "countersign.certificate" = certificate.map(|certificate| certificate.serial().short()),
-        "countersign.client.id" = denial.known_client().map(tracing::field::display),
-        "countersign.reason" = denial.reason().as_str(),
-        "countersign.detail" = denial.operator_note(),
-        "countersign.ref" = %recorded.reference,
-        "DENY"
-    );
+    // The level of a line is a constant.
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                "http.request.method" = request.map(|(method, _)| method_label(method)),
+                "url.path" = %path.escape_default(),
+                "http.route" = place,
+                "http.response.status_code" = status.as_u16(),
+                "client.address" = peer.map(|peer| tracing::field::display(peer.address().ip().to_canonical())),
+                "tls.client.hash.sha256" = peer.and_then(Peer::thumbprint).map(tracing::field::display),
+                "countersign.certificate" = certificate.map(|certificate| certificate.serial().short()),
+                "countersign.client.id" = denial.known_client().map(tracing::field::display),
+                "countersign.reason" = denial.reason().as_str(),
+                "countersign.detail" = denial.operator_note(),
+                "countersign.ref" = %recorded.reference,
+                "{}", action.line()
+            )
+        };
+    }
+    match denial.status() {
+        StatusCode::INTERNAL_SERVER_ERROR => line!(error),
+        status if status.is_server_error() => line!(warn),
+        _ => line!(info),
+    }
 }

@@ -70,6 +70,13 @@ impl RouteMetrics {
         counter.increment(1);
     }
 
+    /// An answer ended early, after its head was passed on.
+    pub(crate) fn broken_off(&self, reason: ReasonCode) {
+        counter!("countersign_answers_broken_off_total",
+            "route" => self.name.clone(), "reason" => reason.as_str())
+        .increment(1);
+    }
+
     /// So many header fields of a class were not forwarded; `class` is a place in [`REMOVED_CLASSES`].
     pub(crate) fn headers_removed(&self, class: usize, count: u32) {
         let counter = self.headers_removed[class].get_or_init(|| {

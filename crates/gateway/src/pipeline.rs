@@ -4,7 +4,7 @@
 
 use crate::admission::Admission;
 use crate::body::{self, Verdict};
-use crate::call::{Call, Place};
+use crate::call::{Asked, Call, Place};
 use crate::connection::{Connection, Proof};
 use crate::forward::{self, INTERACTION_ID, ValidatedRequest};
 use crate::intake::{self, Received};
@@ -60,8 +60,10 @@ pub(crate) async fn serve(
             refusal::refuse(&call, &denial, &place, &method, &uri).await
         }
     };
-    completion.answering(worker.metrics.route(place.name()), answer.status());
-    Ok(answer.map(|source| ResponseBody::new(source, completion)))
+    let status = answer.status();
+    completion.answering(worker.metrics.route(place.name()), status);
+    let asked = Asked { worker, listener, ordinal, place, method, uri, status };
+    Ok(answer.map(|source| ResponseBody::new(source, completion, asked)))
 }
 
 impl Call<'_> {

@@ -1,11 +1,11 @@
 //! A refusal: recorded, counted, logged, and rendered by `policy` (design, invariant 5). Whether the connection goes on
 //! after it is decided here too.
 
-use crate::call::{Call, Place};
+use crate::call::{Asked, Call, Place};
 use crate::connection::Connection;
 use crate::forward::INTERACTION_ID;
 use crate::guard::frames::Refused;
-use crate::log::{MAX_PATH, log_denial};
+use crate::log::{MAX_PATH, log_broken_off, log_denial};
 use crate::response_body::{Source, head_alone};
 use crate::worker::{Listener, Worker};
 use bytes::Bytes;
@@ -42,7 +42,7 @@ pub(crate) async fn refuse(
     if denial.known_method() == Some(Method::Internal) {
         metrics.internal("deny");
     }
-    let event = event(call, denial, place, request);
+    let event = event(AuditAction::RequestRefused, call, denial, place, request);
     let recorded = match settings.recorder.record_before_answer(event).await {
         Ok(recorded) => recorded,
         Err(unrecorded) => {
@@ -100,8 +100,21 @@ pub(crate) fn tell_unseen(
     let denial = Denial::new(reason).note(format!("HTTP/2 ended {of}: {}", code.description()));
     listener.metrics.http2_refused(code, of_stream);
     worker.metrics.route(Place::Unknown.name()).denied(reason);
-    let recorded = settings.recorder.record(event(&call, &denial, &Place::Unknown, None));
+    let recorded =
+        settings.recorder.record(event(AuditAction::RequestRefused, &call, &denial, &Place::Unknown, None));
     log_denial(&denial, denial.status(), Some(&connection.peer), None, Place::Unknown.name(), recorded);
+}
+
+/// Tells of an answer that ended early, after its head was passed on: it was counted and timed with the status of its head,
+/// and the caller has no reference. `denial` says why.
+pub(crate) fn tell_broken_off(asked: &Asked, connection: &Rc<Connection>, denial: &Denial) {
+    let Asked { worker, listener, ordinal, place, method, uri, status } = asked;
+    let settings = &worker.settings;
+    let call = Call { worker, listener, connection, ordinal: *ordinal, now: settings.clock.now() };
+    worker.metrics.route(place.name()).broken_off(denial.reason());
+    let event = event(AuditAction::AnswerBrokenOff, &call, denial, place, Some((method, uri)));
+    let recorded = settings.recorder.record(event);
+    log_broken_off(denial, *status, &connection.peer, (method, uri), place.name(), recorded);
 }
 
 /// After what the connection does not go on: bytes we do not understand, a certificate that is no longer good, one
@@ -124,6 +137,7 @@ fn ends_connection(call: &Call<'_>, denial: &Denial) -> bool {
 }
 
 fn event(
+    action: AuditAction,
     call: &Call<'_>,
     denial: &Denial,
     place: &Place,
@@ -161,6 +175,5 @@ fn event(
     };
     // Who only says that it is a client is not the actor: anybody can fill the record of a client like that.
     let actor = denial.proved_client().cloned().map_or(Actor::Anonymous, Actor::Client);
-    AuditEvent::refused(reference, now, AuditAction::RequestRefused, denial.reason(), actor, facts)
-        .told(denial.public())
+    AuditEvent::refused(reference, now, action, denial.reason(), actor, facts).told(denial.public())
 }

@@ -1,10 +1,13 @@
 //! Bodies of answers, streamed and never buffered. An enum where a boxed body would cost an allocation.
 
 use crate::answers::{Answer, Piece};
+use crate::call::Asked;
 use crate::forward::UpstreamBody;
 use crate::local::{BoxError, LocalBody};
 use crate::observe::Completion;
+use crate::refusal::tell_broken_off;
 use bytes::Bytes;
+use countersign_policy::Denial;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Response};
 use http_body::{Body, Frame, SizeHint};
@@ -18,7 +21,15 @@ pub(crate) struct ResponseBody {
     completion: Completion,
     /// On HTTP/2, what tells whether the peer takes it.
     answer: Option<Rc<Answer>>,
+    asked: Asked,
+    /// It ended early: the next look says so.
+    broken: Option<BrokenOff>,
 }
+
+/// The answer ended early. Its connection or stream ends with it, so that no client takes half for the whole.
+#[derive(Debug, thiserror::Error)]
+#[error("the upstream's answer ended early")]
+struct BrokenOff;
 
 /// Where the body of an answer comes from.
 pub(crate) enum Source {
@@ -53,8 +64,8 @@ pub(crate) fn head_alone(mut response: Response<Source>) -> Response<Source> {
 }
 
 impl ResponseBody {
-    pub(crate) fn new(source: Source, completion: Completion) -> Self {
-        let mut body = Self { source, completion, answer: None };
+    pub(crate) fn new(source: Source, completion: Completion, asked: Asked) -> Self {
+        let mut body = Self { source, completion, answer: None, asked, broken: None };
         if body.is_end_stream() {
             body.completion.answered(); // nothing will ask for a body
         } else if body.completion.connection().http2 {
@@ -64,11 +75,21 @@ impl ResponseBody {
     }
 
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
+        if let Some(broken) = self.broken.take() {
+            return Poll::Ready(Some(Err(broken.into())));
+        }
         match &mut self.source {
             Source::Full(bytes) => Poll::Ready(bytes.take().map(Ok)),
-            Source::Upstream(body) => {
-                body.poll_data(cx).map(|data| data.map(|data| data.map_err(Into::into)))
-            }
+            Source::Upstream(body) => match body.poll_data(cx) {
+                Poll::Ready(Some(Err(denial))) => {
+                    self.break_off(&denial);
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                Poll::Ready(Some(Ok(bytes))) => Poll::Ready(Some(Ok(bytes))),
+                Poll::Ready(None) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            },
             // Our own endpoints send no trailers.
             Source::Local(body) => Pin::new(body).poll_frame(cx).map(|frame| match frame {
                 Some(Ok(frame)) => frame.into_data().ok().map(Ok),
@@ -76,6 +97,13 @@ impl ResponseBody {
                 None => None,
             }),
         }
+    }
+
+    /// hyper throws away what it has not written yet when a body fails. It writes what it has while the body waits, so the
+    /// failure waits for one turn: the client sees the head and what came of the answer, and then the end.
+    fn break_off(&mut self, denial: &Denial) {
+        tell_broken_off(&self.asked, self.completion.connection(), denial);
+        self.broken = Some(BrokenOff);
     }
 }
 
@@ -100,7 +128,7 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Full(bytes) => bytes.is_none(),
-            Source::Upstream(body) => body.is_end_stream(),
+            Source::Upstream(body) => self.broken.is_none() && body.is_end_stream(),
             Source::Local(body) => body.is_end_stream(),
         }
     }

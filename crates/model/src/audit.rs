@@ -160,6 +160,8 @@ pub enum AuditAction {
     HandshakeRefused,
     /// A request was refused at the gateway.
     RequestRefused,
+    /// A request was permitted, and its answer ended early: the upstream broke off after the head was passed on.
+    AnswerBrokenOff,
     /// An access token was issued.
     TokenIssued,
     /// A token request was refused.
@@ -197,6 +199,14 @@ pub enum AuditAction {
 }
 
 impl AuditAction {
+    /// What the operational log's line of a refusal begins with.
+    pub fn line(self) -> &'static str {
+        match self {
+            Self::AnswerBrokenOff => "BROKEN OFF",
+            _ => self.refused_before_request().unwrap_or("DENY"),
+        }
+    }
+
     /// What the log says of a connection that ended before its first request; `None` for everything else. No HTTP was
     /// spoken on it, so that nothing but its listener and address can tell such refusals apart.
     pub fn refused_before_request(self) -> Option<&'static str> {

@@ -48,6 +48,11 @@ pub const METRICS: &[Metric] = &[
         "Connections that the operating system could not hand over, for example for want of descriptors.",
     ),
     counter(
+        "countersign_answers_broken_off_total",
+        &["route", "reason"],
+        "Answers of upstreams that ended early, after their head was passed on.",
+    ),
+    counter(
         "countersign_audit_folded_total",
         &[],
         "Audit events that were counted in the record of a series instead of having a record of their own.",

@@ -37,7 +37,9 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body, SizeHint};
 use hyper::body::Incoming;
 use pool::{Link, Pool, Turn};
+use std::error::Error as _;
 use std::future::poll_fn;
+use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -131,7 +133,8 @@ pub(crate) async fn forward(
     }
     headers::for_client(response.status(), response.headers_mut(), interaction_id);
     *response.version_mut() = Version::HTTP_11;
-    Ok(response.map(|incoming| UpstreamBody::new(incoming, link, turn, admission, progress)))
+    let permitted = (permit, admission);
+    Ok(response.map(|incoming| UpstreamBody::new(incoming, link, turn, permitted, progress)))
 }
 
 fn in_flight(pool: &Pool, no_turn: NoTurn) -> Denial {
@@ -244,13 +247,27 @@ fn denial_of(error: &hyper::Error, progress: Option<&Progress>, was_asked: bool)
         }
         None => {}
     }
-    // hyper's own words, which name no address and quote nothing of what came.
     let reason = match was_asked {
-        true if error.is_parse() => ReasonCode::UpstreamResponseInvalid,
+        true if is_invalid(error) => ReasonCode::UpstreamResponseInvalid,
         true => ReasonCode::UpstreamBrokeOff,
         false => ReasonCode::UpstreamUnreachable,
     };
-    Denial::new(reason).note(error.to_string())
+    Denial::new(reason).note(in_words(error))
+}
+
+/// Whether the upstream sent what is no HTTP: in the head, or in the framing of the body.
+fn is_invalid(error: &hyper::Error) -> bool {
+    let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    error.is_parse()
+        || io.is_some_and(|io| matches!(io.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
+}
+
+/// The words of hyper and of the system, which name no address and quote nothing of what came.
+fn in_words(error: &hyper::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
 }
 
 /// The body of an upstream's answer. It moves its connection on, and puts it away when the answer is complete.
@@ -258,19 +275,11 @@ pub(crate) struct UpstreamBody {
     incoming: Incoming,
     link: Option<Box<Link>>,
     turn: Turn,
+    permit: Permit,
     /// Held until the answer is sent: the client has a request in flight.
     _admission: Admission,
     progress: Option<Rc<Progress>>,
     since: Option<Instant>,
-}
-
-/// The answer ended early.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum UpstreamBodyError {
-    #[error("the upstream's answer ended early")]
-    Broken,
-    #[error("the upstream's answer came to a halt")]
-    Stalled,
 }
 
 impl UpstreamBody {
@@ -278,17 +287,14 @@ impl UpstreamBody {
         incoming: Incoming,
         link: Box<Link>,
         turn: Turn,
-        admission: Admission,
+        (permit, admission): (Permit, Admission),
         progress: Option<Rc<Progress>>,
     ) -> Self {
-        Self { incoming, link: Some(link), turn, _admission: admission, progress, since: None }
+        Self { incoming, link: Some(link), turn, permit, _admission: admission, progress, since: None }
     }
 
-    /// The next piece. Trailers of the upstream end here: they would be fields that nobody has looked at.
-    pub(crate) fn poll_data(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, UpstreamBodyError>>> {
+    /// The next piece, or why there is none although the answer has not ended. Trailers of the upstream end here: they would be fields that nobody has looked at.
+    pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Denial>>> {
         let Some(link) = &mut self.link else { return Poll::Ready(None) };
         match link.poll_frame(&mut self.incoming, cx) {
             Poll::Ready(Some(Ok(frame))) => {
@@ -298,9 +304,10 @@ impl UpstreamBody {
                     Err(_) => Poll::Ready(None),
                 }
             }
-            Poll::Ready(Some(Err(_))) => {
+            Poll::Ready(Some(Err(error))) => {
                 self.link = None;
-                Poll::Ready(Some(Err(UpstreamBodyError::Broken)))
+                let denial = denial_of(&error, self.progress.as_deref(), true);
+                Poll::Ready(Some(Err(self.permit.refused(denial))))
             }
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => {
@@ -316,7 +323,8 @@ impl UpstreamBody {
                 let since = *self.since.get_or_insert_with(Instant::now);
                 ready!(link.timer.poll_until(since + self.turn.pool().upstream().response_timeout, cx));
                 self.link = None;
-                Poll::Ready(Some(Err(UpstreamBodyError::Stalled)))
+                let denial = Denial::new(ReasonCode::UpstreamTooSlow).note("the answer came to a halt");
+                Poll::Ready(Some(Err(self.permit.refused(denial))))
             }
         }
     }

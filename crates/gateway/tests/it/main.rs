@@ -13,6 +13,7 @@ mod played;
 mod upstream;
 mod world;
 
+mod broken_off;
 mod connections;
 mod decisions;
 mod descriptors;

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 pub(crate) struct Played {
     pub(crate) listener: TcpListener,
     pub(crate) world: World,
-    token: String,
+    pub(crate) token: String,
 }
 
 /// One connection of the gateway to it.
@@ -20,11 +20,17 @@ pub(crate) struct Link(pub(crate) TcpStream);
 
 impl Played {
     pub(crate) async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub(crate) async fn with(change: impl FnOnce(&mut Upstream)) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let upstreams = vec![Upstream::new("played", &url).unwrap()];
+        let mut upstream = Upstream::new("played", &url).unwrap();
+        change(&mut upstream);
         // Each worker has connections of its own.
-        let world = World::start_with(Options { upstreams, workers: 1, ..Options::default() }).await;
+        let options = Options { upstreams: vec![upstream], workers: 1, ..Options::default() };
+        let world = World::start_with(options).await;
         let token = world.token("acme-pay", Some(&world.acme));
         Self { listener, world, token }
     }
