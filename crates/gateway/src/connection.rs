@@ -235,6 +235,7 @@ impl Connection {
 
     /// Lets no further request in once those in flight are answered.
     pub(crate) fn finish(&self) {
+        self.exchange.hurry();
         if self.order.get() == Order::None {
             self.order.set(Order::Finish);
             self.wake();

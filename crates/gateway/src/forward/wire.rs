@@ -65,9 +65,9 @@ impl Conduct {
         self.copy.borrow_mut().clear();
     }
 
-    /// The octets of a request to which nothing came in answer.
+    /// The octets of a request to which nothing came in answer, if it was written or could not be.
     pub(super) fn take_copy(&self) -> Option<Vec<u8>> {
-        let is_unanswered = self.copies.take() && self.stage.get() == Stage::Asked;
+        let is_unanswered = self.copies.take() && matches!(self.stage.get(), Stage::Ours | Stage::Asked);
         is_unanswered.then(|| self.copy.take())
     }
 
@@ -119,15 +119,29 @@ impl Conduct {
         !rests && !self.ended.get()
     }
 
-    /// `written` of the bytes in `pieces` went out.
-    fn wrote<'a>(&self, pieces: impl IntoIterator<Item = &'a [u8]>, mut written: usize) {
+    /// The kernel took so many of the bytes in `pieces`, or none.
+    ///
+    /// An upstream that answers before it has the whole request, and closes, lets the rest of it fail. hyper would report
+    /// that and not read the answer, which lies in the kernel. So after the first bytes of a request a failure is silent:
+    /// what is to be read, the answer or the end, decides.
+    fn wrote<'a>(
+        &self,
+        pieces: impl IntoIterator<Item = &'a [u8]> + Clone,
+        result: io::Result<usize>,
+    ) -> io::Result<usize> {
+        let length = pieces.clone().into_iter().map(<[u8]>::len).sum();
+        let mut left = *result.as_ref().unwrap_or(&length);
         if self.copies.get() {
             let mut copy = self.copy.borrow_mut();
             for piece in pieces {
-                let (piece, _) = piece.split_at(piece.len().min(written));
+                let (piece, _) = piece.split_at(piece.len().min(left));
                 copy.extend_from_slice(piece);
-                written -= piece.len();
+                left -= piece.len();
             }
+        }
+        if result.is_err() {
+            self.fit.set(false);
+            return if self.was_asked() { Ok(length) } else { result };
         }
         match self.stage.get() {
             Stage::Ours => self.stage.set(Stage::Asked),
@@ -135,6 +149,7 @@ impl Conduct {
             // The upstream answered before it had the whole request.
             Stage::Answered | Stage::Parked | Stage::Kept => self.fit.set(false),
         }
+        result
     }
 
     fn read(&self, bytes: &[u8]) -> io::Result<()> {
@@ -222,9 +237,8 @@ impl AsyncRead for Wire {
 impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let Self { socket, conduct } = self.get_mut();
-        let written = ready!(Pin::new(socket).poll_write(cx, bytes))?;
-        conduct.wrote([bytes], written);
-        Poll::Ready(Ok(written))
+        let result = ready!(Pin::new(socket).poll_write(cx, bytes));
+        Poll::Ready(conduct.wrote([bytes], result))
     }
 
     fn poll_write_vectored(
@@ -233,9 +247,8 @@ impl AsyncWrite for Wire {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let Self { socket, conduct } = self.get_mut();
-        let written = ready!(Pin::new(socket).poll_write_vectored(cx, slices))?;
-        conduct.wrote(slices.iter().map(|slice| &**slice), written);
-        Poll::Ready(Ok(written))
+        let result = ready!(Pin::new(socket).poll_write_vectored(cx, slices));
+        Poll::Ready(conduct.wrote(slices.iter().map(|slice| &**slice), result))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -348,19 +361,29 @@ mod tests {
             (b"HTTP/1.0 200 OK\r\n", false, true, true),
         ] {
             let conduct = Conduct::new();
-            conduct.wrote([], 0);
-            conduct.wrote([], 0);
+            conduct.wrote([], Ok(0)).unwrap();
+            conduct.wrote([], Ok(0)).unwrap();
             conduct.read(first).unwrap();
             conduct.read(b"more").unwrap();
             if then_written {
-                conduct.wrote([], 0);
+                conduct.wrote([], Ok(0)).unwrap();
             }
             conduct.park(sent);
             assert_eq!(conduct.is_in_order(), fit, "{}", String::from_utf8_lossy(first));
         }
         let conduct = Conduct::new();
         conduct.park(true);
-        conduct.wrote([], 0);
+        conduct.wrote([], Ok(0)).unwrap();
         assert!(!conduct.is_in_order(), "the rest of a request");
+    }
+
+    #[test]
+    fn rule_g18_a_write_that_fails_in_the_middle_of_a_request_leaves_the_verdict_to_what_is_read() {
+        let broken = || Err(io::ErrorKind::BrokenPipe.into());
+        let conduct = Conduct::new();
+        assert!(conduct.wrote([b"GET /".as_slice()], broken()).is_err() && !conduct.was_asked());
+        assert_eq!(conduct.wrote([b"GET /".as_slice()], Ok(5)).unwrap(), 5);
+        assert_eq!(conduct.wrote([b"a".as_slice(), b"bc"], broken()).unwrap(), 3);
+        assert!(!conduct.is_in_order());
     }
 }

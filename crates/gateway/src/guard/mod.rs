@@ -14,6 +14,7 @@ pub(crate) mod frames;
 pub mod framing;
 pub(crate) mod head;
 pub mod limits;
+mod linger;
 pub(crate) mod stall;
 pub(crate) mod timer;
 
@@ -25,6 +26,7 @@ use countersign_policy::Denial;
 use explain::Explained;
 use framing::{Framing, Judgement};
 use limits::FramingLimits;
+use linger::Linger;
 use stall::BoundedWrites;
 use std::cell::{Cell, OnceCell};
 use std::io;
@@ -82,6 +84,8 @@ pub(crate) struct Exchange {
     answered_at: Cell<Option<Instant>>,
     /// How many messages came to the end of their bodies.
     whole: Cell<u64>,
+    /// The program stops, and waits for the connection.
+    hurried: Cell<bool>,
     /// Why a body was refused: for whoever reads it, on whichever thread. There is one at most on a connection.
     body_refused: Arc<OnceLock<ReasonCode>>,
 }
@@ -146,6 +150,15 @@ impl Exchange {
         self.whole.get() >= ordinal
     }
 
+    /// The connection is to end soon.
+    pub(crate) fn hurry(&self) {
+        self.hurried.set(true);
+    }
+
+    fn is_hurried(&self) -> bool {
+        self.hurried.get()
+    }
+
     /// How many messages the service was called with.
     pub(crate) fn calls(&self) -> u64 {
         self.called.get()
@@ -159,11 +172,6 @@ impl Exchange {
 
 /// The harmless request that stands for a refused head.
 const SUBSTITUTE: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
-
-/// How long, and how much, a refused peer may still send while the answer is on its way. Closing at once would reset
-/// the connection, and the peer would lose the answer (RFC 9112 section 9.6).
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES: usize = 1024 * 1024;
 
 /// The stream below hyper.
 #[derive(Debug)]
@@ -179,7 +187,7 @@ pub(crate) struct Guard<S> {
     waiting: Option<(Wait, Instant)>,
     body_began: Option<(u64, Instant)>,
     timer: Timer,
-    linger: Option<(Instant, usize)>,
+    linger: Option<Linger>,
 }
 
 /// Whether more is read.
@@ -414,27 +422,32 @@ impl<S: AsyncRead + AsyncWrite + Progress + Unpin> AsyncWrite for Guard<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let (since, mut drained) = match this.linger {
+        let linger = match &mut this.linger {
             Some(linger) => linger,
-            None => {
+            none => {
                 ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
                 if this.end == End::Open && this.framing.between_messages() {
                     return Poll::Ready(Ok(())); // nothing unread is on its way
                 }
-                (Instant::now(), 0)
+                none.insert(Linger::begin(Instant::now()))
             }
         };
-        let mut piece = [MaybeUninit::uninit(); 4096];
+        let mut piece = [MaybeUninit::uninit(); 16 * 1024];
         loop {
             let mut piece = ReadBuf::uninit(&mut piece);
             match Pin::new(&mut this.stream).poll_read(cx, &mut piece) {
-                Poll::Ready(Ok(())) if !piece.filled().is_empty() && drained < LINGER_BYTES => {
-                    drained += piece.filled().len();
+                Poll::Ready(Ok(())) if !piece.filled().is_empty() => {
+                    let now = Instant::now();
+                    linger.reads(now);
+                    // A peer that always has more would never let the timer have its turn.
+                    if linger.until(this.exchange.is_hurried()) <= now {
+                        return Poll::Ready(Ok(()));
+                    }
                 }
                 Poll::Ready(_) => return Poll::Ready(Ok(())),
                 Poll::Pending => {
-                    this.linger = Some((since, drained));
-                    return this.timer.poll_until(since + LINGER, cx).map(Ok);
+                    let until = linger.until(this.exchange.is_hurried());
+                    return this.timer.poll_until(until, cx).map(Ok);
                 }
             }
         }

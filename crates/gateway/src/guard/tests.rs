@@ -166,14 +166,47 @@ async fn rule_g15_a_peer_that_takes_nothing_is_given_up() {
     assert_eq!((error.kind(), began.elapsed().as_secs()), (io::ErrorKind::TimedOut, 30));
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_answer_to_a_refused_peer_is_not_lost_to_a_reset() {
-    let (mut client, mut guard, _) = guarded();
+/// How long the guard listens to a peer that was refused and sends `bytes` again after each `pause`.
+async fn lingers(bytes: usize, pause: Duration, hurried: bool) -> Duration {
+    let (mut client, mut guard, exchange) = guarded();
     client.write_all(b"BAD\r\n\r\nmore and more").await.unwrap();
     read_some(&mut guard).await;
+    if hurried {
+        exchange.hurry();
+    }
     let began = Instant::now();
-    guard.shutdown().await.unwrap();
-    assert_eq!(began.elapsed(), LINGER, "reads what still comes, for a while");
+    let sending = async {
+        loop {
+            tokio::time::sleep(pause).await;
+            if client.write_all(&vec![0; bytes]).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    tokio::select! {
+        ended = guard.shutdown() => ended.unwrap(),
+        () = sending => unreachable!(),
+    }
+    began.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_g18_a_refused_peer_is_read_to_its_end_within_bounds() {
+    use super::linger::{HURRIED, LINGER, PAUSE};
+    let ms = Duration::from_millis;
+    for (bytes, pause, hurried, expected) in [
+        (0, PAUSE * 2, false, PAUSE),
+        (1, PAUSE - ms(1), false, LINGER),
+        (1, PAUSE + ms(1), false, PAUSE),
+        // However much there is, and however fast it comes.
+        (1 << 20, ms(1), false, LINGER),
+        (1 << 20, ms(1), true, HURRIED),
+        (1, ms(100), true, HURRIED),
+    ] {
+        let lasted = lingers(bytes, pause, hurried).await;
+        let shown = format!("{bytes} bytes every {pause:?}, hurried: {hurried}");
+        assert!(lasted >= expected && lasted <= expected + ms(2), "{shown}: {lasted:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

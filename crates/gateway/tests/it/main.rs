@@ -33,3 +33,4 @@ mod resolving;
 mod reuse;
 mod sent_once;
 mod tls;
+mod uploads;
