@@ -256,8 +256,28 @@ async fn rule_g4_a_stolen_token_is_an_incident_on_record() {
     assert_eq!(record["client"], "acme-pay", "whose token it is");
     let thumbprint = countersign_pki::thumbprint(&thief.chain[0]).to_string();
     assert_eq!(record["certificate"]["thumbprint"], *thumbprint, "and who has it");
+    let detail = record["detail"].as_str().unwrap();
+    assert!(detail.contains("other-bank"), "{detail}");
     let reason = countersign_model::ReasonCode::TokenCertificateMismatch;
     assert!(reason.reason().incident);
+    let told = String::from_utf8_lossy(&answer.body).into_owned();
+    assert!(!told.contains("other-bank") && !told.contains("acme-pay"), "the caller reads no names: {told}");
+}
+
+#[tokio::test]
+async fn rule_g4_a_token_that_its_partner_kept_over_a_renewal_is_no_incident() {
+    let world = World::start().await;
+    let token = world.server.bound_token("acme-pay", &world.acme).await;
+    let renewed = world.server.certificate("acme-pay").await;
+    let answer = world.server.call(Some(&renewed), "/data/x", &token).await;
+    refused(&answer, "token_certificate_superseded", "the token of before");
+    let challenge = answer.header("www-authenticate");
+    assert!(challenge.contains("invalid_token"), "libraries fetch a new token then: {challenge}");
+    let record = world.server.explanation(&answer).await;
+    assert_eq!((&record["client"], &record["actor"]["name"]), (&"acme-pay".into(), &"acme-pay".into()));
+    assert_eq!(world.server.call(Some(&world.acme), "/data/x", &token).await.status, 200, "as before");
+    let token = world.server.bound_token("acme-pay", &renewed).await;
+    assert_eq!(world.server.call(Some(&renewed), "/data/x", &token).await.status, 200);
 }
 
 #[tokio::test]

@@ -346,8 +346,16 @@ reasons! {
         title: "The token is bound to another certificate",
         detail: "This connection's certificate is not the one that the token was issued to.",
         action: "Request a token over the connection's own certificate, and use both together. `openssl x509 -noout -fingerprint -sha256 -in client.crt` is, in base64url, the member x5t#S256 of the token's claim cnf.",
-        operator: "After a renewal this is a partner that kept the old token. Otherwise a stolen token is in use: look at the address and the certificate in the record, and revoke.",
+        operator: "The certificate is another client's, which `countersign.detail` names: a stolen token is in use, or two partners were mixed up in one program. Look at the address, ask both, and revoke what was stolen.",
         incident: true,
+        standard: "RFC 8705 section 3",
+    }
+    TokenCertificateSuperseded = "token_certificate_superseded" 401 {
+        title: "The token is bound to another certificate of yours",
+        detail: "This connection's certificate is yours, but not the one that the token was issued to. A token that was issued before a renewal is good only with the certificate that it was issued to.",
+        action: "Request a new token over a connection with this certificate, and use both together.",
+        operator: "Nothing, if it passes within minutes: the partner has renewed its certificate, or uses two of them. If it goes on, its program keeps its token when it changes the certificate.",
+        incident: false,
         standard: "RFC 8705 section 3",
     }
     CertificateMissing = "certificate_missing" 401 {

@@ -7,7 +7,7 @@ use crate::denial::Denial;
 use crate::peer::{ClientEntry, Peer, RegisteredCertificate, check_certificate};
 use crate::route::{Matched, TokenPolicy};
 use countersign_model::{CredentialId, ReasonCode, Scope, Scopes, Thumbprint, Timestamp};
-use countersign_token::{Binding, Expectations, VerifiedToken};
+use countersign_token::{Binding, Expectations, TokenError, VerifiedToken};
 use std::sync::Arc;
 
 /// The client that calls, proved by a token in the right hands or by the internal method. What it may do is not asked
@@ -101,7 +101,14 @@ impl Policy<'_> {
         }
         // Stage 6: the certificate is that of this connection (rule G4), the comparison is made each time (rule G13).
         let required = route.token() == TokenPolicy::Bound;
-        let binding = token.confirm(peer.thumbprint(), required).map_err(|error| of_client(error.into()))?;
+        let binding = token.confirm(peer.thumbprint(), required).map_err(|error| {
+            of_client(match (&error, &certificate) {
+                (TokenError::CertificateMismatch, Some(certificate)) => {
+                    mismatch(&client, &certificate.client)
+                }
+                _ => error.into(),
+            })
+        })?;
         // An unbound token beside somebody else's certificate: two clients on one connection.
         if certificate.is_some_and(|certificate| certificate.client.client.id != client.client.id) {
             let denial = Denial::new(ReasonCode::ClientCertificateNotRegistered)
@@ -139,6 +146,18 @@ impl Policy<'_> {
         let proof = Proof::Internal { credential: authenticated.credential(), scopes };
         Ok(Caller { matched, client, proof, certificate })
     }
+}
+
+/// The token is bound to another certificate than the connection's, which is `presenter`'s. A client that has renewed its
+/// certificate and kept its token proves by the new one who it is; anybody else has stolen the token.
+fn mismatch(client: &ClientEntry, presenter: &ClientEntry) -> Denial {
+    let (client, presenter) = (&client.client.id, &presenter.client.id);
+    if client == presenter {
+        let note = "the certificate of this connection is another one of the same client";
+        return Denial::new(ReasonCode::TokenCertificateSuperseded).note(note).client(Some(client.clone()));
+    }
+    let note = format!("the certificate of this connection is registered to {presenter}");
+    Denial::new(ReasonCode::TokenCertificateMismatch).note(note)
 }
 
 /// Whether the client and the credential of the token live, and with them the token.

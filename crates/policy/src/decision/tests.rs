@@ -366,7 +366,7 @@ fn rule_g2_the_claims_are_checked_in_order() {
         expected.push((expected_reason, world.sign(&claims)));
     };
     wrong(R::TokenScopeInsufficient, &|claims| claims.scopes = "pay:write".parse().unwrap());
-    wrong(R::TokenCertificateMismatch, &|claims| claims.confirmation = Some(*world.other.thumbprint()));
+    wrong(R::TokenCertificateSuperseded, &|claims| claims.confirmation = Some(*world.other.thumbprint()));
     wrong(R::TokenRevoked, &|claims| claims.epoch.client = 4);
     wrong(R::TokenNotYetValid, &|claims| claims.issued_at = NOW.plus_s(60));
     wrong(R::TokenExpired, &|claims| claims.expires_at = NOW.plus_s(-60));
@@ -487,11 +487,13 @@ fn rule_i4_a_token_proves_its_client_only_in_the_right_hands() {
         world.decide(route, &world.peer(certificate), &[("authorization", &world.bearer(token))]).unwrap_err()
     };
     let acme = world.token_of_acme();
+    let before_renewal = world.sign(&world.claims("acme-pay", Some(*world.stranger.thumbprint())));
     let mut expired = world.claims("acme-pay", Some(*world.acme.thumbprint()));
     expired.expires_at = NOW.plus_s(-60);
     let expired = world.sign(&expired);
     for (denial, exact, proved) in [
         (ask("data", Some(&world.other), &acme), R::TokenCertificateMismatch, false),
+        (ask("data", Some(&world.acme), &before_renewal), R::TokenCertificateSuperseded, true),
         (ask("data", None, &acme), R::TokenCertificateMissing, false),
         (ask("data", None, &world.unbound_token("acme-pay")), R::TokenBindingMissing, false),
         (ask("data", Some(&world.other), &expired), R::TokenExpired, false),
@@ -508,6 +510,30 @@ fn rule_i4_a_token_proves_its_client_only_in_the_right_hands() {
         assert_eq!(denial.proved_client().is_some(), proved, "{exact}");
         assert!(denial.known_credential().is_some(), "{exact}");
     }
+}
+
+/// A renewal makes no thief. The certificate of the connection proves the client; everything else that may be wrong with it
+/// is refused by its own reason.
+#[test]
+fn rule_g4_a_token_that_outlived_its_certificate_is_told_from_a_stolen_one() {
+    let world = World::new();
+    let old = *world.stranger.thumbprint(); // some certificate that this connection does not present
+    let of = |client: &str| world.sign(&world.claims(client, Some(old)));
+    let ask = |certificate: &Arc<PeerCertificate>, token: &str| {
+        world
+            .decide("data", &world.peer(Some(certificate)), &[("authorization", &world.bearer(token))])
+            .unwrap_err()
+    };
+    let superseded = ask(&world.acme, &of("acme-pay"));
+    assert_eq!((superseded.reason(), superseded.status().as_u16()), (R::TokenCertificateSuperseded, 401));
+    assert!(!superseded.reason().reason().incident);
+    assert_eq!(superseded.proved_client().map(|id| id.as_str()), Some("acme-pay"));
+    let stolen = ask(&world.other, &of("acme-pay"));
+    assert_eq!(stolen.reason(), R::TokenCertificateMismatch);
+    assert!(stolen.operator_note().unwrap().contains("other-bank"), "whose certificate it is");
+    let revoked = (*world.acme.serial(), RevocationReason::KeyCompromise);
+    world.known.lock().unwrap().revoked.extend([revoked]);
+    assert_eq!(ask(&world.acme, &of("acme-pay")).reason(), R::CertificateRevoked);
 }
 
 #[test]

@@ -51,7 +51,8 @@ fn bearer_error(code: ReasonCode) -> Option<&'static str> {
         | R::TokenBindingMissing
         | R::TokenBindingUnknown
         | R::TokenCertificateMissing
-        | R::TokenCertificateMismatch => Some("invalid_token"),
+        | R::TokenCertificateMismatch
+        | R::TokenCertificateSuperseded => Some("invalid_token"),
         R::TokenScopeInsufficient => Some("insufficient_scope"),
         _ => None,
     }
