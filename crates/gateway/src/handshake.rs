@@ -3,6 +3,7 @@
 //! peer that failed (rule T13).
 
 use crate::addresses::source_of;
+use crate::alert;
 use crate::cpu::measured;
 use crate::no_request;
 use crate::settings::Limits;
@@ -133,15 +134,16 @@ impl Failure {
             (None, Some(rustls::Error::NoCertificatesPresented)) => {
                 ("client_certificate_missing", ReasonCode::CertificateMissing)
             }
-            (None, Some(rustls::Error::AlertReceived(_))) => ("alert_received", ReasonCode::RequestMalformed),
-            (None, Some(rustls::Error::PeerIncompatible(_))) => {
-                ("incompatible", ReasonCode::RequestMalformed)
+            (None, Some(rustls::Error::AlertReceived(received))) => {
+                ("alert_received", alert::reason(*received))
             }
-            (None, Some(_)) => ("failed", ReasonCode::RequestMalformed),
-            (None, None) if too_large => ("too_large", ReasonCode::RequestMalformed),
-            (None, None) => ("closed", ReasonCode::RequestMalformed),
+            (None, Some(rustls::Error::PeerIncompatible(_))) => ("incompatible", ReasonCode::TlsIncompatible),
+            (None, Some(_)) => ("failed", ReasonCode::TlsInvalid),
+            (None, None) if too_large => ("too_large", ReasonCode::TlsInvalid),
+            (None, None) => ("closed", ReasonCode::TlsHandshakeAbandoned),
         };
         let detail = match tls {
+            Some(rustls::Error::AlertReceived(received)) => alert::name(*received),
             Some(tls) => tls.to_string(),
             None if too_large => error.to_string(),
             None => error.kind().to_string(),

@@ -19,6 +19,7 @@ pub mod settings;
 mod worker;
 
 mod addresses;
+mod alert;
 mod cpu;
 pub mod descriptors;
 mod door;

@@ -14,7 +14,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -156,6 +156,22 @@ impl Client {
             },
         };
         Some(alert_name(&error))
+    }
+
+    /// Sends these bytes in the place of a handshake, and waits for an answer or the end.
+    pub async fn say_instead_of_a_handshake(&self, bytes: &[u8]) {
+        let mut socket = self.socket().await.unwrap();
+        socket.write_all(bytes).await.unwrap();
+        let _ = tokio::time::timeout(REFUSAL, socket.read_u8()).await;
+    }
+
+    /// Begins a handshake, and leaves when the server answers.
+    pub async fn leave_in_handshake(&self) {
+        let config = self.tls.clone().expect("a caller over TLS");
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut hello = Vec::new();
+        rustls::ClientConnection::new(config, name).unwrap().write_tls(&mut hello).unwrap();
+        self.say_instead_of_a_handshake(&hello).await;
     }
 
     async fn socket(&self) -> std::io::Result<TcpStream> {

@@ -185,6 +185,28 @@ async fn rule_t11_a_failed_handshake_is_recorded_with_reason_name_address_and_ce
 }
 
 #[tokio::test]
+async fn rule_t11_a_handshake_that_the_client_ends_has_its_reason() {
+    let server = TestServer::start().await;
+    let caller = server.caller(None);
+    for (number, reason, alert) in [
+        (48, "tls_server_untrusted", "unknown_ca"),
+        (45, "tls_server_expired", "certificate_expired"),
+        (51, "tls_alert_received", "decrypt_error"),
+        (70, "tls_incompatible", "protocol_version"),
+    ] {
+        caller.say_instead_of_a_handshake(&[21, 3, 3, 0, 2, 2, number]).await;
+        let record = server.recorded("handshake_refused", |record| record["reason"] == reason).await;
+        assert_eq!(record["detail"], format!("alert {alert}"));
+    }
+    caller.say_instead_of_a_handshake(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    server.recorded("handshake_refused", |record| record["reason"] == "tls_invalid").await;
+    caller.leave_in_handshake().await;
+    let left =
+        server.recorded("handshake_refused", |record| record["reason"] == "tls_handshake_abandoned").await;
+    assert_eq!((&left["sni"], &left["listener"]), (&json!("localhost"), &json!("public")));
+}
+
+#[tokio::test]
 async fn every_change_is_recorded_with_the_operator_who_made_it() {
     let server = TestServer::start().await;
     let token = format!("Bearer {}", server.add_operator("ann", Role::Admin).await);

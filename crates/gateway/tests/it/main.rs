@@ -19,6 +19,7 @@ mod decisions;
 mod descriptors;
 mod forwarding;
 mod framing;
+mod handshake_alerts;
 mod handshake_cost;
 mod handshake_cpu;
 mod header_names;

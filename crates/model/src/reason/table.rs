@@ -518,6 +518,54 @@ reasons! {
         incident: false,
         standard: "RFC 9110 section 15.6.4",
     }
+    TlsServerUntrusted = "tls_server_untrusted" 400 {
+        title: "The client does not trust this server",
+        detail: "The client ended the TLS handshake with an alert: it does not accept this server's certificate.",
+        action: "Give your program the CA certificate of this server: `curl --cacert ca.crt`. The host name in your URL must be one that the server's certificate has.",
+        operator: "`countersign.detail` has the alert. `unknown_ca`: the partner's program does not have `ca.crt`. `bad_certificate`: mostly a host name that the certificate does not have. Go says `bad_certificate` and Java `certificate_unknown` for both, and for an expired certificate.",
+        incident: false,
+        standard: "RFC 8446 section 6.2",
+    }
+    TlsServerExpired = "tls_server_expired" 400 {
+        title: "By the client's clock, this server's certificate has expired",
+        detail: "The client ended the TLS handshake with the alert `certificate_expired`.",
+        action: "Set the clock of your machine. If it is right, tell the operator.",
+        operator: "If `countersign_certificate_not_after_timestamp_seconds` of the listener is in the future, the client's clock is wrong. Otherwise renew the listener's certificate.",
+        incident: false,
+        standard: "RFC 8446 section 6.2",
+    }
+    TlsAlertReceived = "tls_alert_received" 400 {
+        title: "The client ended the TLS handshake",
+        detail: "The client ended the TLS handshake with an alert that is not about this server's certificate.",
+        action: "Look for the alert in the log of your program. Updating its TLS library helps most often.",
+        operator: "`countersign.detail` has the alert. `decrypt_error` and `bad_record_mac` come from something that changes the bytes on the way, or from a broken library.",
+        incident: false,
+        standard: "RFC 8446 section 6",
+    }
+    TlsIncompatible = "tls_incompatible" 400 {
+        title: "Client and server have no TLS in common",
+        detail: "The client offers no protocol version, cipher suite, key exchange or signature algorithm that this server accepts. TLS 1.3 and TLS 1.2 with forward secrecy and AEAD are accepted.",
+        action: "Update the TLS library of your program. `openssl s_client -connect HOST:PORT` shows what the server offers.",
+        operator: "`countersign.detail` says what was missing. Scanners cause this too: look at the address.",
+        incident: false,
+        standard: "RFC 8446 section 6.2; RFC 9325 section 3",
+    }
+    TlsInvalid = "tls_invalid" 400 {
+        title: "What came is not a TLS handshake",
+        detail: "The client sent something that is not TLS, or that breaks its rules. Plain HTTP to this port is the most frequent case.",
+        action: "Use `https://` in the URL.",
+        operator: "`countersign.detail` has the cause. Scanners cause this too: look at the address. If a load balancer stands in front, check that it passes TLS through and sends no PROXY protocol.",
+        incident: false,
+        standard: "RFC 8446 section 6.2",
+    }
+    TlsHandshakeAbandoned = "tls_handshake_abandoned" 400 {
+        title: "The client left in the middle of the TLS handshake",
+        detail: "The client closed the connection before the handshake was complete, and did not say why.",
+        action: "Look in the log of your program: programs that do not trust a server's certificate sometimes close the connection without an alert.",
+        operator: "Several from one partner mean that its program does not accept the server's certificate and does not say so, or that its time limit for connecting is too short.",
+        incident: false,
+        standard: "RFC 8446 section 6.1",
+    }
     ClientRequestsExhausted = "client_requests_exhausted" 503 {
         title: "Too many requests at once",
         detail: "The client has reached its limit of concurrent requests.",
