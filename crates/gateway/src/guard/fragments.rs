@@ -2,7 +2,7 @@
 //! before anybody sees them. On HTTP/1.1 the guard refuses them.
 //!
 //! Header blocks are read as they come in, no further than is needed to find each `:path` (RFC 7541): names by their index,
-//! strings by their length. Where a `#` stands in one, another character takes its place, one that no target may have: `^`,
+//! strings by their length. Where a `#` stands in one, another character takes its place, one that no target may have: `\`,
 //! which the service refuses with 400, or in a string with Huffman coding `>`, whose code is as long, and for which h2 ends
 //! the stream. So nothing has to be held back, and the tables of both readers stay equal.
 
@@ -261,7 +261,7 @@ impl Fields {
 fn replace(bytes: &mut [u8]) {
     // Most often there is no `#`.
     if memchr(b'#', bytes).is_some() {
-        bytes.iter_mut().filter(|byte| **byte == b'#').for_each(|byte| *byte = b'^');
+        bytes.iter_mut().filter(|byte| **byte == b'#').for_each(|byte| *byte = b'\\');
     }
 }
 
@@ -398,7 +398,7 @@ mod tests {
     fn a_fragment_becomes_what_no_target_may_have_however_it_is_written_and_cut() {
         for huffman in [false, true] {
             for path in ["/#", "#", "/data/x?a#t", "/~{}|#", "/a##x", "/X#", "/xX#:p"] {
-                let stand_in = if huffman { ">" } else { "^" };
+                let stand_in = if huffman { ">" } else { "\\" };
                 let (sent, expected) = (block(huffman, path), block(huffman, &path.replace('#', stand_in)));
                 let message = |block: &[u8]| {
                     let (first, rest) = block.split_at(block.len() / 2);
@@ -447,7 +447,7 @@ mod tests {
             prop_assert_eq!(&whole, &pieces);
             for (was, is) in sent.iter().zip(&whole) {
                 let last_bit_of_a_code = (was ^ is).count_ones() == 1 && was & (was ^ is) == 0;
-                prop_assert!(was == is || (*was == b'#' && *is == b'^') || last_bit_of_a_code);
+                prop_assert!(was == is || (*was == b'#' && *is == b'\\') || last_bit_of_a_code);
             }
         }
     }
