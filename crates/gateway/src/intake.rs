@@ -6,7 +6,7 @@
 use crate::body::{RequestBody, Verdict};
 use crate::connection::Connection;
 use crate::forwarded::Forwarded;
-use crate::guard::explain::{method_refused, name_refused};
+use crate::guard::explain::{method_refused, name_refused, target_refused};
 use crate::guard::head;
 use crate::settings::{Limits, ListenerSettings};
 use countersign_model::ReasonCode;
@@ -93,7 +93,10 @@ pub(crate) fn check_http2<'a>(parts: &'a Parts, limits: &Limits) -> Result<&'a s
     }
     let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
     let is_path = target.starts_with('/') || (target == "*" && parts.method == Method::OPTIONS);
-    if !is_path || !head::is_target(target) {
+    if let Some(fault) = head::fault_of_target(target.as_bytes()) {
+        return Err(target_refused(fault));
+    }
+    if !is_path {
         return Err(malformed("the path is none"));
     }
     // As HTTP/1.1 would write it, so that one limit means the same on both.

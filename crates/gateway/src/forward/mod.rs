@@ -91,7 +91,7 @@ pub(crate) async fn forward(
     let target = route
         .upstream_target(parts.uri.path(), parts.uri.query())
         .and_then(|target| PathAndQuery::try_from(target).ok())
-        .ok_or(ReasonCode::RequestMalformed)?;
+        .ok_or(ReasonCode::RequestPathInvalid)?;
     parts.uri = Uri::from(target);
     parts.version = Version::HTTP_11;
     let authority = upstream.host_header();

@@ -3,7 +3,7 @@
 //! Read a second time, only when it was refused: the readers of the data path say no more than that a head is not in order.
 //! The caller is told of his own request and nothing else; what he sent is cut and has plain characters only.
 
-use super::head::{MAX_CONNECTION_OPTIONS, is_accepted};
+use super::head::{MAX_CONNECTION_OPTIONS, TargetFault, fault_of_target, is_accepted};
 use countersign_model::ReasonCode;
 use countersign_policy::Denial;
 use countersign_policy::header_names::{is_plain, is_plain_byte};
@@ -26,6 +26,7 @@ enum Told {
     Name(String),
     Options(usize),
     Method(String),
+    Target(TargetFault),
 }
 
 impl Explained {
@@ -41,6 +42,9 @@ impl Explained {
             ReasonCode::RequestMalformed if !method.is_empty() && words.next().is_some() => {
                 let is_fault = !std::str::from_utf8(method).is_ok_and(is_accepted);
                 is_fault.then(|| Told::Method(shown(method)))
+            }
+            ReasonCode::RequestPathInvalid | ReasonCode::RequestQueryInvalid => {
+                fault_of_target(target).map(Told::Target)
             }
             _ => None,
         };
@@ -79,6 +83,23 @@ impl Told {
                 format!("The method `{method}` is not accepted."),
                 Some("Use a method that the API takes, in capitals, such as GET or POST."),
             ),
+            Self::Target(fault) => {
+                let (part, byte) = match fault {
+                    TargetFault::Path(byte) => ("path", *byte),
+                    TargetFault::Query(byte) => ("query", *byte),
+                };
+                let character = match byte {
+                    b'"' => "a quotation mark".to_owned(),
+                    b'\\' => "a backslash".to_owned(),
+                    0x80.. => "a character beyond ASCII".to_owned(),
+                    _ if byte.is_ascii_graphic() => format!("`{}`", char::from(byte)),
+                    _ => "a space or a control character".to_owned(),
+                };
+                denial.told(
+                    format!("The {part} contains {character}. Send it percent-encoded, as `%{byte:02X}`."),
+                    Some("Percent-encode the address, as URL libraries do. A fragment is not sent at all."),
+                )
+            }
         }
     }
 }
@@ -91,6 +112,19 @@ pub(crate) fn name_refused(name: &[u8]) -> Denial {
 /// The refusal of a method.
 pub(crate) fn method_refused(method: &str) -> Denial {
     Told::Method(shown(method.as_bytes())).tell(Denial::new(ReasonCode::RequestMalformed))
+}
+
+/// The refusal of a target over HTTP/2, where a `#` was made a backslash on its way (`fragments`).
+pub(crate) fn target_refused(fault: TargetFault) -> Denial {
+    let part = match fault {
+        TargetFault::Path(b'\\') => "path",
+        TargetFault::Query(b'\\') => "query",
+        _ => return Told::Target(fault).tell(Denial::new(fault.reason())),
+    };
+    Denial::new(fault.reason()).told(
+        format!("The {part} contains `#` or a backslash. Send them percent-encoded, as `%23` or `%5C`."),
+        Some("Percent-encode the address, as URL libraries do. A fragment is not sent at all."),
+    )
 }
 
 fn fault_of_fields<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Option<Told> {

@@ -3,6 +3,7 @@
 //! httparse reads the grammar; the checks that it does not make are here. A head that passes is one that hyper takes.
 
 use super::limits::{FramingLimits, MAX_HEADER_COUNT};
+use super::lines;
 use countersign_model::ReasonCode;
 use countersign_policy::header_names::is_plain;
 use std::mem::MaybeUninit;
@@ -56,24 +57,18 @@ fn reason_of(error: httparse::Error, bytes: &[u8]) -> ReasonCode {
     use httparse::Error;
     match error {
         Error::Version => ReasonCode::HttpVersionUnsupported,
-        // NUL, a bare CR and obsolete folding split messages in some readers and not in others; a space before the
-        // colon too (RFC 9112 section 5.1 asks for 400).
-        Error::HeaderName | Error::HeaderValue | Error::NewLine if breaks_lines(bytes) => {
-            ReasonCode::RequestFramingAmbiguous
+        Error::HeaderName | Error::HeaderValue => {
+            lines::fault(bytes).unwrap_or(ReasonCode::RequestHeaderInvalid)
         }
-        Error::HeaderName | Error::HeaderValue => ReasonCode::RequestHeaderInvalid,
-        _ => ReasonCode::RequestMalformed,
+        Error::NewLine => lines::fault(bytes).unwrap_or(ReasonCode::RequestMalformed),
+        _ => fault_of_target(target_of(bytes)).map_or(ReasonCode::RequestMalformed, TargetFault::reason),
     }
 }
 
-/// Whether the head that did not parse has one of the bytes or foldings that smuggling is made of.
-fn breaks_lines(bytes: &[u8]) -> bool {
-    let head = bytes.windows(4).position(|w| w == b"\r\n\r\n").map_or(bytes, |end| &bytes[..end + 2]);
-    let lone = |pair: &[u8]| (pair[0] == b'\r') != (pair[1] == b'\n');
-    head.contains(&0)
-        || head.windows(2).any(lone)
-        || head.windows(3).any(|w| w == b"\r\n " || w == b"\r\n\t")
-        || head.windows(2).any(|w| (w[0] == b' ' || w[0] == b'\t') && w[1] == b':')
+/// The second word of the request line, which did not parse.
+pub(super) fn target_of(head: &[u8]) -> &[u8] {
+    let line = head.split(|&byte| byte == b'\n').next().unwrap_or_default().trim_ascii_end();
+    line.split(|&byte| byte == b' ').nth(1).unwrap_or_default()
 }
 
 /// Every line of the head ends in CRLF (RFC 9112 section 2.2 lets a reader take a bare LF; readers differ, so we do not).
@@ -83,7 +78,7 @@ fn check_line_ends(head: &[u8]) -> Result<(), ReasonCode> {
     if memchr::memchr_iter(b'\n', head).all(well_ended) {
         Ok(())
     } else {
-        Err(ReasonCode::RequestFramingAmbiguous)
+        Err(lines::fault(head).unwrap_or(ReasonCode::RequestFramingAmbiguous))
     }
 }
 
@@ -158,8 +153,8 @@ pub(crate) fn content_length(value: &[u8]) -> Option<u64> {
 
 /// The target is a path, `*` of OPTIONS, or an absolute form that names the same host (RFC 9112 section 3.2).
 fn check_target(target: &str, method: &str, host: &[u8]) -> Result<(), ReasonCode> {
-    if !is_target(target) {
-        return Err(ReasonCode::RequestMalformed);
+    if let Some(fault) = fault_of_target(target.as_bytes()) {
+        return Err(fault.reason());
     }
     if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
         return Ok(());
@@ -176,9 +171,34 @@ fn check_target(target: &str, method: &str, host: &[u8]) -> Result<(), ReasonCod
     }
 }
 
-/// Whether `target` has only characters that every reader reads alike.
-pub(crate) fn is_target(target: &str) -> bool {
-    target.bytes().all(|byte| TARGET_BYTES[usize::from(byte)])
+/// A character of a target that readers read differently, or not at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TargetFault {
+    Path(u8),
+    Query(u8),
+}
+
+impl TargetFault {
+    pub(crate) fn reason(self) -> ReasonCode {
+        match self {
+            Self::Path(_) => ReasonCode::RequestPathInvalid,
+            Self::Query(_) => ReasonCode::RequestQueryInvalid,
+        }
+    }
+}
+
+/// The first character of `target` that is not accepted where it stands.
+pub(crate) fn fault_of_target(target: &[u8]) -> Option<TargetFault> {
+    let mut in_query = false;
+    for &byte in target {
+        match TARGET_BYTES[usize::from(byte)] {
+            Place::Both => in_query |= byte == b'?',
+            Place::Query if in_query => {}
+            _ if in_query => return Some(TargetFault::Query(byte)),
+            _ => return Some(TargetFault::Path(byte)),
+        }
+    }
+    None
 }
 
 /// `host[:port]` of RFC 3986 in its plain forms: a name, an IPv4 address, or an IPv6 address in brackets.
@@ -215,14 +235,29 @@ pub(super) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// What a request target may be made of: RFC 3986 without the fragment, and `[`, `]`, `|`, which clients send unescaped
-/// in queries. No backslash, no quotes, nothing beyond ASCII: readers behind us disagree about them.
-static TARGET_BYTES: [bool; 256] = {
-    let mut table = [false; 256];
+/// Where a character may stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Nowhere,
+    /// Clients send it unescaped; the upstream gets it percent-encoded.
+    Query,
+    Both,
+}
+
+/// What a request target may be made of: RFC 3986 without the fragment, `[`, `]` and `|`, and what else every WHATWG URL
+/// parser leaves as it is in queries. No backslash, no quotes, nothing beyond ASCII: readers behind us disagree about them.
+static TARGET_BYTES: [Place; 256] = {
+    let mut table = [Place::Nowhere; 256];
     let allowed = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~:/?[]@!$&'()*+,;=%|";
     let mut i = 0;
     while i < allowed.len() {
-        table[allowed[i] as usize] = true;
+        table[allowed[i] as usize] = Place::Both;
+        i += 1;
+    }
+    let of_queries = b"{}^`";
+    let mut i = 0;
+    while i < of_queries.len() {
+        table[of_queries[i] as usize] = Place::Query;
         i += 1;
     }
     table
@@ -299,15 +334,26 @@ mod tests {
                 "GET / HTTP/1.1\r\nHost: x\r\nhost: y\r\n\r\n",
                 "GET / HTTP/1.1\nHost: x\n\n",
                 "GET / HTTP/1.1\r\nHost: x\nA: b\r\n\r\n",
+                "GET / HTTP/1.1\r\n Host: x\r\n\r\n",
+                "GET http://y/ HTTP/1.1\r\nHost: x\r\n\r\n",
+                "GET http://x@y/ HTTP/1.1\r\nHost: y\r\n\r\n",
+            ],
+        );
+    }
+
+    #[test]
+    fn rule_g12_other_lines_that_readers_disagree_about_are_refused_as_invalid() {
+        refused(
+            ReasonCode::RequestHeaderInvalid,
+            &[
                 "GET / HTTP/1.1\r\nHost: x\r\n\n",
                 "GET / HTTP/1.1\r\nHost: x\r\nA: b\0c\r\n\r\n",
                 "GET / HTTP/1.1\r\nHost: x\r\nA\0: b\r\n\r\n",
                 "GET / HTTP/1.1\r\nHost: x\r\nA: b\rc\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: x\r\nA : b\r\n\r\n",
                 "GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n",
                 "GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n\tc\r\n\r\n",
-                "GET / HTTP/1.1\r\n Host: x\r\n\r\n",
-                "GET http://y/ HTTP/1.1\r\nHost: x\r\n\r\n",
-                "GET http://x@y/ HTTP/1.1\r\nHost: y\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: x\r\nA: b\nC: d\r\n\r\n",
             ],
         );
     }
@@ -384,8 +430,6 @@ mod tests {
                 "PRI / HTTP/1.1\r\nHost: x\r\n\r\n",
                 "PRI * HTTP/1.1\r\nHost: x\r\n\r\n",
                 "pri / HTTP/1.1\r\nHost: x\r\n\r\n",
-                "GET /#a HTTP/1.1\r\nHost: x\r\n\r\n",
-                "GET /\\a HTTP/1.1\r\nHost: x\r\n\r\n",
                 "GET a HTTP/1.1\r\nHost: x\r\n\r\n",
                 "GET * HTTP/1.1\r\nHost: x\r\n\r\n",
                 "GET ftp://x/ HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -393,6 +437,29 @@ mod tests {
                 "G\"T / HTTP/1.1\r\nHost: x\r\n\r\n",
             ],
         );
+    }
+
+    #[test]
+    fn rule_g12_characters_of_targets_are_refused_where_they_may_not_stand() {
+        for (target, reason) in [
+            ("/#a", ReasonCode::RequestPathInvalid),
+            ("/\\a", ReasonCode::RequestPathInvalid),
+            ("/{a}", ReasonCode::RequestPathInvalid),
+            ("/a^", ReasonCode::RequestPathInvalid),
+            ("/a`b?c", ReasonCode::RequestPathInvalid),
+            ("/a<b", ReasonCode::RequestPathInvalid),
+            ("/?a#b", ReasonCode::RequestQueryInvalid),
+            ("/?a\\b", ReasonCode::RequestQueryInvalid),
+            ("/?a\"b", ReasonCode::RequestQueryInvalid),
+            ("/?<a", ReasonCode::RequestQueryInvalid),
+            ("/?a>", ReasonCode::RequestQueryInvalid),
+            ("/?\u{e9}", ReasonCode::RequestQueryInvalid),
+            ("http://x/?<", ReasonCode::RequestQueryInvalid),
+        ] {
+            refused(reason, &[&format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n")]);
+        }
+        let of_url_parsers = judge("GET /?{a:[1]}^`|b HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert_eq!(of_url_parsers, Ok(BodyLength::Fixed(0)));
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub(crate) mod frames;
 pub mod framing;
 pub(crate) mod head;
 pub mod limits;
+mod lines;
 mod linger;
 pub(crate) mod stall;
 pub(crate) mod timer;

@@ -45,7 +45,7 @@ async fn rule_g8_refusals_have_their_status_and_challenge() {
     assert_eq!(reply.header("allow"), Some("GET"));
     assert_eq!(
         raw.call(get("/data/%2e%2e/pay/", &token)).await.refusal(),
-        (400, "request_malformed".to_owned())
+        (400, "request_path_invalid".to_owned())
     );
     assert_eq!(raw.call(get("/data/", &token)).await.status, 200, "the connection has gone on all along");
 }
@@ -243,9 +243,9 @@ async fn rule_g11_what_a_caller_controls_is_escaped_in_the_record() {
     let world = World::start().await;
     let mut raw = world.connect(None).await;
     let path = format!("/nowhere/%0a%1b[31m{}", "a".repeat(2000));
-    assert_eq!(raw.call(get(&path, "x")).await.code(), "request_malformed");
+    assert_eq!(raw.call(get(&path, "x")).await.code(), "request_path_invalid");
     let log = world.audit_log().await;
-    let line = log.lines().find(|line| line.contains("request_malformed")).unwrap();
+    let line = log.lines().find(|line| line.contains("request_path_invalid")).unwrap();
     assert!(line.len() < 1500 && !line.contains('\u{1b}'), "{line}");
 }
 

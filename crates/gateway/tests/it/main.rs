@@ -30,6 +30,7 @@ mod http2_waits;
 mod limits;
 mod observed;
 mod plain;
+mod queries;
 mod resolving;
 mod reuse;
 mod sent_once;

@@ -48,15 +48,31 @@ macro_rules! reasons {
 reasons! {
     RequestMalformed = "request_malformed" 400 {
         title: "The request is malformed",
-        detail: "The request cannot be understood: its syntax, a parameter or its path is not valid. A path with dot segments, encoded slashes, backslashes or control characters is refused as well.",
-        action: "Correct the request. Send the path in its normal form: without `.` and `..` segments, empty segments, and without `%2e`, `%2f`, `%5c` and `%00`.",
+        detail: "The request cannot be understood: its method, its syntax or its host is not valid.",
+        action: "Use a maintained HTTP client, and a method that the API takes, in capitals.",
         operator: "`countersign audit show REF` names the part that was refused. Many of these from one address are a scanner.",
         incident: false,
-        standard: "RFC 9110 section 15.5.1; RFC 3986 section 6.2.2",
+        standard: "RFC 9110 section 15.5.1",
+    }
+    RequestPathInvalid = "request_path_invalid" 400 {
+        title: "The path is not in its normal form",
+        detail: "The path has a dot segment, an empty segment, `;`, a backslash, an encoded letter, digit, slash or control character, or a character that is not allowed in a path. Servers read such paths differently.",
+        action: "Send the path in its normal form: without `.` and `..` segments, without empty segments, and without `%2e`, `%2f`, `%5c` and `%00`.",
+        operator: "`countersign audit show REF` says what was refused. Many of these from one address are a scanner.",
+        incident: false,
+        standard: "RFC 3986 sections 3.3 and 6.2.2",
+    }
+    RequestQueryInvalid = "request_query_invalid" 400 {
+        title: "A character in the query is not allowed",
+        detail: "The query has a space, a quotation mark, `<`, `>`, `#`, a backslash, a control character or a character beyond ASCII.",
+        action: "Percent-encode the query, as URL libraries do: a space is `%20`.",
+        operator: "`countersign audit show REF` says what was refused. Many of these from one address are a scanner.",
+        incident: false,
+        standard: "RFC 3986 section 3.4",
     }
     RequestFramingAmbiguous = "request_framing_ambiguous" 400 {
         title: "The end of the request is ambiguous",
-        detail: "Two readers could disagree about where this request ends: Content-Length together with Transfer-Encoding, differing Content-Length fields, an invalid chunk size or a repeated Host field.",
+        detail: "Two readers could disagree about where this request ends or to whom it goes: Content-Length together with Transfer-Encoding, differing Content-Length fields, an invalid chunk size, a repeated Host field, or one of these fields with a NUL, a folded line, a space before the colon or a line end that is not CRLF.",
         action: "Use a maintained HTTP client and let it set Content-Length or Transfer-Encoding by itself, never both.",
         operator: "An honest client does not send this. Look the reference up with `countersign audit show REF` and look at who sends it: it is how request smuggling begins.",
         incident: true,
@@ -64,7 +80,7 @@ reasons! {
     }
     RequestHeaderInvalid = "request_header_invalid" 400 {
         title: "A header field is not valid",
-        detail: "A header name may contain only letters, digits, `-` and `_`; a value must be valid HTTP.",
+        detail: "A header name may contain only letters, digits, `-` and `_`; a value must be valid HTTP. A NUL, a folded line, a space before the colon and a line that does not end in CRLF are refused.",
         action: "Remove or rename the field, or encode its value as printable ASCII.",
         operator: "Look the reference up with `countersign audit show REF`. If a proxy of your own stands in front, check which fields it adds.",
         incident: false,

@@ -63,11 +63,11 @@ fn segments(path: &str) -> usize {
 /// Checks the path of a request: everything that an upstream could decode or collapse into another path is refused.
 ///
 /// # Errors
-/// `request_malformed`, with a note that says what it was.
+/// `request_path_invalid`, with a note that says what it was.
 pub fn check_path(path: &str) -> Result<(), Denial> {
     match ambiguity(path) {
         None => Ok(()),
-        Some(what) => Err(Denial::new(ReasonCode::RequestMalformed).note(what)),
+        Some(what) => Err(Denial::new(ReasonCode::RequestPathInvalid).note(what)),
     }
 }
 
@@ -203,7 +203,7 @@ mod tests {
             "/data#x",
         ] {
             let denial = check_path(path).expect_err(path);
-            assert_eq!(denial.reason(), ReasonCode::RequestMalformed, "{path}");
+            assert_eq!(denial.reason(), ReasonCode::RequestPathInvalid, "{path}");
             assert!(denial.operator_note().is_some(), "{path}");
         }
     }

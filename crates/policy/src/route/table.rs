@@ -5,6 +5,7 @@ use super::{Route, settings};
 use crate::denial::Denial;
 use countersign_model::ReasonCode;
 use http::Method;
+use percent_encoding::{AsciiSet, utf8_percent_encode};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -85,7 +86,7 @@ impl RouteTable {
     /// The route of a request. `host` is as [`super::host_name`] returns it, `path` without the query.
     ///
     /// # Errors
-    /// `request_malformed`, `route_not_found`, `method_not_allowed`.
+    /// `request_path_invalid`, `route_not_found`, `method_not_allowed`.
     pub fn find(&self, host: &str, method: &Method, path: &str) -> Result<Matched, Denial> {
         path::check_path(path)?;
         let of_host = self.by_host.get(host).and_then(|prefixes| prefixes.longest(path));
@@ -139,7 +140,8 @@ impl Matched {
 }
 
 impl Route {
-    /// What to ask the upstream for: `upstream_path` in the place of the prefix, the rest and the query as they came.
+    /// What to ask the upstream for: `upstream_path` in the place of the prefix, the rest as it came, and the query with
+    /// those characters percent-encoded that RFC 3986 does not have there (section 3.4), though clients send them.
     /// A path without the prefix's last slash stays without it. `None` when the path is not one of this route's.
     pub fn upstream_target(&self, path: &str, query: Option<&str>) -> Option<String> {
         let (prefix, rest) = match path.strip_prefix(self.path()) {
@@ -156,9 +158,18 @@ impl Route {
         target.push_str(rest);
         if let Some(query) = query {
             target.push('?');
-            target.push_str(query);
+            push_query(&mut target, query);
         }
         Some(target)
+    }
+}
+
+/// What every WHATWG URL parser leaves as it is, and strict readers refuse.
+const UNENCODED: &AsciiSet = &AsciiSet::EMPTY.add(b'{').add(b'}').add(b'^').add(b'`');
+
+fn push_query(target: &mut String, query: &str) {
+    for piece in utf8_percent_encode(query, UNENCODED) {
+        target.push_str(piece);
     }
 }
 
@@ -233,12 +244,12 @@ mod tests {
     }
 
     #[test]
-    fn no_route_is_not_found_and_a_tricky_path_is_malformed() {
+    fn no_route_is_not_found_and_a_tricky_path_is_invalid() {
         let table = RouteTable::new(vec![route("data", None, "/data/")]).unwrap();
         let reason = |path| table.find("x", &Method::GET, path).unwrap_err().reason();
         assert_eq!(reason("/other/"), ReasonCode::RouteNotFound);
         assert_eq!(reason("/dat"), ReasonCode::RouteNotFound);
-        assert_eq!(reason("/data/%2e%2e/x"), ReasonCode::RequestMalformed);
+        assert_eq!(reason("/data/%2e%2e/x"), ReasonCode::RequestPathInvalid);
         assert_eq!(reason(&"/a".repeat(10_000)), ReasonCode::RouteNotFound);
     }
 
@@ -275,6 +286,10 @@ mod tests {
         rewritten.upstream_path = Some("/v1/bank/".into());
         let rewritten = Route::new(rewritten).unwrap();
         assert_eq!(rewritten.upstream_target("/data/a%20b", Some("x=1&y")).unwrap(), "/v1/bank/a%20b?x=1&y");
+        assert_eq!(
+            rewritten.upstream_target("/data/", Some("{^`}%7b")).unwrap(),
+            "/v1/bank/?%7B%5E%60%7D%7b"
+        );
         assert_eq!(rewritten.upstream_target("/data/", None).unwrap(), "/v1/bank/");
         assert_eq!(rewritten.upstream_target("/data", Some("x")).unwrap(), "/v1/bank?x");
         assert_eq!(rewritten.upstream_target("/other/", None), None);
