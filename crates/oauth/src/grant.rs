@@ -32,16 +32,16 @@ pub fn grant(
         Some(requested) => requested_scopes(client, requested)?,
         None => default_scopes(client, target.as_ref(), settings),
     };
-    let api = owner(&scopes, settings)?;
+    let several = match scope {
+        Some(_) => "These scopes belong to two APIs; ask for the scopes of one API at a time.",
+        None => "The client has scopes of several APIs; name those of one API in `scope`.",
+    };
+    let api = owner(&scopes, several, settings)?;
     if target.is_some_and(|target| target.audience != api.audience) {
-        return Err(
-            Denial::new(ReasonCode::AudienceNotAllowed).note("the scopes are not those of `resource`")
-        );
+        return Err(not_allowed("The scopes are those of another API than `resource` names."));
     }
     if !client.may_address(&api.audience) {
-        return Err(
-            Denial::new(ReasonCode::AudienceNotAllowed).note("the audience is not registered for the client")
-        );
+        return Err(not_allowed("The scopes are those of an API that the client is not registered for."));
     }
     Ok(Grant { api, scopes })
 }
@@ -49,16 +49,16 @@ pub fn grant(
 /// RFC 8707 section 2: what the client says the token is for. A token has one audience here, so several resource
 /// indicators must mean the same API.
 fn target(client: &Client, resources: &[String], settings: &Settings) -> Result<Option<Arc<Api>>, Denial> {
-    let refused = |note| Denial::new(ReasonCode::AudienceNotAllowed).note(note);
     let mut target: Option<Arc<Api>> = None;
     for resource in resources {
-        let api =
-            settings.api_of_resource(resource).ok_or_else(|| refused("`resource` is no API of ours"))?;
+        let api = settings
+            .api_of_resource(resource)
+            .ok_or_else(|| not_allowed("`resource` names no API of this server."))?;
         if !client.may_address(&api.audience) {
-            return Err(refused("`resource` is not registered for the client"));
+            return Err(not_allowed("`resource` names an API that the client is not registered for."));
         }
         if target.replace(api.clone()).is_some_and(|other| other.audience != api.audience) {
-            return Err(refused("several APIs in `resource`"));
+            return Err(not_allowed("`resource` names two APIs; ask for a token for one of them at a time."));
         }
     }
     Ok(target)
@@ -67,13 +67,29 @@ fn target(client: &Client, resources: &[String], settings: &Settings) -> Result<
 /// RFC 6749 section 3.3: exactly what was asked for or nothing; a token with fewer scopes than its holder believes fails
 /// later and further away.
 fn requested_scopes(client: &Client, requested: &str) -> Result<Scopes, Denial> {
-    let refused = |note| Denial::new(ReasonCode::ScopeNotAllowed).note(note);
-    let scopes: Scopes = requested.parse().map_err(|_| refused("`scope` is not a list of scopes"))?;
-    if client.scopes.covers(&scopes) {
-        Ok(scopes)
-    } else {
-        Err(refused("a scope is not registered for the client"))
+    let scopes: Scopes = requested.parse().map_err(|_| refused(form_of(requested).to_owned()))?;
+    match scopes.without(&client.scopes).iter().next() {
+        None => Ok(scopes),
+        Some(scope) => Err(refused(format!("The client is not registered for the scope `{scope}`."))),
     }
+}
+
+/// What is wrong with the form of `scope` (RFC 6749 section 3.3).
+fn form_of(requested: &str) -> &'static str {
+    if requested.split(' ').any(str::is_empty) {
+        "`scope` has a space at its beginning or end, or two in a row. Separate scopes by one space."
+    } else {
+        "`scope` has a character that no scope has, or a scope of more than 128 characters."
+    }
+}
+
+/// The client has proved who it is: what it is registered for is no secret to it.
+fn refused(detail: String) -> Denial {
+    Denial::new(ReasonCode::ScopeNotAllowed).told(detail, None)
+}
+
+fn not_allowed(detail: &str) -> Denial {
+    Denial::new(ReasonCode::AudienceNotAllowed).told(detail.to_owned(), None)
 }
 
 /// Rule K6: all that the client has, of the APIs that it may address. Scopes that no API has any more are left out.
@@ -87,16 +103,17 @@ fn default_scopes(client: &Client, target: Option<&Arc<Api>>, settings: &Setting
 }
 
 /// The one API that owns all of the scopes. RFC 9068 section 3: scopes of several are `invalid_scope`.
-fn owner(scopes: &Scopes, settings: &Settings) -> Result<Arc<Api>, Denial> {
-    let refused = |note| Denial::new(ReasonCode::ScopeNotAllowed).note(note);
+fn owner(scopes: &Scopes, several: &str, settings: &Settings) -> Result<Arc<Api>, Denial> {
     let mut owner: Option<&Arc<Api>> = None;
     for scope in scopes.iter() {
-        let api = settings.api_of_scope(scope).ok_or_else(|| refused("a scope belongs to no API"))?;
+        let api = settings
+            .api_of_scope(scope)
+            .ok_or_else(|| refused(format!("No API of this server has the scope `{scope}` any more.")))?;
         if owner.replace(api).is_some_and(|other| other.audience != api.audience) {
-            return Err(refused("the scopes belong to several APIs"));
+            return Err(refused(several.to_owned()));
         }
     }
-    owner.cloned().ok_or_else(|| refused("no scope to grant"))
+    owner.cloned().ok_or_else(|| refused("The client is registered for no scope of an API.".to_owned()))
 }
 
 #[cfg(test)]

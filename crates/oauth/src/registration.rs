@@ -88,7 +88,7 @@ impl RegistrationError {
     /// What the caller is told.
     pub fn reason(&self) -> ReasonCode {
         match self {
-            Self::Text(_) => ReasonCode::RequestMalformed,
+            Self::Text(_) => ReasonCode::RequestParameterInvalid,
             Self::NoSecret(_) | Self::Overtaken(_) => ReasonCode::ObjectConflict,
             Self::Unknown(_) => ReasonCode::ObjectNotFound,
             Self::Storage(error) => error.reason(),

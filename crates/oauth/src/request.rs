@@ -35,8 +35,8 @@ impl TokenRequest {
     /// Reads a request.
     ///
     /// # Errors
-    /// `method_not_allowed`, `request_body_too_large`, `request_malformed`, `request_parameter_repeated`,
-    /// `grant_type_unsupported`.
+    /// `method_not_allowed`, `request_body_too_large`, `request_content_type_wrong`, `credentials_in_query`,
+    /// `request_parameter_repeated`, `request_parameter_missing`, `request_parameter_invalid`, `grant_type_unsupported`.
     pub fn parse(parts: &Parts, body: &[u8]) -> Result<Self, Denial> {
         if parts.method != Method::POST {
             return Err(Denial::new(ReasonCode::MethodNotAllowed).allow(&[Method::POST]));
@@ -46,13 +46,13 @@ impl TokenRequest {
             return Err(ReasonCode::RequestBodyTooLarge.into());
         }
         if !is_form(&parts.headers) {
-            return Err(malformed("the content type is not application/x-www-form-urlencoded"));
+            return Err(ReasonCode::RequestContentTypeWrong.into());
         }
         let form = Form::parse(body)?;
         match form.get("grant_type") {
             Some("client_credentials") => {}
             Some(_) => return Err(ReasonCode::GrantTypeUnsupported.into()),
-            None => return Err(malformed("grant_type is missing")),
+            None => return Err(missing_grant_type()),
         }
         let owned = |name| form.get(name).map(str::to_owned);
         Ok(Self {
@@ -80,10 +80,13 @@ impl TokenRequest {
 /// them there shall learn it at once.
 fn refuse_credentials_in_query(query: &str) -> Result<(), Denial> {
     const CREDENTIALS: [&str; 4] = ["client_id", "client_secret", "client_assertion", "access_token"];
-    if form_urlencoded::parse(query.as_bytes()).any(|(name, _)| CREDENTIALS.contains(&name.as_ref())) {
-        return Err(malformed("credentials in the query"));
+    match form_urlencoded::parse(query.as_bytes()).find(|(name, _)| CREDENTIALS.contains(&name.as_ref())) {
+        Some((name, _)) => {
+            let detail = format!("The query has `{name}`. Addresses are written into logs on the way.");
+            Err(Denial::new(ReasonCode::CredentialsInQuery).told(detail, None))
+        }
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn is_form(headers: &HeaderMap) -> bool {
@@ -100,16 +103,16 @@ impl Form {
     fn parse(body: &[u8]) -> Result<Self, Denial> {
         // The encoding yields ASCII only; anything else would be decoded by guesswork.
         if !body.is_ascii() {
-            return Err(malformed("the form is not ASCII"));
+            return Err(invalid("The form has characters beyond ASCII that are not percent-encoded."));
         }
         let mut parameters: Vec<(String, String)> = Vec::new();
         for (name, value) in form_urlencoded::parse(body) {
             // RFC 6749 section 3.2: not more than once, whether we know it or not. RFC 8707 excepts `resource`.
             if name != "resource" && parameters.iter().any(|(other, _)| *other == name) {
-                return Err(ReasonCode::RequestParameterRepeated.into());
+                return Err(repeated(&name));
             }
             if parameters.len() == MAX_PARAMETERS {
-                return Err(malformed("too many parameters"));
+                return Err(invalid("The form has more than 32 parameters."));
             }
             parameters.push((name.into_owned(), value.into_owned()));
         }
@@ -141,8 +144,25 @@ impl Drop for Form {
     }
 }
 
-fn malformed(note: &'static str) -> Denial {
-    Denial::new(ReasonCode::RequestMalformed).note(note)
+fn invalid(detail: &str) -> Denial {
+    Denial::new(ReasonCode::RequestParameterInvalid).told(detail.to_owned(), None)
+}
+
+fn missing_grant_type() -> Denial {
+    let detail = "The parameter grant_type is missing from the body of the request.";
+    let action = "Send `grant_type=client_credentials` in the body, not in the address.";
+    Denial::new(ReasonCode::RequestParameterMissing).told(detail.to_owned(), Some(action))
+}
+
+/// Names the parameter if it is one that we know: others are the caller's own text.
+fn repeated(name: &str) -> Denial {
+    const KNOWN: [&str; 6] =
+        ["grant_type", "client_id", "client_secret", "client_assertion", "client_assertion_type", "scope"];
+    let denial = Denial::new(ReasonCode::RequestParameterRepeated);
+    match KNOWN.contains(&name) {
+        true => denial.told(format!("The parameter {name} is sent more than once."), None),
+        false => denial,
+    }
 }
 
 #[cfg(test)]

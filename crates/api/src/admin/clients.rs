@@ -175,7 +175,8 @@ fn scopes_are_known(context: &Context, scopes: &Scopes) -> Result<(), Refused> {
     let unknown = scopes.iter().find(|scope| settings.api_of_scope(scope).is_none());
     match unknown {
         Some(scope) if !settings.apis().is_empty() => {
-            Err(malformed(format!("no API of the configuration has the scope {scope}")))
+            let hint = if scope.as_str().contains(',') { "; give several scopes one by one" } else { "" };
+            Err(malformed(format!("no API of the configuration has the scope {scope}{hint}")))
         }
         _ => Ok(()),
     }

@@ -40,7 +40,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
 
 /// A request that cannot be read: `note` says where.
 pub(super) fn malformed(note: String) -> Refused {
-    Refused(Denial::new(ReasonCode::RequestMalformed).note(note))
+    Refused(Denial::new(ReasonCode::RequestParameterInvalid).note(note))
 }
 
 /// A path parameter that does not have the form of its kind names nothing that exists.

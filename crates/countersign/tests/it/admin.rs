@@ -196,7 +196,7 @@ async fn what_cannot_be_read_is_refused_with_the_place() {
         // In the same second, this number of equal refusals would be folded.
         server.clock.advance_s(1);
         let answer = server.call_admin(method, path, Some(&authorization), &body).await;
-        let record = assert_refused(&server, &answer, 400, "request_malformed", &operation).await;
+        let record = assert_refused(&server, &answer, 400, "request_parameter_invalid", &operation).await;
         let problem = answer.json();
         let detail = problem["detail"].as_str().unwrap();
         assert!(detail.contains(named), "{operation}: {detail}");
@@ -382,7 +382,7 @@ async fn a_certificate_is_found_by_serial_beginning_of_it_and_thumbprint() {
     assert_eq!(show(&format!("{begin}..{end}")).await.json()["serial"], serial.as_str());
     assert_eq!(show(&format!("{begin}..0000")).await.status, 404);
     let short = show(&serial[..7]).await;
-    assert_refused(&server, &short, 400, "request_malformed", "seven digits").await;
+    assert_refused(&server, &short, 400, "request_parameter_invalid", "seven digits").await;
 
     // Two that begin with the same eight digits and more, and one that is short as a whole.
     let store = &server.server.context().store;
@@ -513,7 +513,7 @@ async fn a_misspelt_scope_is_refused_when_it_is_registered() {
         "scopes": ["data:read", "data:raed"],
     });
     let refused = server.administer(Method::POST, "/admin/v1/clients", &new).await;
-    assert_eq!((refused.status, refused.code().as_deref()), (400, Some("request_malformed")));
+    assert_eq!((refused.status, refused.code().as_deref()), (400, Some("request_parameter_invalid")));
     assert!(refused.json()["detail"].as_str().unwrap().contains("data:raed"), "{}", refused.json());
     let path = "/admin/v1/clients/acme-pay";
     assert_eq!(server.administer(Method::GET, path, &Value::Null).await.status, 404);

@@ -135,7 +135,7 @@ async fn every_refusal_of_a_request_has_its_code_and_leaves_no_certificate() {
     assert_eq!((disabled.status, disabled.code().as_deref()), (409, Some("object_conflict")));
     let body = json!({ "client": "acme-pay", "csr": request("acme-pay"), "profile": "issuing-ca" });
     let profile = server.administer(Method::POST, "/admin/v1/certificates", &body).await;
-    assert_eq!((profile.status, profile.code().as_deref()), (400, Some("request_malformed")));
+    assert_eq!((profile.status, profile.code().as_deref()), (400, Some("request_parameter_invalid")));
 
     let path = "/admin/v1/certificates?client=acme-pay";
     let list = server.administer(Method::GET, path, &Value::Null).await.json();

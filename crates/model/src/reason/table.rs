@@ -454,6 +454,38 @@ reasons! {
         incident: false,
         standard: "RFC 6749 section 2.3",
     }
+    RequestContentTypeWrong = "request_content_type_wrong" 400 {
+        title: "The content type is not the one that is needed",
+        detail: "A token request is a form: `Content-Type: application/x-www-form-urlencoded`.",
+        action: "Send the parameters as a form, not as JSON: `curl -d grant_type=client_credentials ...`.",
+        operator: "The partner's program sends another content type. Its OAuth library does it right.",
+        incident: false,
+        standard: "RFC 6749 section 4.4.2 and appendix B",
+    }
+    RequestParameterMissing = "request_parameter_missing" 400 {
+        title: "A parameter is missing",
+        detail: "The request lacks a parameter that it needs.",
+        action: "Add the parameter. A token request has `grant_type=client_credentials` in its body.",
+        operator: "`countersign.detail` names the parameter.",
+        incident: false,
+        standard: "RFC 6749 sections 4.4.2 and 5.2",
+    }
+    RequestParameterInvalid = "request_parameter_invalid" 400 {
+        title: "A value in the request is not valid",
+        detail: "A parameter, or a member of the body, does not have the form that it needs.",
+        action: "Correct the value.",
+        operator: "Correct the value that is named, and try again.",
+        incident: false,
+        standard: "RFC 9110 section 15.5.1",
+    }
+    CredentialsInQuery = "credentials_in_query" 400 {
+        title: "Credentials do not belong in the address",
+        detail: "The query has `client_id`, `client_secret`, `client_assertion` or `access_token`. Addresses are written into logs on the way.",
+        action: "Send the credentials in the body of the request or in the Authorization header. If it was a secret, ask for a new one.",
+        operator: "If the query had a secret, rotate it: `countersign client rotate-secret CLIENT`.",
+        incident: false,
+        standard: "RFC 6749 section 2.3.1",
+    }
     RequestParameterRepeated = "request_parameter_repeated" 400 {
         title: "A parameter is repeated",
         detail: "A parameter appears more than once in the request.",

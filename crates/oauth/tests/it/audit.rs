@@ -55,7 +55,7 @@ async fn rule_i4_a_refusal_is_recorded_with_its_exact_reason() {
     assert_eq!(event.facts.client, Some(id("acme-pay")));
 
     let event = world.send(Call::form("")).await.event;
-    assert_eq!((event.actor, event.reason), (Actor::Anonymous, Some(ReasonCode::RequestMalformed)));
+    assert_eq!((event.actor, event.reason), (Actor::Anonymous, Some(ReasonCode::RequestParameterMissing)));
 }
 
 #[tokio::test]

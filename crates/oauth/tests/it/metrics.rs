@@ -62,7 +62,7 @@ fn every_outcome_is_counted_by_method_and_exact_reason() {
         [
             "countersign_token_requests_total{method=client_secret_basic,result=issued,error=none} 2",
             "countersign_token_requests_total{method=client_secret_basic,result=refused,error=client_unknown} 1",
-            "countersign_token_requests_total{method=none,result=refused,error=request_malformed} 1",
+            "countersign_token_requests_total{method=none,result=refused,error=request_parameter_missing} 1",
             "countersign_token_requests_total{method=none,result=refused,error=request_too_slow} 1",
             "countersign_token_requests_total{method=tls_client_auth,result=issued,error=none} 1",
         ]

@@ -82,7 +82,7 @@ async fn rule_k1_post_form_only() {
     }
     for content_type in [None, Some("application/json"), Some("text/plain"), Some("multipart/form-data")] {
         let call = world.shop().content_type(content_type);
-        assert_eq!(world.refused(call).await, ReasonCode::RequestMalformed, "{content_type:?}");
+        assert_eq!(world.refused(call).await, ReasonCode::RequestContentTypeWrong, "{content_type:?}");
     }
     for content_type in
         ["application/x-www-form-urlencoded;charset=UTF-8", "Application/X-WWW-Form-Urlencoded"]
@@ -124,7 +124,7 @@ async fn rule_k1_credentials_in_the_query_are_refused() {
         "access_token=x",
     ] {
         let call = world.shop().uri(&format!("/oauth2/token?{query}"));
-        assert_eq!(world.refused(call).await, ReasonCode::RequestMalformed, "{query}");
+        assert_eq!(world.refused(call).await, ReasonCode::CredentialsInQuery, "{query}");
     }
     world.token(world.shop().uri("/oauth2/token?trace=1")).await;
 }
@@ -135,8 +135,8 @@ async fn rule_k1_sizes_are_limited() {
     let long = world.shop().and(&format!("x={}", "a".repeat(MAX_BODY_BYTES)));
     assert_eq!(world.refused(long).await, ReasonCode::RequestBodyTooLarge);
     let many: Vec<String> = (0..40).map(|i| format!("p{i}=1")).collect();
-    assert_eq!(world.refused(world.shop().and(&many.join("&"))).await, ReasonCode::RequestMalformed);
-    assert_eq!(world.refused(world.shop().and("x=é")).await, ReasonCode::RequestMalformed);
+    assert_eq!(world.refused(world.shop().and(&many.join("&"))).await, ReasonCode::RequestParameterInvalid);
+    assert_eq!(world.refused(world.shop().and("x=é")).await, ReasonCode::RequestParameterInvalid);
 }
 
 #[tokio::test]
@@ -145,7 +145,7 @@ async fn section_3_2_a_parameter_without_a_value_counts_as_left_out() {
     assert_eq!(world.token(world.shop().and("scope=")).await.scopes().to_string(), "data:read pay:write");
     assert_eq!(
         world.refused(Call::form("grant_type=").basic("test-shop", SECRET)).await,
-        ReasonCode::RequestMalformed
+        ReasonCode::RequestParameterMissing
     );
 }
 
@@ -163,7 +163,10 @@ async fn rule_c1_the_grant_type_is_client_credentials() {
         let call = Call::form(&format!("grant_type={grant}")).basic("test-shop", SECRET);
         assert_eq!(world.refused(call).await, ReasonCode::GrantTypeUnsupported, "{grant}");
     }
-    assert_eq!(world.refused(Call::form("").basic("test-shop", SECRET)).await, ReasonCode::RequestMalformed);
+    assert_eq!(
+        world.refused(Call::form("").basic("test-shop", SECRET)).await,
+        ReasonCode::RequestParameterMissing
+    );
 }
 
 #[tokio::test]

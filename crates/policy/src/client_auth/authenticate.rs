@@ -116,8 +116,19 @@ pub(crate) fn authenticate_beside(
         (None, Ok(_)) => Err(ReasonCode::ClientUnknown.into()),
         (_, Err(denial)) => Err(denial),
     };
-    outcome.map_err(|denial| hide(denial.claimed_client(presented.client_id().cloned())))
+    outcome.map_err(|denial| {
+        let denial = match (presented.method(), certificate) {
+            (Method::Tls, None) => denial.told_of_connection(NO_CERTIFICATE, SEND_CERTIFICATE),
+            _ => denial,
+        };
+        hide(denial.claimed_client(presented.client_id().cloned()))
+    })
 }
+
+/// What a caller reads that sent a client_id and nothing that proves it, whether there is such a client or not.
+const NO_CERTIFICATE: &str =
+    "No client certificate arrived on this connection, and the request has no secret.";
+const SEND_CERTIFICATE: &str = "If you authenticate by certificate, give your program certificate and key. Java and Go send no certificate, without a word, when its issuer is not one that the server names: use the certificate that this server's CA issued.";
 
 /// Unknown client, wrong secret, disabled client and unregistered certificate read the same from outside
 /// (experience.md section 3).

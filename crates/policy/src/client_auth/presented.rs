@@ -60,7 +60,7 @@ impl Presented {
     /// Reads the one credential of a request to an OAuth endpoint.
     ///
     /// # Errors
-    /// `client_credentials_repeated` for more than one or for two names, `request_malformed`, and what
+    /// `client_credentials_repeated` for more than one or for two names, `request_header_invalid`, and what
     /// `client_authentication_failed` stands for when there is none.
     pub fn at_endpoint(headers: &HeaderMap, form: &Form<'_>) -> Result<Self, Denial> {
         let repeated = |note| Err(Denial::new(ReasonCode::ClientCredentialsRepeated).note(note));
@@ -79,11 +79,11 @@ impl Presented {
             return repeated("more than one of Authorization, client_secret and client_assertion");
         }
         if form.client_assertion {
-            return Err(unsupported("client_assertion is not supported"));
+            return Err(unsupported("The parameter client_assertion is not supported."));
         }
         if let Some(authorization) = authorization {
             let Some(credentials) = basic_credentials(authorization.as_bytes()) else {
-                return Err(unsupported("an authorization scheme other than Basic"));
+                return Err(unsupported("The Authorization header has another scheme than Basic."));
             };
             let (id, secret) = decode_basic(credentials).ok_or_else(malformed_basic)?;
             // A client_id in the body beside Basic is no second credential while it says the same.
@@ -96,9 +96,10 @@ impl Presented {
             (Some(id), Some(secret)) => Ok(Self::secret(Method::Post, id, secret.to_owned())),
             (Some(id), None) => Ok(Self { method: Method::Tls, client_id: id.parse().ok(), secret: None }),
             // Rule C3: the name is needed with mTLS too.
-            (None, _) => {
-                Err(Denial::new(ReasonCode::ClientAuthenticationFailed).note("no client_id was sent"))
-            }
+            (None, _) => Err(Denial::new(ReasonCode::ClientAuthenticationFailed).told(
+                "No client_id was sent, and no Authorization header.".to_owned(),
+                Some("Send client_id in the body of the request, also when you authenticate by certificate."),
+            )),
         }
     }
 
@@ -160,13 +161,18 @@ fn form_decode(text: &[u8]) -> Option<String> {
     String::from_utf8(decoded).ok()
 }
 
-fn unsupported(note: &'static str) -> Denial {
-    let denial = Denial::new(ReasonCode::ClientMethodWrong).note(note);
+fn unsupported(detail: &'static str) -> Denial {
+    let action = "Use client_secret_basic, client_secret_post or tls_client_auth, as registered.";
+    let denial = Denial::new(ReasonCode::ClientMethodWrong).told_of_connection(detail, action);
     denial.hidden_behind(ReasonCode::ClientAuthenticationFailed)
 }
 
 fn malformed_basic() -> Denial {
-    Denial::new(ReasonCode::RequestMalformed).note("the credentials of Basic cannot be read")
+    Denial::new(ReasonCode::RequestHeaderInvalid).told(
+        "The credentials of Basic cannot be read: they are client_id, a colon and the secret, in base64."
+            .to_owned(),
+        Some("Let your HTTP client make the Authorization header: `curl -u CLIENT_ID:SECRET`."),
+    )
 }
 
 #[cfg(test)]
@@ -236,7 +242,7 @@ mod tests {
         for value in ["Basic", "Basic !", &basic("nocolon"), &basic(":s"), &basic("shop:")] {
             let reason = present(&[value], form(None, None)).unwrap_err();
             assert!(
-                matches!(reason, ReasonCode::RequestMalformed | ReasonCode::ClientMethodWrong),
+                matches!(reason, ReasonCode::RequestHeaderInvalid | ReasonCode::ClientMethodWrong),
                 "{value}"
             );
         }

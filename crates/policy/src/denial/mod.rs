@@ -44,6 +44,8 @@ struct Facts {
 struct Told {
     detail: String,
     action: Option<&'static str>,
+    /// Also behind a hidden reason.
+    of_connection: bool,
 }
 
 impl Denial {
@@ -65,7 +67,19 @@ impl Denial {
     pub fn told(mut self, detail: String, action: Option<&'static str>) -> Self {
         let facts = self.facts_mut();
         facts.note = Some(detail.trim_end_matches('.').to_owned().into());
-        facts.told = Some(Told { detail, action });
+        facts.told = Some(Told { detail, action, of_connection: false });
+        self
+    }
+
+    /// As [`told`](Self::told), also behind a hidden reason: what the caller sees of its request and connection anyway, such
+    /// as that no certificate arrived. It must be the same whether the client exists or not, and whatever its secret is
+    /// (rule C10).
+    #[must_use]
+    pub fn told_of_connection(mut self, detail: &'static str, action: &'static str) -> Self {
+        let told = Told { detail: detail.to_owned(), action: Some(action), of_connection: true };
+        let facts = self.facts_mut();
+        facts.note.get_or_insert(detail.trim_end_matches('.').into());
+        facts.told = Some(told);
         self
     }
 
@@ -186,9 +200,10 @@ impl Denial {
         self.facts.as_ref()?.note.as_deref()
     }
 
-    /// What the caller is told of its own request. Nothing behind a hidden reason.
+    /// What the caller is told of its own request. Behind a hidden reason nothing but what is of its connection.
     fn told_to_caller(&self) -> Option<&Told> {
-        self.facts.as_ref()?.told.as_ref().filter(|_| self.public() == self.reason)
+        let is_hidden = self.public() != self.reason;
+        self.facts.as_ref()?.told.as_ref().filter(|told| told.of_connection || !is_hidden)
     }
 
     /// When to try again, for the answers that say so.
