@@ -188,8 +188,10 @@ pub enum AuditAction {
     OperatorTokenReset,
     /// A call of the admin API was refused.
     AdminRefused,
-    /// The configuration was reloaded, or a bad one refused.
+    /// A new configuration was taken over.
     ConfigurationReloaded,
+    /// A new configuration was refused; the one from before runs on.
+    ConfigurationRefused,
     /// The program started on its data.
     Started,
     /// The program stopped in order.

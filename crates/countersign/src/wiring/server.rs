@@ -132,6 +132,15 @@ pub enum ReloadError {
     Certificate(#[from] CertificateError),
 }
 
+impl ReloadError {
+    fn reason(&self) -> ReasonCode {
+        match self {
+            Self::NeedsRestart(_) => ReasonCode::ConfigurationNeedsRestart,
+            Self::Policy(_) | Self::Certificate(_) => ReasonCode::ConfigurationInvalid,
+        }
+    }
+}
+
 impl Server {
     /// Starts everything that `configuration` asks for. Returns when every listener is bound and answers.
     ///
@@ -346,9 +355,13 @@ impl Server {
     pub async fn reload(&self, new: Configuration) -> Result<(), ReloadError> {
         let taken = self.take_over(new).await;
         metrics::reloaded(taken.is_ok());
-        let detail = taken.as_ref().err().map(|error| error_chain(error));
-        let reason = detail.as_ref().map(|_| ReasonCode::ObjectConflict);
-        self.record(AuditAction::ConfigurationReloaded, reason, detail);
+        match &taken {
+            Ok(()) => self.record(AuditAction::ConfigurationReloaded, None, None),
+            Err(error) => {
+                let reason = error.reason();
+                self.record(AuditAction::ConfigurationRefused, Some(reason), Some(error_chain(error)));
+            }
+        }
         taken
     }
 
@@ -400,7 +413,7 @@ impl Server {
     /// Says that a new configuration could not even be read; the one from before keeps running.
     pub fn refuse_reload(&self, detail: String) {
         metrics::reloaded(false);
-        self.record(AuditAction::ConfigurationReloaded, Some(ReasonCode::RequestMalformed), Some(detail));
+        self.record(AuditAction::ConfigurationRefused, Some(ReasonCode::ConfigurationInvalid), Some(detail));
     }
 
     /// Stops in order: no new connections, requests in flight to their end, what was gathered to disk, the log closed.

@@ -161,15 +161,15 @@ async fn a_reload_that_cannot_be_taken_over_is_refused_and_the_old_one_runs_on()
     assert_eq!(parts, &["[audit]"]);
     assert_eq!(server.call(Some(&acme), "/data/x", &token).await.status, 200);
     assert_eq!(server.call(Some(&acme), "/new/x", &token).await.status, 404, "nothing of it was taken over");
-    let records = server.audit("configuration_reloaded").await;
-    assert_eq!(records[0]["reason"], "object_conflict");
+    let records = server.audit("configuration_refused").await;
+    assert_eq!(records[0]["reason"], "configuration_needs_restart");
     assert!(records[0]["detail"].as_str().unwrap().contains("[audit]"), "{records:?}");
 
     server.server.refuse_reload("countersign.toml: 2 mistakes".to_owned());
-    let records = server.audit("configuration_reloaded").await;
+    let records = server.audit("configuration_refused").await;
     assert_eq!(
         (&records[0]["reason"], &records[0]["detail"]),
-        (&json!("request_malformed"), &json!("countersign.toml: 2 mistakes"))
+        (&json!("configuration_invalid"), &json!("countersign.toml: 2 mistakes"))
     );
     assert_eq!(server.call(Some(&acme), "/data/x", &token).await.status, 200);
     server.server.reload(server.configuration(NEW_ROUTE)).await.unwrap();
@@ -414,7 +414,7 @@ async fn what_a_reload_or_a_renewal_suffers_from_is_told_with_file_and_cause() {
             std::fs::write(&chain, content).unwrap();
         }
         server.server.reload(changed.clone()).await.unwrap_err();
-        let detail = server.audit("configuration_reloaded").await[0]["detail"].as_str().unwrap().to_owned();
+        let detail = server.audit("configuration_refused").await[0]["detail"].as_str().unwrap().to_owned();
         assert!(detail.contains(file.to_str().unwrap()) && detail.contains(cause), "{detail}");
     }
     std::fs::write(&key, own.signing_key.serialize_pem()).unwrap();

@@ -774,6 +774,22 @@ reasons! {
         incident: false,
         standard: "RFC 9110 section 15.5.10",
     }
+    ConfigurationInvalid = "configuration_invalid" 400 {
+        title: "The new configuration was refused",
+        detail: "A reload found mistakes in the configuration, or a certificate file that cannot be used. The configuration from before runs on.",
+        action: "Run `countersign config check`, correct what it names, and reload again.",
+        operator: "Run `countersign config check`, correct what it names, and reload again. Until then the next restart fails.",
+        incident: false,
+        standard: "none",
+    }
+    ConfigurationNeedsRestart = "configuration_needs_restart" 409 {
+        title: "The new configuration needs a restart",
+        detail: "A reload found a change that a running process cannot take over. The configuration from before runs on, all of it.",
+        action: "Restart the service.",
+        operator: "Restart the service, or take back the change that `countersign.detail` names and reload again.",
+        incident: false,
+        standard: "none",
+    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ section! {
     ListenerSection = "[[listeners]]" {
         /// Its name, in logs and metrics.
         name: Name = Required;
-        /// Where it listens.
+        /// Where it listens. `0.0.0.0` takes IPv4 alone and `[::]` IPv6 alone: a server for both has a listener for each.
         address: SocketAddr = Required;
         /// The server's certificate. Without one the listener speaks plain HTTP, and then may serve `pki` only.
         certificate: CertificateSection = Optional;
