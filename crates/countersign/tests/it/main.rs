@@ -7,6 +7,7 @@ mod audit;
 mod authority;
 mod certificates;
 mod command_line;
+mod crl_judges;
 mod decision_matrix;
 mod docs;
 mod enforcement;
