@@ -4,7 +4,7 @@
 //! it or nothing.
 
 use countersign_model::Secret;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -78,7 +78,35 @@ pub enum PrivateFileError {
 /// regular file, and a larger one. Root may also read a file of the owner of the directory that holds it: so it can
 /// administer what belongs to a service's user.
 pub fn read_private(path: &Path, limit_bytes: u64) -> Result<Secret<Vec<u8>>, PrivateFileError> {
-    read(path, limit_bytes, |owner, us| is_anothers(owner, us) && !(us == 0 && holds_directory(owner, path)))
+    read(path, limit_bytes, is_of_other_user(path))
+}
+
+fn is_of_other_user(path: &Path) -> impl FnOnce(u32, u32) -> bool {
+    |owner, us| is_anothers(owner, us) && !(us == 0 && holds_directory(owner, path))
+}
+
+/// As [`read_private`], for the master key: a group of this process may read the file too. Kubernetes mounts secrets so: the
+/// file is root's, and the pod's `fsGroup` reads it. Says whether a group may.
+///
+/// # Errors
+/// As [`read_private`].
+pub(crate) fn read_master(
+    path: &Path,
+    limit_bytes: u64,
+) -> Result<(Secret<Vec<u8>>, bool), PrivateFileError> {
+    let mut is_open_to_group = false;
+    let admits = |metadata: &Metadata| {
+        is_open_to_group = metadata.mode() & 0o077 == 0o040 && is_own_group(metadata.gid());
+        is_open_to_group
+    };
+    let content = read_admitting(path, limit_bytes, is_of_other_user(path), admits)?;
+    Ok((content, is_open_to_group))
+}
+
+/// Whether this process belongs to the group, by its own identity or as one of more.
+fn is_own_group(group: u32) -> bool {
+    let others = rustix::process::getgroups().unwrap_or_default();
+    rustix::process::getegid().as_raw() == group || others.iter().any(|other| other.as_raw() == group)
 }
 
 /// As [`read_private`], for an operator's credential: root may use a credential that another user owns.
@@ -108,6 +136,16 @@ fn read(
     limit_bytes: u64,
     is_refused: impl FnOnce(u32, u32) -> bool,
 ) -> Result<Secret<Vec<u8>>, PrivateFileError> {
+    read_admitting(path, limit_bytes, is_refused, |_| false)
+}
+
+/// `admits` may let pass what others than the owner may do.
+fn read_admitting(
+    path: &Path,
+    limit_bytes: u64,
+    is_refused: impl FnOnce(u32, u32) -> bool,
+    admits: impl FnOnce(&Metadata) -> bool,
+) -> Result<Secret<Vec<u8>>, PrivateFileError> {
     let read_error = |source| PrivateFileError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(read_error)?;
     // Asked of the open file, not of the path: the path may be another file by now.
@@ -115,7 +153,7 @@ fn read(
     if !metadata.is_file() {
         return Err(PrivateFileError::NotAFile { path: path.to_owned() });
     }
-    if metadata.mode() & 0o077 != 0 {
+    if metadata.mode() & 0o077 != 0 && !admits(&metadata) {
         return Err(PrivateFileError::OpenToOthers { path: path.to_owned(), mode: metadata.mode() & 0o7777 });
     }
     let (owner, us) = (metadata.uid(), rustix::process::geteuid().as_raw());

@@ -3,7 +3,7 @@
 //! As text it is `countersign-master-key-v1:` and base64, so that a leak scanner finds it and a later format differs.
 //! What is derived from it (HKDF-SHA-256, RFC 5869) differs by label, so that no derived key tells of another one.
 
-use crate::file::{PrivateFileError, create_private, read_private};
+use crate::file::{PrivateFileError, create_private, read_master};
 use aws_lc_rs::hkdf;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use countersign_model::{Rng, Secret, rng};
@@ -56,13 +56,14 @@ impl MasterKey {
         Secret::new(text)
     }
 
-    /// Reads it from a file.
+    /// Reads it from a file. Says whether a group of this process may read the file, which its owner should know.
     ///
     /// # Errors
-    /// Refuses a file that anybody but its owner may read (mode 0600 or 0400), and one that holds something else.
-    pub fn read_file(path: &Path) -> Result<Self, MasterKeyError> {
-        let content = read_private(path, FILE_LIMIT_BYTES)?;
-        Self::from_text(std::str::from_utf8(content.expose()).map_err(|_| MasterKeyError::Malformed)?)
+    /// Refuses a file that anybody else may read or that a group may change, and one that holds something else.
+    pub fn read_file(path: &Path) -> Result<(Self, bool), MasterKeyError> {
+        let (content, is_open_to_group) = read_master(path, FILE_LIMIT_BYTES)?;
+        let text = std::str::from_utf8(content.expose()).map_err(|_| MasterKeyError::Malformed)?;
+        Ok((Self::from_text(text)?, is_open_to_group))
     }
 
     /// Writes it to a new file of mode 0600, which is on disk when this returns.
@@ -159,12 +160,45 @@ mod tests {
         let key = MasterKey::generate(&SystemRng);
         key.create_file(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
-        assert_eq!(MasterKey::read_file(&path).unwrap().0.expose(), key.0.expose());
+        let (read, is_open_to_group) = MasterKey::read_file(&path).unwrap();
+        assert_eq!((read.0.expose(), is_open_to_group), (key.0.expose(), false));
         let again = MasterKey::generate(&SystemRng).create_file(&path);
         assert!(matches!(again, Err(MasterKeyError::File(PrivateFileError::Exists { .. }))));
-        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
-        let open = MasterKey::read_file(&path);
-        assert!(matches!(open, Err(MasterKeyError::File(PrivateFileError::OpenToOthers { .. }))));
+    }
+
+    /// As the `fsGroup` of a pod in Kubernetes has it.
+    #[test]
+    #[expect(clippy::print_stderr, reason = "says which part was skipped, and what it needs")]
+    fn a_master_key_that_only_a_group_of_the_process_may_read_is_taken_and_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("master.key");
+        let key = MasterKey::generate(&SystemRng);
+        key.create_file(&path).unwrap();
+        for (mode, is_taken) in [
+            (0o440, true),
+            (0o640, true),
+            (0o660, false),
+            (0o650, false),
+            (0o644, false),
+            (0o604, false),
+            (0o444, false),
+            (0o641, false),
+        ] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            match MasterKey::read_file(&path) {
+                Ok((read, true)) if is_taken => assert_eq!(read.0.expose(), key.0.expose(), "{mode:o}"),
+                Err(MasterKeyError::File(PrivateFileError::OpenToOthers { .. })) if !is_taken => {}
+                other => panic!("{mode:o}: {other:?}"),
+            }
+        }
+        // Another group than ours. Only root can give a file to one.
+        if rustix::process::geteuid().is_root() {
+            fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+            std::os::unix::fs::chown(&path, None, Some(54_321)).unwrap();
+            assert!(MasterKey::read_file(&path).is_err());
+        } else {
+            eprintln!("skipped: another group's file needs root");
+        }
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl TestServer {
         let issuers = context.store.issuers().await.unwrap();
         let issuer = issuers.into_iter().find(|issuer| issuer.role == IssuerRole::Clients).unwrap();
         let key = context.store.key(&issuer.key).await.unwrap().unwrap();
-        let master = MasterKey::read_file(&self.directory().join("master.key")).unwrap();
+        let (master, _) = MasterKey::read_file(&self.directory().join("master.key")).unwrap();
         let signer = Custody::new(master, Arc::new(SystemRng)).signer(&key).unwrap();
         let (organization, common_name) = CLIENTS_CA;
         ForeignAuthority::stolen(organization, common_name, issuer.certificate, signer)

@@ -185,7 +185,16 @@ impl Installation {
 fn master_key(reference: &SecretRef, environment: &dyn ProcessEnvironment) -> Result<MasterKey, OpenError> {
     match reference.path(environment)? {
         // Read by `keys`, which refuses a file that others may read.
-        Some(path) => Ok(MasterKey::read_file(&path)?),
+        Some(path) => {
+            let (key, is_open_to_group) = MasterKey::read_file(&path)?;
+            if is_open_to_group {
+                tracing::warn!(
+                    file = %path.display(),
+                    "the master key's file is readable by its group; everybody in that group can open all keys"
+                );
+            }
+            Ok(key)
+        }
         None => Ok(MasterKey::from_text(reference.read(environment)?.expose())?),
     }
 }
