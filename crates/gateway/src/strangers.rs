@@ -1,6 +1,7 @@
 //! Eviction when every connection is taken (rule G20): the oldest connection that has not identified its client is closed
-//! for the new one. An idle one is preferred. Otherwise one with a request in flight is closed, because a body that trickles
-//! would hold its place for ever.
+//! for the new one. One that has waited for nothing for [`GRACE`] is preferred. Otherwise one with a request in flight is
+//! closed, because a body that trickles would hold its place for ever. One that has just come, or was just answered, is
+//! closed last: if a flood of requests that trickle holds all places, each newcomer would otherwise make room for the next.
 //!
 //! A connection is a stranger's until it presents a certificate of a client or makes a permitted call. It stays a stranger's
 //! if the client has its share of exempt connections already. An honest caller is a stranger for milliseconds; the oldest
@@ -16,6 +17,9 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
+
+/// How long a connection is not idle after it was opened or answered: enough for a handshake over a slow line.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// How many connections are searched for an idle one. One with a request in flight is cut only if all of these are busy; the
 /// search costs less than the handshake of the newcomer.
@@ -61,14 +65,21 @@ impl Strangers {
         }
     }
 
-    /// Ends the oldest idle connection, or else the oldest of all. Its descriptor is free once its task has
-    /// been dropped.
+    /// Ends the oldest connection that is idle; or else the oldest with a request in flight that did not just come; or else
+    /// the oldest of all. Its descriptor is free once its task has been dropped.
     pub(crate) fn make_room(&self) -> bool {
+        let now = Instant::now();
+        let is_idle = |entry: &Entry| {
+            entry.idle_since().is_some_and(|since| now.saturating_duration_since(since) >= GRACE)
+        };
+        let is_busy = |entry: &Entry| {
+            entry.idle_since().is_none() && now.saturating_duration_since(entry.since) >= GRACE
+        };
         let chosen = {
             let by_age = self.by_age.borrow();
-            let mut oldest = by_age.iter().filter(|(_, entry)| entry.task.get().is_some()).take(LOOKS);
-            let first = oldest.clone().next();
-            oldest.find(|(_, entry)| entry.idle_since().is_some()).or(first).map(|(id, _)| *id)
+            let oldest = by_age.iter().filter(|(_, entry)| entry.task.get().is_some()).take(LOOKS);
+            let find = |wanted: &dyn Fn(&Entry) -> bool| oldest.clone().find(|(_, entry)| wanted(entry));
+            find(&is_idle).or_else(|| find(&is_busy)).or_else(|| find(&|_| true)).map(|(id, _)| *id)
         };
         self.end(chosen)
     }
@@ -130,7 +141,43 @@ impl Drop for Stranger {
 mod tests {
     use super::*;
 
-    #[tokio::test]
+    /// The places are held by requests whose bodies trickle, and connections come that say nothing. Whoever comes between
+    /// them has the time for its handshake.
+    #[tokio::test(start_paused = true)]
+    async fn rule_g20_a_newcomer_is_not_closed_for_the_next_while_trickling_requests_hold_the_places() {
+        let strangers = Rc::new(Strangers::default());
+        let enter = |is_busy: bool| {
+            let stranger = strangers.enter();
+            let task = tokio::spawn(std::future::pending::<()>());
+            strangers.serves(stranger.id(), task.abort_handle());
+            if is_busy {
+                let exchange = Rc::<Exchange>::default();
+                exchange.call();
+                stranger.speaks(&exchange);
+            }
+            (stranger, task)
+        };
+        let trickling: Vec<_> = (0..60).map(|_| enter(true)).collect();
+        tokio::time::advance(Duration::from_secs(10)).await;
+        let mut mute = Vec::new();
+        let mut come = async |count: usize| {
+            for _ in 0..count {
+                assert!(strangers.make_room());
+                mute.push(enter(false));
+                tokio::time::advance(Duration::from_millis(25)).await;
+                tokio::task::yield_now().await;
+            }
+        };
+        come(20).await;
+        assert!(strangers.make_room());
+        let (_honest, task) = enter(false);
+        come(38).await; // 950 ms
+        assert!(!task.is_finished(), "it is in its handshake");
+        let closed = trickling.iter().filter(|(_, task)| task.is_finished()).count();
+        assert!(closed >= 40, "those who trickle make room: {closed}");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn rule_g20_the_oldest_stranger_that_waits_for_nothing_makes_room() {
         let strangers = Rc::new(Strangers::default());
         let task = || tokio::spawn(std::future::pending::<()>());
@@ -144,6 +191,7 @@ mod tests {
         exchange.call();
         busy.speaks(&exchange);
         idle.speaks(&Rc::default());
+        tokio::time::advance(GRACE).await;
         assert!(strangers.make_room());
         let [busy_task, idle_task, newer_task] = tasks;
         assert!(idle_task.await.unwrap_err().is_cancelled());
