@@ -170,6 +170,10 @@ fn event(
         audience: route.map(|route| route.api().audience.clone()),
         detail: denial.operator_note().map(str::to_owned),
         client: denial.known_client().cloned(),
+        interaction_id: match place {
+            Place::Route(_, id) => id.to_str().ok().map(str::to_owned),
+            Place::Local(_) | Place::Unknown => None,
+        },
         auth_method: denial.known_method().map(|method| method.as_str().to_owned()),
         ..Facts::default()
     };

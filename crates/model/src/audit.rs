@@ -114,6 +114,9 @@ pub struct Facts {
     /// The token's `jti`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
+    /// The `x-fapi-interaction-id` of the request and its answer (rule G8), at most 128 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interaction_id: Option<String>,
     /// The administrative object, such as a profile, an operator or a key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,

@@ -1,6 +1,6 @@
 //! `/admin/v1/audit`: reading the audit log. The files are read on the pool for blocking work.
 
-use super::input::{Query, malformed, parse_or_not_found};
+use super::input::{Query, malformed};
 use super::shapes::{AuditList, AuditQuery, AuditRecordView, AuditVerification};
 use super::{cut, one_more_than};
 use crate::Context;
@@ -10,7 +10,9 @@ use axum::extract::{Path, State};
 use countersign_audit::{Filter, Head, Record, RecordHash, Report};
 use countersign_model::{ReasonCode, Reference};
 use countersign_policy::Denial;
+use ipnet::IpNet;
 use std::io;
+use std::net::IpAddr;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
@@ -34,15 +36,53 @@ pub(super) async fn list(
         }
     };
     let limit = query.limit.unwrap_or(AuditQuery::DEFAULT_LIMIT).min(AuditQuery::MAX_LIMIT);
-    let filter = Filter { action, client: query.client };
-    let asked = usize::try_from(one_more_than(limit)).unwrap_or(usize::MAX);
-    let reading = move |directory: &FilePath| countersign_audit::list(directory, &filter, asked);
-    let mut records = read(&context, reading).await?;
-    let more = cut(&mut records, limit);
-    Ok(Answer(answer(records, more)))
+    let AuditQuery { client, since, until, before, .. } = query;
+    let source = query.source.as_deref().map(network).transpose().map_err(|why| malformed(why.to_owned()))?;
+    let filter = Filter { action, client, source, since, until, before, token_or_interaction: None };
+    Ok(Answer(read(&context, move |directory| listed(directory, &filter, limit)).await?))
 }
 
-/// Shows the records under a reference: the refusal, and the record of the series that it was folded into.
+/// The newest records that `filter` admits, out of the files of a log.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn listed(directory: &FilePath, filter: &Filter, limit: u32) -> io::Result<AuditList> {
+    let asked = usize::try_from(one_more_than(limit)).unwrap_or(usize::MAX);
+    let mut records = countersign_audit::list(directory, filter, asked)?;
+    let more = cut(&mut records, limit);
+    Ok(answer(records, more))
+}
+
+/// The records behind a reference, a token's `jti` or an `x-fapi-interaction-id`, out of the files of a log.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn shown(directory: &FilePath, wanted: String) -> io::Result<AuditList> {
+    // People copy references in lower case.
+    if let Ok(reference) = wanted.to_ascii_uppercase().parse::<Reference>() {
+        let found = countersign_audit::find(directory, reference)?;
+        if !found.is_empty() {
+            return Ok(answer(found, false));
+        }
+    }
+    let filter = Filter { token_or_interaction: Some(wanted), ..Filter::default() };
+    Ok(answer(countersign_audit::list(directory, &filter, MOST_OF_ONE)?, false))
+}
+
+/// An address, or a network.
+///
+/// # Errors
+/// What it should look like.
+pub fn network(text: &str) -> Result<IpNet, &'static str> {
+    let address = text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
+    address.or_else(|_| text.parse()).map_err(|_| "a source is an address or a network, such as 192.0.2.0/24")
+}
+
+/// Most records of one token or one `x-fapi-interaction-id`.
+const MOST_OF_ONE: usize = 100;
+
+/// Shows the records under a reference: the refusal, and the record of the series that it was folded into. Takes a token's
+/// `jti` and an `x-fapi-interaction-id` too.
 #[utoipa::path(
     get, path = "/audit/{ref}", operation_id = "show_audit_records", params(("ref" = String, Path)),
     responses((status = 200, body = AuditList))
@@ -51,12 +91,12 @@ pub(super) async fn show(
     State(context): State<Arc<Context>>,
     Path(reference): Path<String>,
 ) -> Result<Answer<AuditList>, Refused> {
-    let reference: Reference = parse_or_not_found(&reference)?;
-    let records = read(&context, move |directory| countersign_audit::find(directory, reference)).await?;
-    if records.is_empty() {
-        return Err(Denial::new(ReasonCode::ObjectNotFound).note(format!("no record {reference}")).into());
+    let list = read(&context, move |directory| shown(directory, reference)).await?;
+    if list.records.is_empty() {
+        let note = "no record has this reference, jti or x-fapi-interaction-id";
+        return Err(Denial::new(ReasonCode::ObjectNotFound).note(note).into());
     }
-    Ok(Answer(answer(records, false)))
+    Ok(Answer(list))
 }
 
 /// Reads the whole log, and compares it with the head that the database keeps.
@@ -102,10 +142,12 @@ fn answer(records: Vec<Record>, more: bool) -> AuditList {
         lost: record.lost,
         event: record.event,
     };
-    AuditList { records: records.into_iter().map(view).collect(), more }
+    let next = records.last().filter(|_| more).map(|record| record.sequence);
+    AuditList { records: records.into_iter().map(view).collect(), more, next }
 }
 
-fn verified(report: &Report) -> AuditVerification {
+/// What was found in a log that was read whole.
+pub fn verified(report: &Report) -> AuditVerification {
     let mut findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
     if report.more_findings > 0 {
         findings.push(format!("and {} more", report.more_findings));

@@ -6,7 +6,7 @@
 
 pub mod shapes;
 
-mod audit;
+pub mod audit;
 mod auth;
 mod certificates;
 mod clients;

@@ -447,6 +447,22 @@ pub struct AuditQuery {
     #[param(value_type = Option<String>)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientId>,
+    /// Only callers with this address, or in this network: `192.0.2.7`, `192.0.2.0/24`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Only what happened at this moment or later, in the form of RFC 3339.
+    #[schema(value_type = Option<String>)]
+    #[param(value_type = Option<String>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Only what happened before this moment, in the form of RFC 3339.
+    #[schema(value_type = Option<String>)]
+    #[param(value_type = Option<String>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Only records before this sequence number: `next` of an earlier answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<u64>,
     /// How many at most, the newest. Default 50, at most 1000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
@@ -467,6 +483,9 @@ pub struct AuditList {
     /// Whether there are more than were asked for.
     #[serde(default)]
     pub more: bool,
+    /// If there are more: the `before` that lists them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
 }
 
 /// One record of the audit log.

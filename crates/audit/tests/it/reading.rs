@@ -115,6 +115,46 @@ fn records_are_listed_newest_first_and_filtered() {
 }
 
 #[test]
+fn records_are_found_by_network_time_place_token_and_interaction() {
+    let directory = directory();
+    let mut log = AuditLog::open(directory.path(), LogSettings::default(), None, T0, &RNG).unwrap();
+    let mut append = |minute: i64, source: &str, change: &dyn Fn(&mut Entry)| {
+        let at = T0.plus_s(minute * 60);
+        let mut made = event(at, "acme-pay");
+        made.facts.source = Some(source.parse().unwrap());
+        let mut entry = Entry::from(made);
+        change(&mut entry);
+        log.append(&mut [entry].into(), at).unwrap();
+    };
+    append(0, "192.0.2.7", &|_| {});
+    append(1, "192.0.2.9", &|entry| entry.event.facts.jti = Some("01JZTOKEN".to_owned()));
+    append(2, "198.51.100.1", &|entry| entry.event.facts.interaction_id = Some("c770aef3-6784".to_owned()));
+    append(200, "2001:db8::1", &|_| {});
+    append(201, "192.0.2.1", &|entry| {
+        entry.event.facts.source = None;
+        let (first, last) = (entry.event.at, entry.event.at);
+        let network = Some("192.0.2.0/24".to_owned());
+        entry.folded = Some(Folded { count: 9, first, last, network, networks: None, certificates: None });
+    });
+    let found = |filter: Filter| -> Vec<u64> {
+        list(directory.path(), &filter, 100).unwrap().iter().map(|record| record.sequence).collect()
+    };
+    let source = |text: &str| Filter { source: Some(text.parse().unwrap()), ..Filter::default() };
+    assert_eq!(found(source("192.0.2.7/32")), [5, 1], "a series of its network may be of this address");
+    assert_eq!(found(source("192.0.2.0/24")), [5, 2, 1]);
+    assert_eq!(found(source("192.0.0.0/16")), [5, 2, 1]);
+    assert_eq!(found(source("2001:db8::/32")), [4]);
+    let since = Some(T0.plus_s(60));
+    assert_eq!(found(Filter { since, ..Filter::default() }), [5, 4, 3, 2]);
+    assert_eq!(found(Filter { since, until: Some(T0.plus_s(120)), ..Filter::default() }), [2]);
+    assert_eq!(found(Filter { before: Some(3), ..Filter::default() }), [2, 1]);
+    for (wanted, sequence) in [("01jztoken", 2), ("C770AEF3-6784", 3)] {
+        let filter = Filter { token_or_interaction: Some(wanted.to_owned()), ..Filter::default() };
+        assert_eq!(found(filter), [sequence], "{wanted}");
+    }
+}
+
+#[test]
 fn rule_g11_what_a_caller_chose_forges_no_record_and_steers_no_terminal() {
     let directory = directory();
     let mut log = AuditLog::open(directory.path(), LogSettings::default(), None, T0, &RNG).unwrap();

@@ -1,15 +1,23 @@
 //! `countersign audit`: what was done and refused.
 
 use super::admin_client::{AdminClient, AdminTarget, segment};
-use super::console::{Console, fields, table};
+use super::audit_story;
+use super::console::{Console, table};
 use super::human::counted;
 use crate::audit_words;
 use crate::failure::{Exit, Failure};
-use crate::words::printable;
+use crate::system::SystemClock;
+use crate::words::{in_words, printable};
 use clap::Subcommand;
-use countersign_api::admin::shapes::{AuditList, AuditQuery, AuditRecordView, AuditVerification};
-use countersign_model::{ClientId, Reference};
+use countersign_api::admin::audit;
+use countersign_api::admin::shapes::{AuditList, AuditQuery, AuditVerification};
+use countersign_audit::Filter;
+use countersign_model::audit::AuditAction;
+use countersign_model::{ClientId, Clock, Timestamp};
+use ipnet::IpNet;
 use serde_json::Value;
+use std::io;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -21,45 +29,114 @@ pub(crate) enum Command {
         /// Only this client
         #[arg(long)]
         client: Option<ClientId>,
+        /// Only callers with this address, or in this network, as 192.0.2.0/24
+        #[arg(long, value_parser = network)]
+        source: Option<IpNet>,
+        /// Only since this moment, as 2026-11-27T08:00:00Z, or for this long, as 90s, 30m, 8h, 7d
+        #[arg(long, value_name = "WHEN", value_parser = moment)]
+        since: Option<Timestamp>,
+        /// Only before this moment, written like --since
+        #[arg(long, value_name = "WHEN", value_parser = moment)]
+        until: Option<Timestamp>,
+        /// Only records before this one: where the listing before ended
+        #[arg(long, value_name = "SEQUENCE")]
+        before: Option<u64>,
         /// How many at most
         #[arg(long, value_name = "N", default_value_t = AuditQuery::DEFAULT_LIMIT, value_parser = clap::value_parser!(u32).range(1..=i64::from(AuditQuery::MAX_LIMIT)))]
         limit: u32,
+        #[command(flatten)]
+        files: Files,
         #[command(flatten)]
         target: AdminTarget,
     },
     /// Show what is behind a reference (the Countersign-Ref of an answer)
     Show {
-        /// The reference
-        reference: Reference,
+        /// The reference, the jti of a token, or an x-fapi-interaction-id
+        reference: String,
+        #[command(flatten)]
+        files: Files,
         #[command(flatten)]
         target: AdminTarget,
     },
     /// Read the whole log, and find any change, gap or cut tail
     Verify {
         #[command(flatten)]
+        files: Files,
+        #[command(flatten)]
         target: AdminTarget,
     },
+}
+
+/// Where the log is read from.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Files {
+    /// Read the files in this directory instead of asking a server: of one that is stopped, or of a copy
+    #[arg(long = "files", value_name = "DIR", conflicts_with_all = ["admin", "credential_file", "ca_file"])]
+    directory: Option<PathBuf>,
+}
+
+impl Files {
+    /// What `of_files` reads, or what `of_server` answers.
+    fn read<T>(
+        &self,
+        target: &AdminTarget,
+        of_files: impl FnOnce(&Path) -> io::Result<T>,
+        of_server: impl FnOnce(&AdminClient) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let Some(directory) = &self.directory else { return of_server(&AdminClient::new(target)?) };
+        // A log of a directory that does not exist would be an empty one.
+        std::fs::read_dir(directory).and_then(|_| of_files(directory)).map_err(|error| {
+            Failure::new(Exit::Refused, format!("the audit log in {} cannot be read", directory.display()))
+                .why(in_words(&error))
+                .action("give the directory of the log's files, by default `audit` in the data directory")
+        })
+    }
 }
 
 impl Command {
     pub(crate) fn run(self, console: Console) -> Result<(), Failure> {
         match self {
-            Self::List { action, client, limit, target } => {
+            Self::List { action, client, source, since, until, before, limit, files, target } => {
                 let mut path = format!("/audit?limit={limit}");
-                path.extend(action.map(|action| format!("&action={action}")));
-                path.extend(client.map(|client| format!("&client={client}")));
-                let list: AuditList = AdminClient::new(&target)?.get(&path)?;
+                path.extend(action.as_ref().map(|action| format!("&action={action}")));
+                path.extend(client.as_ref().map(|client| format!("&client={client}")));
+                path.extend(source.map(|source| format!("&source={source}")));
+                path.extend(since.map(|since| format!("&since={since}")));
+                path.extend(until.map(|until| format!("&until={until}")));
+                path.extend(before.map(|before| format!("&before={before}")));
+                let action = action.map(known_action).transpose()?;
+                let filter =
+                    Filter { action, client, source, since, until, before, token_or_interaction: None };
+                let list: AuditList = files.read(
+                    &target,
+                    |directory| audit::listed(directory, &filter, limit),
+                    |server| server.get(&path),
+                )?;
                 console.answer(&list, || list_text(&list))
             }
-            Self::Show { reference, target } => {
-                let path = format!("/audit/{}", segment(&reference.to_string())?);
-                let list: AuditList = AdminClient::new(&target)?.get(&path)?;
-                let records = || list.records.iter().map(record_text).collect::<Vec<_>>().join("\n");
-                console.answer(&list, records)
+            Self::Show { reference, files, target } => {
+                let wanted = reference.clone();
+                let list: AuditList = files.read(
+                    &target,
+                    |directory| audit::shown(directory, wanted),
+                    |server| server.get(&format!("/audit/{}", segment(&reference)?)),
+                )?;
+                if list.records.is_empty() {
+                    let what = "no record has this reference, jti or x-fapi-interaction-id";
+                    return Err(Failure::new(Exit::NotFound, what)
+                        .action("compare it letter by letter; `countersign audit list` shows the newest"));
+                }
+                let stories = || list.records.iter().map(audit_story::of).collect::<Vec<_>>().join("\n");
+                console.answer(&list, stories)
             }
-            Self::Verify { target } => {
-                let report: AuditVerification =
-                    AdminClient::new(&target)?.get_however_long("/audit/verification")?;
+            Self::Verify { files, target } => {
+                let report: AuditVerification = files.read(
+                    &target,
+                    |directory| {
+                        countersign_audit::verify(directory, None).map(|report| audit::verified(&report))
+                    },
+                    |server| server.get_however_long("/audit/verification"),
+                )?;
                 console.answer(&report, || report_text(&report))?;
                 if report.intact {
                     return Ok(());
@@ -69,6 +146,37 @@ impl Command {
             }
         }
     }
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    audit::network(text).map_err(str::to_owned)
+}
+
+/// A moment of RFC 3339, or so long ago.
+fn moment(text: &str) -> Result<Timestamp, String> {
+    let ago = || {
+        let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+        let seconds = match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3600,
+            "d" => 86_400,
+            _ => return None,
+        };
+        let number: u32 = number.parse().ok()?;
+        Some(SystemClock.now().plus_s(-i64::from(number).checked_mul(seconds)?))
+    };
+    Timestamp::parse_rfc3339(text)
+        .or_else(ago)
+        .ok_or_else(|| "a moment is written as 2026-11-27T08:00:00Z, or as 8h for eight hours ago".to_owned())
+}
+
+/// The action, for reading files; a server knows the actions of its own version.
+fn known_action(name: String) -> Result<AuditAction, Failure> {
+    serde_json::from_value(Value::String(name.clone())).map_err(|_| {
+        Failure::new(Exit::Usage, format!("there is no action `{name}`"))
+            .action("the column ACTION of `countersign audit list` has the actions")
+    })
 }
 
 /// A word of snake_case: nothing else can be an action.
@@ -101,34 +209,10 @@ fn list_text(list: &AuditList) -> String {
         .collect();
     let mut out = table(["TIME", "ACTION", "REASON", "ACTOR", "CLIENT", "REF"], &rows);
     if list.more {
-        out.push_str(&format!(
-            "there are more: these are the newest {}; narrow it with --action or --client, or ask for more with --limit\n",
-            list.records.len()
-        ));
+        let next = list.next.map(|next| format!("; the next ones: --before {next}")).unwrap_or_default();
+        out.push_str(&format!("there are more: these are the newest {}{next}\n", list.records.len()));
     }
     out
-}
-
-/// Every member of the record, in the order of the record, the nested ones with their path.
-fn record_text(record: &AuditRecordView) -> String {
-    let mut rows = Vec::new();
-    flatten("", &serde_json::to_value(record).unwrap_or_default(), &mut rows);
-    let rows: Vec<(&str, String)> = rows.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-    fields(&rows)
-}
-
-fn flatten(name: &str, value: &Value, rows: &mut Vec<(String, String)>) {
-    match value {
-        Value::Object(members) => {
-            for (key, value) in members {
-                let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
-                flatten(&name, value, rows);
-            }
-        }
-        Value::Null => {}
-        Value::String(text) => rows.push((name.to_owned(), text.clone())),
-        other => rows.push((name.to_owned(), other.to_string())),
-    }
 }
 
 fn report_text(report: &AuditVerification) -> String {

@@ -5,6 +5,7 @@
 
 mod admin_client;
 mod audit;
+mod audit_story;
 mod cert;
 mod cert_request;
 mod client;

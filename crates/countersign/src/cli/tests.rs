@@ -77,7 +77,6 @@ fn what_is_no_command_is_refused() {
         "cert list --state good",
         "quickstart --port 0",
         "quickstart --port 65533",
-        "audit show REF",
         "audit list --limit 0",
         "audit verify --admin http://127.0.0.1:8444",
     ] {

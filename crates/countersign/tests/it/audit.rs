@@ -207,6 +207,43 @@ async fn rule_t11_a_handshake_that_the_client_ends_has_its_reason() {
 }
 
 #[tokio::test]
+async fn records_are_found_by_interaction_id_token_source_time_and_page() {
+    let server = TestServer::start().await;
+    server.add_client("acme-pay", "production", "tls_client_auth", &["data:read"]).await;
+    let acme = server.certificate("acme-pay").await;
+    server.bound_token("acme-pay", &acme).await;
+    let headers = [("x-fapi-interaction-id", "c770aef3-6784-41f7-8e0e-ff5f97bddb3a")];
+    let refused = server.caller(Some(&acme)).get("/data/x", &headers).await.unwrap();
+    let ask = async |path: &str| server.administer(Method::GET, path, &Value::Null).await;
+    let records = async |path: &str| ask(path).await.json()["records"].as_array().unwrap().clone();
+    let of_interaction = records("/admin/v1/audit/C770AEF3-6784-41f7-8e0e-ff5f97bddb3a").await;
+    assert_eq!(of_interaction[0]["ref"], refused.header("countersign-ref"));
+    let lower = refused.header("countersign-ref").to_ascii_lowercase();
+    assert_eq!(records(&format!("/admin/v1/audit/{lower}")).await[0]["reason"], "token_missing");
+    let jti = records("/admin/v1/audit?action=token_issued").await[0]["jti"].as_str().unwrap().to_owned();
+    assert_eq!(records(&format!("/admin/v1/audit/{jti}")).await[0]["action"], "token_issued");
+    assert_eq!(ask("/admin/v1/audit/nothing").await.status, 404);
+
+    assert!(!records("/admin/v1/audit?source=127.0.0.0/8").await.is_empty());
+    assert!(records("/admin/v1/audit?source=192.0.2.7").await.is_empty());
+    assert_eq!(ask("/admin/v1/audit?source=here").await.status, 400);
+    let now = server.clock.now();
+    assert!(records(&format!("/admin/v1/audit?since={}", now.plus_s(1))).await.is_empty());
+    assert!(!records(&format!("/admin/v1/audit?until={}", now.plus_s(1))).await.is_empty());
+    let all = records("/admin/v1/audit?limit=1000").await;
+    let (mut paged, mut before) = (Vec::new(), String::new());
+    loop {
+        let page = ask(&format!("/admin/v1/audit?limit=2{before}")).await.json();
+        paged.extend(page["records"].as_array().unwrap().clone());
+        match page["next"].as_u64() {
+            Some(next) => before = format!("&before={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(paged, all);
+}
+
+#[tokio::test]
 async fn every_change_is_recorded_with_the_operator_who_made_it() {
     let server = TestServer::start().await;
     let token = format!("Bearer {}", server.add_operator("ann", Role::Admin).await);

@@ -73,6 +73,19 @@ fn verifying_an_audit_log_that_somebody_changed_exits_with_1() {
     let verify = place.run(&["audit", "verify"]);
     assert_eq!(verify.status.code(), Some(0), "{verify:?}");
     server.stop();
+    // The files of a server that is stopped.
+    let audit = place.file("audit");
+    let files = ["--files", audit.to_str().unwrap()];
+    let run = |args: &[&str]| place.run(&[&["audit"], args, &files].concat());
+    let verify = run(&["verify"]);
+    assert_eq!(verify.status.code(), Some(0), "{verify:?}");
+    let list: Value =
+        serde_json::from_slice(&run(&["list", "--action", "started", "--json"]).stdout).unwrap();
+    let reference = list["records"][0]["ref"].as_str().unwrap().to_ascii_lowercase();
+    let story = text(&run(&["show", &reference]).stdout);
+    assert!(story.contains("what") && story.contains("started") && story.contains("who"), "{story}");
+    assert_eq!(run(&["show", "nothing"]).status.code(), Some(5));
+    assert_eq!(place.run(&["audit", "list", "--files", "nodir"]).status.code(), Some(1));
 
     let segments = std::fs::read_dir(place.file("audit")).unwrap().map(|entry| entry.unwrap().path());
     let segment = segments.max_by_key(|path| path.metadata().unwrap().len()).unwrap();
