@@ -156,6 +156,8 @@ async fn send(
     progress: Option<&Progress>,
 ) -> Result<(Box<Link>, Response<Incoming>), Denial> {
     let takes_kept = request.method() != Method::HEAD;
+    // What was sent once may have been carried out, whatever becomes of the second try.
+    let mut nothing_sent = ReasonCode::UpstreamUnreachable;
     while takes_kept && let Some(link) = pool.take() {
         if repeat::is_repeatable(&request) {
             link.conduct.keep_copy();
@@ -165,6 +167,7 @@ async fn send(
             Err(Failed::Unsent(returned)) => request = *returned,
             Err(Failed::Unanswered(copy)) => {
                 request = *copy;
+                nothing_sent = ReasonCode::UpstreamBrokeOff;
                 break;
             }
             Err(Failed::Final(denial)) => return Err(denial),
@@ -178,15 +181,21 @@ async fn send(
     }
     let link = connected.map_err(|error| {
         let reason = match error {
-            ConnectError::Full => ReasonCode::UpstreamRequestsExhausted,
-            _ => ReasonCode::UpstreamUnreachable,
+            ConnectError::Full if nothing_sent == ReasonCode::UpstreamUnreachable => {
+                ReasonCode::UpstreamRequestsExhausted
+            }
+            _ => nothing_sent,
         };
         Denial::new(reason).note(format!("{}: {error}", pool.upstream().name))
     })?;
     match exchange(link, request, progress, pool.upstream().response_timeout).await {
         Ok(done) => Ok(done),
-        Err(Failed::Unsent(_) | Failed::Unanswered(_)) => Err(Denial::new(ReasonCode::UpstreamUnreachable)
+        Err(Failed::Unsent(_) | Failed::Unanswered(_)) => Err(Denial::new(nothing_sent)
             .note("the upstream closed the connection, or answered before the request was sent")),
+        Err(Failed::Final(denial)) if denial.reason() == ReasonCode::UpstreamUnreachable => {
+            let note = denial.operator_note().unwrap_or_default().to_owned();
+            Err(Denial::new(nothing_sent).note(note))
+        }
         Err(Failed::Final(denial)) => Err(denial),
     }
 }

@@ -82,6 +82,20 @@ async fn rule_g17_a_get_is_sent_twice_and_not_three_times() {
     assert!(played.world.audit_log().await.contains("upstream_broke_off"));
 }
 
+/// The upstream has seen the request, and then there is none: nobody is told that nothing was sent.
+#[tokio::test]
+async fn rule_g17_a_get_whose_second_try_finds_nobody_may_have_been_carried_out() {
+    for end in [End::Closed, End::Reset] {
+        let (played, mut caller, mut link) = kept().await;
+        caller.send(played.request("GET", "")).await;
+        link.head().await;
+        let Played { listener, .. } = played;
+        drop(listener);
+        end.of(link).await;
+        broke_off(&mut caller, &format!("{end:?}")).await;
+    }
+}
+
 /// On a connection that was new the upstream did not close an old one: it died of the request, or in the middle of it.
 #[tokio::test]
 async fn rule_g17_what_a_new_connection_broke_off_is_not_sent_again() {
