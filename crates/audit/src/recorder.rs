@@ -7,7 +7,7 @@ use crate::log::AuditLog;
 use crate::record::Head;
 use crate::shared::{RecorderSettings, Shared, Stats};
 use crate::writer::Writer;
-use countersign_model::audit::{Actor, AuditEvent};
+use countersign_model::audit::{Actor, AuditEvent, Facts};
 use countersign_model::{ClientId, Clock, Reference, Rng, Timestamp};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -64,16 +64,23 @@ impl Recorder {
     ///
     /// Never waits: the event is on disk within 100 ms. What the queue cannot take is counted, and the count recorded.
     pub fn record(&self, event: AuditEvent) -> Recorded {
-        self.take(event).0
+        self.take(event, |_| {}).0
+    }
+
+    /// As [`Recorder::record`]; `complete` adds to the facts of an event that is not folded. For facts that cost much to
+    /// find out: a flood pays for them as often as it is recorded, and no more. They do not take part in the folding.
+    pub fn record_completed(&self, event: AuditEvent, complete: impl FnOnce(&mut Facts)) -> Recorded {
+        self.take(event, complete).0
     }
 
     /// What became of it, and whether the event is counted or on its way to the log.
-    fn take(&self, event: AuditEvent) -> (Recorded, bool) {
+    fn take(&self, mut event: AuditEvent, complete: impl FnOnce(&mut Facts)) -> (Recorded, bool) {
         let shared = &self.0.shared;
         if let Verdict::Folded(reference) = shared.folds.verdict(&event) {
             shared.folded.fetch_add(1, Ordering::Relaxed);
             return (Recorded { reference, folded: true }, true);
         }
+        complete(&mut event.facts);
         let recorded = Recorded { reference: event.reference, folded: false };
         let of_a_caller = matches!(event.actor, Actor::Anonymous | Actor::Client(_));
         if of_a_caller && event.reason.is_some() && shared.sparing.load(Ordering::Relaxed) {
@@ -95,7 +102,7 @@ impl Recorder {
     /// Only with `before_answer`: the queue or the disk did not take it. Whether the caller is then refused is the
     /// caller's choice.
     pub async fn record_before_answer(&self, event: AuditEvent) -> Result<Recorded, Unrecorded> {
-        let (recorded, taken) = self.take(event);
+        let (recorded, taken) = self.take(event, |_| {});
         if !self.0.before_answer {
             return Ok(recorded);
         }
@@ -319,6 +326,23 @@ mod tests {
         assert!(told.contains(&records[0].event.reference), "the count bears the reference of its series");
         assert_eq!(find(fixture.directory.path(), records[0].event.reference).unwrap().len(), 2);
         assert_eq!(fixture.recorder.stats().folded, 99_980);
+    }
+
+    #[tokio::test]
+    async fn rule_g20_what_is_dear_to_find_out_is_found_out_for_what_is_recorded_alone() {
+        let fixture = start(RecorderSettings::default());
+        let mut found_out = 0;
+        for _ in 0..1000 {
+            fixture.recorder.record_completed(refused(T0, SOURCE, None), |facts| {
+                found_out += 1;
+                facts.client = Some("acme-pay".parse().unwrap());
+            });
+        }
+        assert_eq!(found_out, 20);
+        fixture.recorder.close().await.unwrap();
+        let filter = Filter { client: Some("acme-pay".parse().unwrap()), ..Filter::default() };
+        assert_eq!(list(fixture.directory.path(), &filter, 100).unwrap().len(), 20);
+        assert_eq!(fixture.verify().events, 1000, "the rest are one series");
     }
 
     #[tokio::test]

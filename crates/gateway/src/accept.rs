@@ -119,12 +119,7 @@ async fn serve_socket(
     let Some(accepted) = handshake::accept(stream, address, &worker, &listener, &limits).await else {
         return;
     };
-    let issuer = accepted.peer.certificate().and_then(|certificate| {
-        let anchors = worker.settings.anchors.load();
-        let ours =
-            |issuer: &&countersign_pki::TrustedIssuer| issuer.key_hash == *certificate.issuer_key_hash();
-        anchors.issuers().iter().find(ours).map(|issuer| issuer.id.clone())
-    });
+    let issuer = accepted.peer.certificate().and_then(|certificate| worker.issuer_of(certificate));
     let connection = Connection::new(accepted.peer, issuer, accepted.sni, accepted.http2, true);
     let connection = connection.of_stranger(stranger);
     serve_stream(worker, listener, accepted.stream, connection).await;

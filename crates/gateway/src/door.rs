@@ -115,6 +115,7 @@ fn refused(worker: &Worker, listener: &Listener, address: SocketAddr, detail: St
         AuditAction::ConnectionRefused,
         ReasonCode::ConnectionsExhausted,
         facts,
+        |_| {},
     );
 }
 

@@ -8,10 +8,11 @@ use crate::cpu::measured;
 use crate::no_request;
 use crate::settings::Limits;
 use crate::socket::{HandshakeTooLarge, Socket};
-use crate::tls::{self, Observed};
+use crate::tls::{self, Observed, Refused};
 use crate::worker::{Listener, Worker};
 use countersign_model::ReasonCode;
 use countersign_model::audit::{AuditAction, CertificateRef, Facts};
+use countersign_pki::{OutdatedCertificate, PeerCertificate};
 use countersign_policy::Peer;
 use metrics::counter;
 use std::cell::Cell;
@@ -63,8 +64,8 @@ pub(crate) async fn accept(
             Failure { result: "timeout", reason: ReasonCode::RequestTooSlow, detail: "took too long".into() }
         }
     };
-    drop(bill);
-    failure.report(address, observed, worker, listener);
+    // To tell of it costs a signature at times, which is paid for too.
+    measured(async { failure.report(address, observed, worker, listener) }, &bill.cost).await;
     None
 }
 
@@ -130,7 +131,7 @@ impl Failure {
         let tls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
         let too_large = error.get_ref().is_some_and(|error| error.is::<HandshakeTooLarge>());
         let (result, reason) = match (&observed.refused, tls) {
-            (Some((reason, _)), _) => ("client_certificate_refused", *reason),
+            (Some(refused), _) => ("client_certificate_refused", refused.reason),
             (None, Some(rustls::Error::NoCertificatesPresented)) => {
                 ("client_certificate_missing", ReasonCode::CertificateMissing)
             }
@@ -165,14 +166,15 @@ impl Failure {
                 "listener" => name.to_string(), "reason" => self.reason.as_str())
             .increment(1);
         }
+        let Observed { sni, accepted, refused } = observed;
         // Rule T11: the offered one, also where it was found good and the peer then did not prove that it holds its key.
         // Certificates are public: that is what a thief has who has nothing else.
-        let accepted = observed.accepted.as_deref().map(|certificate| *certificate.thumbprint());
-        let certificate = observed.refused.map(|(_, thumbprint)| thumbprint).or(accepted);
+        let thumbprint =
+            refused.as_ref().map(Refused::thumbprint).or(accepted.as_deref().map(|it| *it.thumbprint()));
         let facts = Facts {
             source: Some(address.ip()),
-            sni: observed.sni,
-            certificate: certificate.map(|thumbprint| CertificateRef {
+            sni,
+            certificate: thumbprint.map(|thumbprint| CertificateRef {
                 issuer: None,
                 serial: None,
                 thumbprint: Some(thumbprint),
@@ -180,6 +182,28 @@ impl Failure {
             detail: Some(self.detail),
             ..Facts::default()
         };
-        no_request::record(worker, listener, AuditAction::HandshakeRefused, self.reason, facts);
+        no_request::record(worker, listener, AuditAction::HandshakeRefused, self.reason, facts, |facts| {
+            let outdated = refused.and_then(|refused| refused.outdated(worker.settings.clock.now()));
+            let certificate = outdated.as_ref().map(OutdatedCertificate::content);
+            if let Some(certificate) = certificate.or(accepted.as_deref()) {
+                add_claim(facts, certificate, worker);
+            }
+        });
     }
+}
+
+/// Adds to the record whose certificate it was, of which an issuer's signature was verified. Who called is not known by that:
+/// the handshake ended before the peer had proved that it holds the key.
+fn add_claim(facts: &mut Facts, certificate: &PeerCertificate, worker: &Worker) {
+    facts.certificate = Some(CertificateRef {
+        issuer: worker.issuer_of(certificate),
+        serial: Some(*certificate.serial()),
+        thumbprint: Some(*certificate.thumbprint()),
+    });
+    let Some(client) = worker.settings.registry.client_of_certificate(certificate) else { return };
+    let detail = facts.detail.get_or_insert_default();
+    detail.push_str(&format!(
+        "; claims to be {client}: the certificate has its name, and nobody proved to hold the key"
+    ));
+    facts.client = Some(client);
 }

@@ -6,7 +6,9 @@
 
 use crate::settings::{ClientCertificateRequest, ListenerSettings};
 use countersign_model::{Clock, ReasonCode, Thumbprint, Timestamp};
-use countersign_pki::{PeerCertificate, TrustAnchors, validate_client};
+use countersign_pki::{
+    OutdatedCertificate, PeerCertificate, TrustAnchors, read_outdated_client, validate_client,
+};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
 use rustls::crypto::{
@@ -38,8 +40,32 @@ pub(crate) struct Observed {
     pub(crate) sni: Option<String>,
     /// The client certificate that was accepted. Proves nothing until the handshake is complete.
     pub(crate) accepted: Option<Arc<PeerCertificate>>,
-    /// Why the client certificate was refused.
-    pub(crate) refused: Option<(ReasonCode, Thumbprint)>,
+    /// The client certificate that was refused.
+    pub(crate) refused: Option<Refused>,
+}
+
+/// A client certificate that was refused.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) reason: ReasonCode,
+    der: Vec<u8>,
+    anchors: Arc<TrustAnchors>,
+}
+
+impl Refused {
+    pub(crate) fn thumbprint(&self) -> Thumbprint {
+        countersign_pki::thumbprint(&self.der)
+    }
+
+    /// What is written in it, if nothing but its dates was wrong. Costs a signature.
+    pub(crate) fn outdated(&self, now: Timestamp) -> Option<OutdatedCertificate> {
+        match self.reason {
+            ReasonCode::CertificateExpired | ReasonCode::CertificateNotYetValid => {
+                read_outdated_client(&self.der, &self.anchors, now).ok()
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Runs a handshake and hands out what was observed, whatever came of it.
@@ -159,8 +185,8 @@ impl ClientCertVerifier for Verifier {
             }
             Err(error) => {
                 let reason = error.reason();
-                let thumbprint = thumbprint(end_entity);
-                note(|observed| observed.refused = Some((reason, thumbprint)));
+                let (der, anchors) = (end_entity.to_vec(), self.anchors.clone());
+                note(|observed| observed.refused = Some(Refused { reason, der, anchors }));
                 Err(rustls::Error::InvalidCertificate(alert_for(reason)))
             }
         }
@@ -198,13 +224,6 @@ fn alert_for(reason: ReasonCode) -> CertificateError {
         ReasonCode::CertificatePurposeWrong => CertificateError::InvalidPurpose,
         _ => CertificateError::BadEncoding,
     }
-}
-
-fn thumbprint(der: &[u8]) -> Thumbprint {
-    let digest = ::aws_lc_rs::digest::digest(&::aws_lc_rs::digest::SHA256, der);
-    let mut octets = [0; 32];
-    octets.copy_from_slice(digest.as_ref());
-    Thumbprint(octets)
 }
 
 /// Notes the server name on the way to the real resolver.

@@ -15,7 +15,8 @@ use crate::settings::{ListenerSettings, Settings};
 use crate::strangers::Strangers;
 use crate::tls;
 use crate::token_cache::TokenCache;
-use countersign_pki::TrustAnchors;
+use countersign_model::IssuerId;
+use countersign_pki::{PeerCertificate, TrustAnchors, TrustedIssuer};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -135,5 +136,12 @@ impl Worker {
             visitors: Rc::default(),
             stopping: Cell::new(false),
         }
+    }
+
+    /// Which of the issuers that are trusted now signed the certificate.
+    pub(crate) fn issuer_of(&self, certificate: &PeerCertificate) -> Option<IssuerId> {
+        let anchors = self.settings.anchors.load();
+        let ours = |issuer: &&TrustedIssuer| issuer.key_hash == *certificate.issuer_key_hash();
+        anchors.issuers().iter().find(ours).map(|issuer| issuer.id.clone())
     }
 }

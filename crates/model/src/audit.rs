@@ -62,6 +62,12 @@ impl AuditEvent {
         self
     }
 
+    /// Whom the caller claimed to be, where it proved to be nobody: anybody may say a name, or show a certificate whose key he
+    /// does not hold.
+    pub fn claimed_client(&self) -> Option<&ClientId> {
+        self.facts.client.as_ref().filter(|_| self.actor == Actor::Anonymous)
+    }
+
     /// What the caller read; none when it was done.
     pub fn public(&self) -> Option<ReasonCode> {
         self.told.or(self.reason.map(ReasonCode::public))

@@ -35,8 +35,10 @@ pub use glance::{distribution_point_url, not_after, thumbprint};
 pub use key::{KeyError, PublicKey};
 pub use lint::{CertificatePolicy, CrlPolicy, LintErrors};
 pub use name::{Subject, SubjectAltName, client_uri};
-pub use path::{ChainError, PathOptions, Purpose, VerifiedChain, validate_client, validate_path};
-pub use peer::PeerCertificate;
+pub use path::{
+    ChainError, PathOptions, Purpose, VerifiedChain, read_outdated_client, validate_client, validate_path,
+};
+pub use peer::{OutdatedCertificate, PeerCertificate};
 pub use profile::{Validity, validity};
 pub use request::{assemble_csr, csr_info_to_sign};
 pub use signing::{Linted, ToBeSigned};

@@ -120,6 +120,22 @@ impl PeerCertificate {
     }
 }
 
+/// A certificate that was refused for its dates alone: only [`crate::read_outdated_client`] makes one. It tells whom it was
+/// issued to, for the record, and proves nobody. The peer has not shown that it holds the key either.
+#[derive(Debug)]
+pub struct OutdatedCertificate(PeerCertificate);
+
+impl OutdatedCertificate {
+    pub(crate) fn new(certificate: PeerCertificate) -> Self {
+        Self(certificate)
+    }
+
+    /// What is written in it.
+    pub fn content(&self) -> &PeerCertificate {
+        &self.0
+    }
+}
+
 /// What [`PeerCertificate::danger_unverified`] makes a certificate of; the thumbprint follows from `der`.
 #[cfg(any(test, feature = "testing"))]
 #[derive(Debug, Clone)]

@@ -12,7 +12,7 @@ use clap::Subcommand;
 use countersign_api::admin::audit;
 use countersign_api::admin::shapes::{AuditList, AuditQuery, AuditVerification};
 use countersign_audit::Filter;
-use countersign_model::audit::AuditAction;
+use countersign_model::audit::{AuditAction, AuditEvent};
 use countersign_model::{ClientId, Clock, Timestamp};
 use ipnet::IpNet;
 use serde_json::Value;
@@ -202,7 +202,7 @@ fn list_text(list: &AuditList) -> String {
                 event.reason.map(|reason| reason.to_string()).or(lost).unwrap_or_default()
                     + &times.unwrap_or_default(),
                 audit_words::actor(&event.actor),
-                event.facts.client.as_ref().map(ClientId::to_string).unwrap_or_default(),
+                client_text(event),
                 event.reference.to_string(),
             ]
         })
@@ -213,6 +213,15 @@ fn list_text(list: &AuditList) -> String {
         out.push_str(&format!("there are more: these are the newest {}{next}\n", list.records.len()));
     }
     out
+}
+
+/// The client concerned. Anybody may claim to be a client.
+fn client_text(event: &AuditEvent) -> String {
+    match (&event.facts.client, event.claimed_client()) {
+        (_, Some(claimed)) => format!("{claimed} (claimed)"),
+        (Some(client), None) => client.to_string(),
+        (None, None) => String::new(),
+    }
 }
 
 fn report_text(report: &AuditVerification) -> String {
@@ -239,6 +248,23 @@ fn report_text(report: &AuditVerification) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use countersign_model::audit::{Actor, AuditAction};
+
+    #[test]
+    fn a_client_that_nobody_proved_to_be_is_marked() {
+        let event = |actor, client| {
+            let at = countersign_model::Timestamp::from_unix_s(1_795_334_400);
+            let reference = "01JZ8Q0M3T4V6X8Z0A2C4E6G8J".parse().unwrap();
+            let facts = countersign_model::audit::Facts { client, ..Default::default() };
+            AuditEvent::done(reference, at, AuditAction::HandshakeRefused, actor, facts)
+        };
+        let acme: ClientId = "acme-pay".parse().unwrap();
+        let text = |actor, client| client_text(&event(actor, client));
+        assert_eq!(text(Actor::Anonymous, Some(acme.clone())), "acme-pay (claimed)");
+        assert_eq!(text(Actor::Client(acme.clone()), Some(acme.clone())), "acme-pay");
+        assert_eq!(text(Actor::Operator("ann".to_owned()), Some(acme)), "acme-pay");
+        assert_eq!(text(Actor::Anonymous, None), "");
+    }
 
     #[test]
     fn an_intact_log_says_what_is_not_in_it() {

@@ -82,6 +82,9 @@ fn when(record: &AuditRecordView) -> String {
 /// The actor, and the client where that is somebody else or only claimed.
 fn who(event: &AuditEvent) -> String {
     let actor = audit_words::actor(&event.actor);
+    if let Some(claimed) = event.claimed_client() {
+        return format!("{actor}, who claims to be client {claimed}");
+    }
     match &event.facts.client {
         Some(client) if !actor.ends_with(&format!(" {client}")) => {
             format!("{actor}, concerning client {client}")

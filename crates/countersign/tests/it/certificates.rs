@@ -60,6 +60,11 @@ async fn rule_t11_a_refused_certificate_ends_the_handshake_and_is_recorded() {
         assert_eq!(record["sni"], "localhost", "{why}");
         assert_eq!(record["source"], "127.0.0.1", "{why}");
         assert_eq!(record["listener"], "public", "{why}");
+        // Whom to call. Nobody proved to hold the key, so nobody is the actor.
+        let claimed = ["expired", "not yet valid"].contains(&why);
+        assert_eq!(record["client"] == "acme-pay", claimed, "{why}");
+        assert_eq!(record["actor"], json!({ "kind": "anonymous" }), "{why}");
+        assert_eq!(record["certificate"]["serial"].is_string(), claimed, "{why}");
     }
     assert_eq!(server.upstream.requests(), 0);
 }

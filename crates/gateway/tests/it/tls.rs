@@ -42,6 +42,32 @@ async fn rule_t11_refused_certificates_end_the_handshake_and_are_recorded() {
     }
 }
 
+/// The operator has to know whose certificate ran out. Nobody proved to be that client, so nobody is the actor.
+#[tokio::test]
+async fn rule_t11_a_certificate_out_of_its_dates_names_the_client_that_it_claims() {
+    for tls12 in [false, true] {
+        let world = World::start().await;
+        let foreign = Authority::new("clients"); // of the same name
+        let theirs = uri("acme-pay");
+        for (identity, code, claimed) in [
+            (world.clients_ca.client(&theirs, Flaw::Expired), "certificate_expired", true),
+            (world.clients_ca.client(&theirs, Flaw::NotYetValid), "certificate_not_yet_valid", true),
+            (world.clients_ca.client(&uri("nobody"), Flaw::Expired), "certificate_expired", false),
+            (foreign.client(&theirs, Flaw::Expired), "certificate_expired", false),
+            (world.clients_ca.client(&theirs, Flaw::ForServers), "certificate_purpose_wrong", false),
+        ] {
+            assert!(!is_answered(&world, Some(&identity), tls12).await, "{code}");
+            let shown = thumbprint(&identity).to_string();
+            let log = world.audit_log_with(&shown).await;
+            let line = log.lines().find(|line| line.contains(&shown)).unwrap();
+            assert!(line.contains(code), "{line}");
+            assert!(line.contains(r#""actor":{"kind":"anonymous"}"#), "{line}");
+            assert_eq!(line.contains(r#""client":"acme-pay""#), claimed, "{line}");
+            assert_eq!(line.contains("; claims to be acme-pay: "), claimed, "{line}");
+        }
+    }
+}
+
 /// Certificates are public: whoever has seen acme's can show it, and cannot sign with its key.
 #[tokio::test]
 async fn rule_t11_a_certificate_that_is_shown_without_its_key_is_recorded() {
@@ -63,7 +89,11 @@ async fn rule_t11_a_certificate_that_is_shown_without_its_key_is_recorded() {
     // The alert is out before the record is written, so it is waited for.
     for _ in 0..1000 {
         let log = world.audit_log().await;
-        let shows = |line: &&str| line.contains("handshake_refused") && line.contains(&thumbprint);
+        let shows = |line: &&str| {
+            line.contains("handshake_refused")
+                && line.contains(&thumbprint)
+                && line.contains("; claims to be acme-pay: ")
+        };
         if log.lines().filter(shows).count() == 2 {
             return;
         }

@@ -4,7 +4,7 @@
 //! webpki alone accepts a leaf without EKU, a 1024-bit root, a CA without keyCertSign and more: of the shared x509-limbo
 //! cases it agrees with 90 of 134. `tests/it/limbo.rs` runs all of them and lists where we differ, each with its reason.
 //!
-//! The product asks [`validate_client`] alone, and whether a certificate is revoked it asks its own views, not a list.
+//! The product asks [`validate_client`] alone ([`read_outdated_client`] reads for the record what it refused), and whether a certificate is revoked it asks its own views, not a list.
 //! [`validate_path`], with CRLs and a bound on intermediates, is for tests: those cases, and what our CA and its lists are
 //! judged by.
 //!
@@ -22,7 +22,7 @@ mod work_tests;
 
 use crate::anchor::{TrustAnchors, TrustedIssuer};
 use crate::key::sha256;
-use crate::peer::PeerCertificate;
+use crate::peer::{OutdatedCertificate, PeerCertificate};
 use countersign_model::Timestamp;
 use rustls_pki_types::SignatureVerificationAlgorithm;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
@@ -86,10 +86,40 @@ pub fn validate_client(
     anchors: &TrustAnchors,
     now: Timestamp,
 ) -> Result<PeerCertificate, ChainError> {
+    client(end_entity, anchors, now, Dates::Checked)
+}
+
+/// Reads the certificate of a client that [`validate_client`] refused for its own dates or for its issuer's: a signature of
+/// that issuer, and everything else about the certificate is good. It costs one signature for each anchor of the issuer's
+/// name (rule T13).
+///
+/// # Errors
+/// See [`ChainError`]. Nothing is to be believed of such a certificate.
+pub fn read_outdated_client(
+    end_entity: &[u8],
+    anchors: &TrustAnchors,
+    now: Timestamp,
+) -> Result<OutdatedCertificate, ChainError> {
+    client(end_entity, anchors, now, Dates::Ignored).map(OutdatedCertificate::new)
+}
+
+fn client(
+    end_entity: &[u8],
+    anchors: &TrustAnchors,
+    now: Timestamp,
+    dates: Dates,
+) -> Result<PeerCertificate, ChainError> {
     let options = PathOptions { purpose: Purpose::Client, now, max_intermediates: Some(0), crls: &[] };
-    let (chain, certificate) =
-        validate(end_entity, &[], anchors, &options, &Work::new(anchors.issuers().len()))?;
+    let work = Work::new(anchors.issuers().len());
+    let (chain, certificate) = validate(end_entity, &[], anchors, &options, dates, &work)?;
     PeerCertificate::from_verified(end_entity, &certificate, chain.issuer_key_hash)
+}
+
+/// Whether a path is refused for the dates of its end entity and its anchor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dates {
+    Checked,
+    Ignored,
 }
 
 /// Validates a path for any purpose.
@@ -105,7 +135,7 @@ pub fn validate_path<'a>(
     options: &PathOptions<'_>,
 ) -> Result<VerifiedChain<'a>, ChainError> {
     let work = Work::new(anchors.issuers().len());
-    validate(end_entity, intermediates, anchors, options, &work).map(|(chain, _)| chain)
+    validate(end_entity, intermediates, anchors, options, Dates::Checked, &work).map(|(chain, _)| chain)
 }
 
 /// The validated path, and the end entity as it was read.
@@ -114,6 +144,7 @@ fn validate<'a, 'e>(
     intermediates: &[&[u8]],
     anchors: &'a TrustAnchors,
     options: &PathOptions<'_>,
+    dates: Dates,
     work: &Work,
 ) -> Result<(VerifiedChain<'a>, X509Certificate<'e>), ChainError> {
     check_size(end_entity_der)?;
@@ -147,22 +178,32 @@ fn validate<'a, 'e>(
                 Ok(certificate.get_or_init(|| parsed))
             }
         };
-        check_path(path, read, anchors, options, work).map_err(|error| {
+        check_path(path, read, anchors, options, dates, work).map_err(|error| {
             *refusal.borrow_mut() = Some(error);
             webpki::Error::UnknownIssuer
         })
     };
     let algorithms = work.algorithms();
     let algorithms = algorithms.each_ref().map(|algorithm| algorithm as &dyn SignatureVerificationAlgorithm);
-    let path = end_entity.verify_for_usage(
-        &algorithms,
-        anchors.webpki(),
-        &intermediates,
-        UnixTime::since_unix_epoch(Duration::from_secs(now)),
-        usage,
-        revocation,
-        Some(&check_path),
-    );
+    let path_at = |now| {
+        end_entity.verify_for_usage(
+            &algorithms,
+            anchors.webpki(),
+            &intermediates,
+            now,
+            usage,
+            revocation,
+            Some(&check_path),
+        )
+    };
+    let path = match path_at(UnixTime::since_unix_epoch(Duration::from_secs(now))) {
+        // webpki looks at the end entity's dates before any signature, and tells when they would have been good.
+        Err(
+            webpki::Error::CertExpired { not_after: when, .. }
+            | webpki::Error::CertNotValidYet { not_before: when, .. },
+        ) if dates == Dates::Ignored => path_at(when),
+        path => path,
+    };
     let path = path.map_err(|error| match (error, refusal.take()) {
         (webpki::Error::UnknownIssuer, Some(refusal)) => refusal,
         (error, _) => ChainError::from(error),
@@ -187,10 +228,13 @@ fn check_path<'e>(
     end_entity: impl FnOnce() -> Result<&'e X509Certificate<'e>, ChainError>,
     anchors: &TrustAnchors,
     options: &PathOptions<'_>,
+    dates: Dates,
     work: &Work,
 ) -> Result<(), ChainError> {
     let anchor = anchors.issuer_of(path.anchor()).ok_or(ChainError::UnknownIssuer)?;
-    anchor.facts.check_at(options.now)?;
+    if dates == Dates::Checked {
+        anchor.facts.check_at(options.now)?;
+    }
     if !options.crls.is_empty() && !anchor.facts.signs_crls {
         return Err(ChainError::Unfit("the issuer may not sign CRLs")); // RFC 5280 section 6.3.3 (f)
     }

@@ -2,7 +2,7 @@
 
 use super::candidates::{MAX_CHOSEN, MAX_CHOSEN_BYTES, MAX_LOOKED_AT, on_name_path};
 use super::work::{MAX_SIGNATURES, Spent, Work};
-use super::{MAX_CERTIFICATE_BYTES, PathOptions, Purpose, validate};
+use super::{Dates, MAX_CERTIFICATE_BYTES, PathOptions, Purpose, validate};
 use crate::{ChainError, TrustAnchors, TrustedIssuer};
 use countersign_model::Timestamp;
 use rcgen::{
@@ -123,7 +123,7 @@ fn as_client(end_entity: &[u8]) -> (Result<(), ChainError>, Spent) {
 
 fn as_path(end_entity: &[u8], sent: &[&[u8]]) -> (Result<(), ChainError>, Spent) {
     let work = Work::new(WORLD.anchors.issuers().len());
-    let result = validate(end_entity, sent, &WORLD.anchors, &OPTIONS, &work).map(|_| ());
+    let result = validate(end_entity, sent, &WORLD.anchors, &OPTIONS, Dates::Checked, &work).map(|_| ());
     (result, work.spent())
 }
 
@@ -174,6 +174,20 @@ fn rule_t13_certificates_that_cannot_help_cost_nothing() {
     }
     let (result, spent) = as_path(&WORLD.end_entities[0], &slices(&sent));
     assert_eq!((result, spent.signatures), (Ok(()), 1), "they do not hurt a good certificate either");
+}
+
+#[test]
+fn rule_t13_to_read_an_outdated_certificate_costs_one_signature() {
+    // rcgen's dates are 1975 and 4096.
+    for now in [Timestamp::from_unix_s(0), Timestamp::from_unix_s(100_000_000_000)] {
+        let options = PathOptions { now, ..OPTIONS };
+        for end_entity in &WORLD.end_entities {
+            let work = Work::new(WORLD.anchors.issuers().len());
+            let read = validate(end_entity, &[], &WORLD.anchors, &options, Dates::Ignored, &work);
+            assert_eq!(read.is_ok(), end_entity == &WORLD.end_entities[0], "at {now}");
+            assert_client_bound(work.spent(), "outdated");
+        }
+    }
 }
 
 #[test]

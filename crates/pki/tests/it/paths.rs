@@ -4,8 +4,8 @@ use crate::support::{Authority, Key, NOW};
 use countersign_model::{ReasonCode, Timestamp};
 use countersign_pki::pem::{self, Label};
 use countersign_pki::{
-    ChainError, Csr, PathOptions, PeerCertificate, Purpose, TrustAnchors, TrustedIssuer, validate_client,
-    validate_path,
+    ChainError, Csr, PathOptions, PeerCertificate, Purpose, TrustAnchors, TrustedIssuer,
+    read_outdated_client, validate_client, validate_path,
 };
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -244,4 +244,45 @@ fn a_certificate_from_a_request_and_the_request_have_one_key() {
     assert!(
         der.windows(csr.public_key().spki_der().len()).any(|window| window == csr.public_key().spki_der())
     );
+}
+
+#[test]
+fn rule_t11_a_certificate_whose_dates_are_wrong_is_read_if_everything_else_about_it_is_good() {
+    let ca = Careless::new();
+    let anchors = anchors(&[&ca.certificate]);
+    let days = |from: i64, to: i64| {
+        move |params: &mut CertificateParams| {
+            params.not_before = moment(NOW.plus_days(from)).into();
+            params.not_after = moment(NOW.plus_days(to)).into();
+        }
+    };
+    for (dates, refused) in [(days(-2, -1), ChainError::Expired), (days(1, 2), ChainError::NotYetValid)] {
+        let der = ca.sign(&with(dates));
+        assert_eq!(validate_client(&der, &anchors, NOW), Err(refused));
+        let read = read_outdated_client(&der, &anchors, NOW).unwrap();
+        assert_eq!(read.content().san_uris(), ["https://localhost:8443/clients/acme-pay"]);
+        assert!(!read.content().is_valid_at(NOW), "it is still not good for anything");
+
+        let of_a_namesake = Careless::new().sign(&with(dates));
+        assert_eq!(
+            read_outdated_client(&of_a_namesake, &anchors, NOW).unwrap_err(),
+            ChainError::UnknownIssuer
+        );
+        let for_servers = ca.sign(&with(|params| {
+            dates(params);
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        }));
+        read_outdated_client(&for_servers, &anchors, NOW).unwrap_err();
+    }
+}
+
+#[test]
+fn rule_t11_a_certificate_is_read_if_it_is_its_issuer_that_has_expired() {
+    let clients = Authority::root().issuing("Clients");
+    let der = clients.client("acme-pay", &Key::generate().public());
+    let anchors = anchors(&[&clients.certificate]);
+    let later = NOW.plus_days(100 * 365);
+    assert_eq!(validate_client(&der, &anchors, later), Err(ChainError::Expired));
+    let read = read_outdated_client(&der, &anchors, later).unwrap();
+    assert_eq!(read.content().san_uris(), ["https://localhost:8443/clients/acme-pay"]);
 }
