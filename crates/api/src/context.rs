@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use countersign_audit::Recorder;
 use countersign_ca::CertificateAuthority;
 use countersign_model::operator::Operator;
-use countersign_model::{ClientId, Clock, IssuerId, ReasonCode, Reference, Rng, Serial};
+use countersign_model::{ClientId, Clock, IssuerId, ReasonCode, Reference, Rng, Serial, Timestamp};
 use countersign_oauth::{Metadata, Registrar, TokenEndpoint, TokenKeyRing};
 use countersign_policy::Denial;
 use countersign_policy::client_auth::Pepper;
@@ -44,6 +44,8 @@ pub struct Context {
     pub metadata: ArcSwap<Metadata>,
     /// The keys that sign them.
     pub token_keys: Arc<TokenKeyRing>,
+    /// The certificates that our listeners show.
+    pub server_certificates: Arc<dyn ServerCertificates>,
     /// Open connections of the data path.
     pub connections: Arc<dyn Connections>,
     /// Who may administer; swapped when an operator changes.
@@ -76,6 +78,12 @@ pub trait Outbox: Send + Sync {
     /// # Errors
     /// Why it is not; it is tried again by itself.
     async fn deliver(&self) -> Result<(), String>;
+}
+
+/// The certificates that our listeners show, as readiness sees them.
+pub trait ServerCertificates: Send + Sync {
+    /// The listeners whose certificate has expired at `now`, or is not valid yet: callers refuse it.
+    fn out_of_time(&self, now: Timestamp) -> Vec<String>;
 }
 
 /// Cuts open connections: the data path, as the admin API sees it.

@@ -51,6 +51,8 @@ struct Readiness {
     refused: Vec<Cow<'static, str>>,
     /// Whether every CRL that we serve is still valid.
     crls: bool,
+    /// Whether the certificate of every listener is in time.
+    server_certificates: bool,
     /// Whether there is a key that signs tokens.
     token_key: bool,
     /// Whether what was pending when the program stopped is given up.
@@ -62,6 +64,13 @@ const AUDIT_LOG_FAILS: &str = "token requests are answered with 503 storage_unav
 
 const DISK_LOW: &str = "token requests are answered with 503 storage_low: little space is left on the disk, and it is kept \
     for administration; refusals are counted and not written; calls of APIs go on";
+
+fn certificates_out_of_time(listeners: &[String]) -> String {
+    format!(
+        "callers of {} refuse the connection: the server certificate has expired or is not valid yet; replace it and reload",
+        listeners.join(", ")
+    )
+}
 
 /// Which ones they are is not told to everybody on this machine: the log and `client list` say it.
 fn not_stored(changes: usize) -> String {
@@ -85,7 +94,9 @@ async fn readyz(State(context): State<Arc<Context>>) -> Response {
     let crls = context.ca.crls_are_current();
     let token_key = context.token_keys.signer(now).is_some();
     let ledger = context.ca.is_recovered().await;
-    let ready = heard && audit_log && crls && token_key && ledger;
+    let out_of_time = context.server_certificates.out_of_time(now);
+    let server_certificates = out_of_time.is_empty();
+    let ready = heard && audit_log && crls && server_certificates && token_key && ledger;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let disk_low_since = context.space.low_since();
     let (changes_not_stored, changes_not_stored_since) = context.essential.waiting();
@@ -104,12 +115,14 @@ async fn readyz(State(context): State<Arc<Context>>) -> Response {
         refused: [
             (!audit_log).then_some(AUDIT_LOG_FAILS.into()),
             disk_low_since.map(|_| DISK_LOW.into()),
+            (!server_certificates).then(|| certificates_out_of_time(&out_of_time).into()),
             (changes_not_stored > 0).then(|| not_stored(changes_not_stored).into()),
         ]
         .into_iter()
         .flatten()
         .collect(),
         crls,
+        server_certificates,
         token_key,
         ledger,
     };

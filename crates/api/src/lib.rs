@@ -21,5 +21,5 @@ pub mod well_known;
 pub mod admin;
 pub mod health;
 
-pub use context::Context;
+pub use context::{Context, ServerCertificates};
 pub use service::Service;

@@ -31,7 +31,7 @@ pub use anchor::{AnchorError, TrustAnchors, TrustedIssuer};
 pub use certificate::{BuildError, CertificateTemplate, IssuerIdentity};
 pub use crl::{CrlEntry, CrlTemplate, RevocationList};
 pub use csr::{Csr, CsrError};
-pub use glance::{distribution_point_url, not_after, thumbprint};
+pub use glance::{chain_validity, distribution_point_url, not_after, thumbprint};
 pub use key::{KeyError, PublicKey};
 pub use lint::{CertificatePolicy, CrlPolicy, LintErrors};
 pub use name::{Subject, SubjectAltName, client_uri};

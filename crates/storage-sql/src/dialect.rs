@@ -56,6 +56,11 @@ pub(crate) fn reader(database: &Path, options: &Options) -> SqliteConnectOptions
         .disable_statement_logging()
 }
 
+/// A connection of a program that reads while another one may hold the lock.
+pub(crate) fn beside_others(database: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(database).read_only(true).disable_statement_logging()
+}
+
 /// What an error of the driver means to a caller. Unique and foreign keys are told apart by [`violation`] before.
 pub(crate) fn storage_error(error: sqlx::Error) -> StorageError {
     match &error {

@@ -11,6 +11,7 @@ mod apply;
 mod audit;
 mod certificates;
 mod changes;
+mod client_ids;
 mod clients;
 mod codec;
 mod crls;
@@ -24,5 +25,6 @@ mod portability;
 mod store;
 mod writer;
 
+pub use client_ids::client_ids;
 pub use store::{OpenError, Options, SqliteStore};
 pub use writer::WriterSettings;

@@ -414,7 +414,7 @@ scopes = {{ "data:read" = "Read accounts", "pay:write" = "Make payments" }}
 {more}
 "#
     );
-    let around = Surroundings { base: directory.to_owned(), environment: &NoEnvironment };
+    let around = Surroundings::new(directory, &NoEnvironment);
     config::check(&text, &around).unwrap_or_else(|mistakes| {
         panic!("{}", config::render(Path::new("test.toml"), &text, &mistakes, Colour::Never))
     })

@@ -37,6 +37,15 @@ impl Console {
         }
     }
 
+    /// Whether standard output wants colours.
+    pub fn output_colour(self) -> Colour {
+        if io::stdout().is_terminal() && SystemEnvironment.variable("NO_COLOR").is_none() {
+            Colour::Always
+        } else {
+            Colour::Never
+        }
+    }
+
     /// The answer: `value` as one JSON document for programs, `human` for people.
     ///
     /// # Errors

@@ -19,6 +19,17 @@ pub struct Mistake {
     pub help: Option<String>,
     /// What of the file is not repeated.
     pub hidden: Hidden,
+    /// Whether the file is refused because of it.
+    pub severity: Severity,
+}
+
+/// Whether a file is refused because of what was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// It is refused.
+    Error,
+    /// It is accepted, and probably does not do what its author expects.
+    Warning,
 }
 
 /// What may be a secret that somebody wrote into the file by error, and is shown as dots: to each mistake on the same line.
@@ -37,7 +48,14 @@ pub enum Hidden {
 impl Mistake {
     /// A mistake at `span`.
     pub fn new(span: Range<usize>, message: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { message: message.into(), span, reason: reason.into(), help: None, hidden: Hidden::Nothing }
+        Self {
+            message: message.into(),
+            span,
+            reason: reason.into(),
+            help: None,
+            hidden: Hidden::Nothing,
+            severity: Severity::Error,
+        }
     }
 
     /// Adds what to do about it.
@@ -56,11 +74,21 @@ impl Mistake {
 
 /// Collects mistakes while the file is read, so that all of them are reported at once.
 #[derive(Debug, Default)]
-pub(crate) struct Mistakes(Vec<Mistake>);
+pub(crate) struct Mistakes(Vec<Mistake>, Vec<Mistake>);
 
 impl Mistakes {
     pub(crate) fn add(&mut self, mistake: Mistake) {
         self.0.push(mistake);
+    }
+
+    /// Adds something that does not make the file wrong.
+    pub(crate) fn warn(&mut self, mistake: Mistake) {
+        self.1.push(Mistake { severity: Severity::Warning, ..mistake });
+    }
+
+    /// The warnings, in the order of the file.
+    pub(crate) fn into_warnings(self) -> Vec<Mistake> {
+        Self(self.1, Vec::new()).into_sorted()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -94,6 +122,9 @@ impl Colour {
     fn red(self, text: &str) -> String {
         self.paint("1;31", text)
     }
+    fn yellow(self, text: &str) -> String {
+        self.paint("1;33", text)
+    }
     fn bold(self, text: &str) -> String {
         self.paint("1", text)
     }
@@ -116,10 +147,18 @@ pub fn render(path: &Path, source: &str, mistakes: &[Mistake], colour: Colour) -
 fn render_one(out: &mut String, path: &Path, place: &Place, mistake: &Mistake, colour: Colour) {
     let gutter = " ".repeat(place.line.to_string().len());
     let bar = colour.blue("|");
-    let marks = colour.red(&"^".repeat(place.width));
+    let (kind, paint): (_, fn(Colour, &str) -> String) = match mistake.severity {
+        Severity::Error => ("error", Colour::red),
+        Severity::Warning => ("warning", Colour::yellow),
+    };
+    let marks = paint(colour, &"^".repeat(place.width));
     // Writing into a String cannot fail.
-    let _ =
-        writeln!(out, "{}{}", colour.red("error[config]"), colour.bold(&format!(": {}", mistake.message)));
+    let _ = writeln!(
+        out,
+        "{}{}",
+        paint(colour, &format!("{kind}[config]")),
+        colour.bold(&format!(": {}", mistake.message))
+    );
     let _ =
         writeln!(out, "{gutter}{} {}:{}:{}", colour.blue("-->"), path.display(), place.line, place.column);
     let _ = writeln!(out, "{gutter} {bar}");

@@ -1,9 +1,10 @@
 //! `countersign.toml`: read, checked as a whole, and shown with every mistake at once.
 //!
 //! Text becomes [`sections`] key by key, sections become checked types, and only a file without a mistake becomes a
-//! [`Configuration`]. Nothing is read from the database: `config check` runs anywhere. Secrets stand in the file by
+//! [`Configuration`]. `config check` runs anywhere; where the database is at hand, it warns of clients that do not exist. Secrets stand in the file by
 //! reference only ([`secret_ref`]). A key that is not enforced does not exist.
 
+pub mod certificate_files;
 mod configuration;
 mod mistake;
 mod reader;
@@ -13,6 +14,7 @@ pub mod secret_ref;
 pub mod sections;
 mod surroundings;
 mod values;
+mod warnings;
 
 use crate::words::in_words;
 use mistake::Mistakes;
@@ -25,8 +27,8 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 pub use configuration::Configuration;
-pub use mistake::{Colour, Hidden, Located, Mistake, render};
-pub use surroundings::Surroundings;
+pub use mistake::{Colour, Hidden, Located, Mistake, Severity, render};
+pub use surroundings::{Present, Surroundings};
 pub(crate) use values::{HostName, LOCAL_NAMES};
 pub use values::{Name, NotUnderstood, Origin};
 
@@ -95,16 +97,53 @@ fn count(mistakes: usize) -> String {
 /// # Errors
 /// When it cannot be read, and with all of its mistakes when it has some.
 pub fn load(path: &Path, environment: &dyn ProcessEnvironment) -> Result<Configuration, ConfigError> {
+    Ok(read(path, environment, None)?.configuration)
+}
+
+/// Reads and checks the file at `path` with what an installation knows, and collects warnings.
+///
+/// # Errors
+/// As [`load`], and when a certificate in a file has expired.
+pub fn inspect(
+    path: &Path,
+    environment: &dyn ProcessEnvironment,
+    installation: Present<'_>,
+) -> Result<Inspected, ConfigError> {
+    read(path, environment, Some(installation))
+}
+
+/// A file that is accepted, with what its author may want to know.
+#[derive(Debug)]
+pub struct Inspected {
+    /// What it says.
+    pub configuration: Configuration,
+    /// Its text, to show the warnings in.
+    pub source_text: String,
+    /// In the order of the file.
+    pub warnings: Vec<Mistake>,
+}
+
+impl Inspected {
+    /// The warnings with their places, for programs.
+    pub fn located(&self) -> Vec<Located<'_>> {
+        self.warnings.iter().map(|warning| Located::of(&self.source_text, warning)).collect()
+    }
+}
+
+fn read(
+    path: &Path,
+    environment: &dyn ProcessEnvironment,
+    installation: Option<Present<'_>>,
+) -> Result<Inspected, ConfigError> {
     let unreadable = |reason: String| ConfigError::Unreadable { path: path.to_owned(), reason };
     let source_text = std::fs::read_to_string(path).map_err(|error| unreadable(in_words(&error)))?;
     // Absolute, so that it stays right when something changes the working directory.
     let absolute = std::path::absolute(path).map_err(|error| unreadable(in_words(&error)))?;
     let base = absolute.parent().map(Path::to_owned).unwrap_or_default();
-    check(&source_text, &Surroundings { base, environment }).map_err(|mistakes| ConfigError::Mistakes {
-        path: path.to_owned(),
-        source_text,
-        mistakes,
-    })
+    match check_with_warnings(&source_text, &Surroundings { base, environment, installation }) {
+        Ok((configuration, warnings)) => Ok(Inspected { configuration, source_text, warnings }),
+        Err(mistakes) => Err(ConfigError::Mistakes { path: path.to_owned(), source_text, mistakes }),
+    }
 }
 
 /// Checks the text of a configuration.
@@ -112,6 +151,13 @@ pub fn load(path: &Path, environment: &dyn ProcessEnvironment) -> Result<Configu
 /// # Errors
 /// With all of its mistakes, in the order of the file.
 pub fn check(source: &str, around: &Surroundings<'_>) -> Result<Configuration, Vec<Mistake>> {
+    check_with_warnings(source, around).map(|(configuration, _)| configuration)
+}
+
+fn check_with_warnings(
+    source: &str,
+    around: &Surroundings<'_>,
+) -> Result<(Configuration, Vec<Mistake>), Vec<Mistake>> {
     let mut out = Mistakes::default();
     let (table, errors) = DeTable::parse_recoverable(source);
     for error in &errors {
@@ -127,7 +173,10 @@ pub fn check(source: &str, around: &Surroundings<'_>) -> Result<Configuration, V
     let document = Document::read_table(table.get_ref(), 0..0, &mut out);
     let configuration = document.check(around, &mut out);
     match configuration {
-        Some(configuration) if out.is_empty() => Ok(configuration),
+        Some(configuration) if out.is_empty() => {
+            document.warn(&configuration, around, &mut out);
+            Ok((configuration, out.into_warnings()))
+        }
         _ => Err(out.into_sorted()),
     }
 }

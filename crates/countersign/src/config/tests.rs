@@ -21,7 +21,7 @@ impl ProcessEnvironment for NoEnvironment {
 }
 
 fn check_text(source: &str) -> Result<Configuration, Vec<Mistake>> {
-    check(source, &Surroundings { base: "/".into(), environment: &NoEnvironment })
+    check(source, &Surroundings::new("/", &NoEnvironment))
 }
 
 /// The mistakes of the good file after `from` was replaced by `to` in it.

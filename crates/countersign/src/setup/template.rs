@@ -92,7 +92,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let base = directory.path().join("data");
         std::fs::create_dir(&base).unwrap();
-        check(text, &Surroundings { base, environment: &SystemEnvironment }).unwrap_or_else(|mistakes| {
+        check(text, &Surroundings::new(base, &SystemEnvironment)).unwrap_or_else(|mistakes| {
             panic!(
                 "{}",
                 crate::config::render(

@@ -131,7 +131,7 @@ mod tests {
             text = text.replacen(from, to, 1);
         }
         text += more;
-        let around = Surroundings { base: "/".into(), environment: &NoEnvironment };
+        let around = Surroundings::new("/", &NoEnvironment);
         snapshot(&check(&text, &around).unwrap()).unwrap()
     }
 
@@ -227,7 +227,7 @@ resets_per_second = 16
     fn mutual_tls_with(serve: &str) -> MutualTls {
         let source =
             include_str!("../config/good.toml").replacen(r#"serve = ["routes", "oauth2"]"#, serve, 1);
-        let around = Surroundings { base: "/".into(), environment: &NoEnvironment };
+        let around = Surroundings::new("/", &NoEnvironment);
         oauth(&check(&source, &around).unwrap()).unwrap().mutual_tls().clone()
     }
 

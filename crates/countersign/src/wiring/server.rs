@@ -8,7 +8,7 @@ use super::policy::{self, PolicyError};
 use super::space::SpaceWatch;
 use super::start_on_full::try_with_reserve;
 use super::timers::{Upkeep, write_uses};
-use super::tls::{CertificateError, Loaded, Present};
+use super::tls::{CertificateError, Loaded, Present, Purpose, ServerCertificates};
 use super::{Installation, metrics};
 use crate::config::sections::listeners::{Listener, Serve};
 use crate::config::{Configuration, LOCAL_NAMES, reload};
@@ -187,7 +187,12 @@ impl Server {
         });
         watch_space.look();
 
+        let certificates = certificates(&configuration, &installation).await?;
+        for (listener, certificate) in &certificates {
+            certificate.warn_of_end(listener, now);
+        }
         let context = Arc::new(Context {
+            server_certificates: Arc::new(ServerCertificates(certificates.clone())),
             issuer: configuration.issuer.clone(),
             store: store.clone(),
             essential: essential.clone(),
@@ -220,7 +225,6 @@ impl Server {
         });
         reload_operators(&context).await?;
 
-        let certificates = certificates(&configuration, &installation).await?;
         let snapshot = Arc::new(ArcSwap::from_pointee(policy::snapshot(&configuration)?));
         let listeners = listeners(&configuration, &certificates);
         let trust =
@@ -256,6 +260,7 @@ impl Server {
             custody: custody.clone(),
             certificates,
             forgotten: AtomicU64::default(),
+            warned_on_day: AtomicI64::new(now.unix_s().div_euclid(86_400)),
             watches_clock: installation.watches_clock,
             turn: Mutex::default(),
         });
@@ -372,7 +377,8 @@ impl Server {
         }
         // Everything is made before anything is swapped.
         let (snapshot, oauth) = (policy::snapshot(&new)?, policy::oauth(&new)?);
-        let Installation { ca, custody, .. } = &self.installation;
+        let Installation { ca, custody, clock, .. } = &self.installation;
+        let now = clock.now();
         let mut certificates = Vec::new();
         for (listener, present) in &self.upkeep.certificates {
             let tls = new
@@ -381,7 +387,8 @@ impl Server {
                 .find(|new| new.name.as_str() == listener)
                 .and_then(|new| new.tls.as_ref());
             if let Some(tls) = tls {
-                certificates.push((present, Loaded::load(tls.certificate.clone(), ca, custody).await?));
+                let source = tls.certificate.clone();
+                certificates.push((present, Loaded::load(source, ca, custody, Purpose::Replace, now).await?));
             }
         }
         for (present, loaded) in certificates {
@@ -397,6 +404,11 @@ impl Server {
         self.context.metadata.store(Arc::new(Metadata::new(&oauth)));
         self.context.tokens.settings.store(Arc::new(oauth));
         self.configuration.store(Arc::new(new));
+        // At once: an alert on the old date would go on for a minute.
+        metrics::publish(&self.context, &self.upkeep.certificates);
+        for (listener, certificate) in &self.upkeep.certificates {
+            certificate.warn_of_end(listener, now);
+        }
         Ok(())
     }
 
@@ -487,7 +499,8 @@ async fn certificates(
     let mut certificates = Vec::new();
     for listener in &configuration.listeners {
         let Some(tls) = &listener.tls else { continue };
-        let present = Present::load(tls.certificate.clone(), &installation.ca, &installation.custody).await;
+        let Installation { ca, custody, clock, .. } = installation;
+        let present = Present::load(tls.certificate.clone(), ca, custody, clock.now()).await;
         let listener = listener.name.to_string();
         let present =
             present.map_err(|source| StartError::Certificate { listener: listener.clone(), source })?;

@@ -14,7 +14,7 @@ use countersign_storage::space::Space;
 use countersign_storage::usage::Usage;
 use countersign_storage::{Receipt, StorageError, Store, Transaction, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
@@ -50,6 +50,8 @@ pub(super) struct Upkeep {
     pub(super) certificates: Vec<(String, Arc<Present>)>,
     /// The last change that was forgotten.
     pub(super) forgotten: AtomicU64,
+    /// The last day, counted from 1970, on which it was said that a certificate from files expires soon.
+    pub(super) warned_on_day: AtomicI64,
     /// Whether the clock is watched for steps.
     pub(super) watches_clock: bool,
     /// Held during a turn: two at once would both renew what is due.
@@ -102,12 +104,18 @@ impl Upkeep {
             );
         }
         for (listener, certificate) in &self.certificates {
-            if let Err(error) = certificate.refresh(&context.ca, &self.custody).await {
+            if let Err(error) = certificate.refresh(&context.ca, &self.custody, now).await {
                 tracing::error!(
                     listener,
                     error = error_chain(&error),
                     "the server certificate is not renewed"
                 );
+            }
+        }
+        let today = now.unix_s().div_euclid(86_400);
+        if self.warned_on_day.swap(today, Ordering::Relaxed) != today {
+            for (listener, certificate) in &self.certificates {
+                certificate.warn_of_end(listener, now);
             }
         }
         context.views.forget_expired(now);

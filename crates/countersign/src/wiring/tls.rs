@@ -1,18 +1,16 @@
 //! The listeners' own certificates: issued by our CA or brought by the operator, swapped without dropping a connection
 //! (rule T10).
 
-use crate::config::secret_ref::SecretRef;
+use crate::config::certificate_files::{self, CertificateFileError};
 use crate::config::sections::listeners::CertificateSource;
+use crate::words::error_chain;
 use arc_swap::ArcSwap;
 use countersign_ca::{CertificateAuthority, Refusal};
-use countersign_keys::tls::{TlsKeyError, read_pem_file};
 use countersign_keys::{Custody, CustodyError};
 use countersign_model::Timestamp;
-use countersign_pki::pem;
 use rustls::pki_types::CertificateDer;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The certificate that a listener proves itself with now.
@@ -32,8 +30,10 @@ impl Loaded {
         source: CertificateSource,
         ca: &CertificateAuthority,
         custody: &Custody,
+        purpose: Purpose,
+        now: Timestamp,
     ) -> Result<Self, CertificateError> {
-        let certified = Arc::new(certified(&source, ca, custody).await?);
+        let certified = Arc::new(certified(&source, ca, custody, purpose, now).await?);
         Ok(Self { source, certified })
     }
 }
@@ -47,26 +47,18 @@ pub enum CertificateError {
     /// Its key does not open.
     #[error("the key of the server certificate: {0}")]
     Custody(#[from] CustodyError),
-    /// The operator's key cannot be used.
-    #[error("the key of the server certificate: {0}")]
-    Key(#[from] TlsKeyError),
-    /// The operator's chain cannot be read.
-    #[error("the certificate chain {path} cannot be read")]
-    Unreadable {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The operator's chain cannot be used.
-    #[error("{0} holds no certificate chain")]
-    Chain(PathBuf),
-    /// The key is not that of the certificate.
-    #[error("the key and the certificate in {0} do not belong together")]
-    Mismatch(PathBuf),
-    /// A key in another place than a file.
-    #[error("the key of a server certificate is a file")]
-    KeyReference,
+    /// It comes from files, and they cannot be used.
+    #[error(transparent)]
+    File(#[from] CertificateFileError),
+}
+
+/// What a certificate is loaded for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To have one at all: an expired one is better than no listener, and readiness and log tell of it.
+    Start,
+    /// To replace the present one, which then had better be valid (rule T12).
+    Replace,
 }
 
 impl Present {
@@ -75,8 +67,9 @@ impl Present {
         source: CertificateSource,
         ca: &CertificateAuthority,
         custody: &Custody,
+        now: Timestamp,
     ) -> Result<Self, CertificateError> {
-        Ok(Self(ArcSwap::from_pointee(Loaded::load(source, ca, custody).await?)))
+        Ok(Self(ArcSwap::from_pointee(Loaded::load(source, ca, custody, Purpose::Start, now).await?)))
     }
 
     /// Shows another one from the next handshake on.
@@ -89,9 +82,10 @@ impl Present {
         &self,
         ca: &CertificateAuthority,
         custody: &Custody,
+        now: Timestamp,
     ) -> Result<(), CertificateError> {
         let before = self.0.load_full();
-        let renewed = Loaded::load(before.source.clone(), ca, custody).await?;
+        let renewed = Loaded::load(before.source.clone(), ca, custody, Purpose::Replace, now).await?;
         self.replace(&before, renewed);
         Ok(())
     }
@@ -104,7 +98,44 @@ impl Present {
 
     /// Its last moment of validity, for the metric.
     pub(super) fn not_after(&self) -> Option<Timestamp> {
-        countersign_pki::not_after(self.0.load().certified.cert.first()?)
+        Some(certificate_files::validity(&self.0.load().certified)?.not_after)
+    }
+
+    /// Whether callers accept it at `now`, as far as time tells.
+    fn is_in_time(&self, now: Timestamp) -> bool {
+        let validity = certificate_files::validity(&self.0.load().certified);
+        validity.is_none_or(|it| it.not_before <= now && now <= it.not_after)
+    }
+
+    /// Logs that it has expired or will soon. One of our own is renewed long before; a failed renewal is logged by itself.
+    pub(super) fn warn_of_end(&self, listener: &str, now: Timestamp) {
+        let loaded = self.0.load();
+        let CertificateSource::Files { chain, .. } = &loaded.source else { return };
+        if let Err(error) = certificate_files::in_time(&loaded.certified, chain, now) {
+            tracing::error!(
+                listener,
+                error = error_chain(&error),
+                "callers refuse the server certificate, and this node is not ready: replace its files"
+            );
+        } else if let Some(end) = certificate_files::expires_soon(&loaded.certified, now) {
+            tracing::warn!(
+                listener,
+                file = %chain.display(),
+                not_after = %end,
+                "the server certificate expires soon: replace its files"
+            );
+        }
+    }
+}
+
+/// The certificates of all listeners, by the listener's name.
+#[derive(Debug)]
+pub(super) struct ServerCertificates(pub(super) Vec<(String, Arc<Present>)>);
+
+impl countersign_api::ServerCertificates for ServerCertificates {
+    fn out_of_time(&self, now: Timestamp) -> Vec<String> {
+        let refused = self.0.iter().filter(|(_, certificate)| !certificate.is_in_time(now));
+        refused.map(|(listener, _)| listener.clone()).collect()
     }
 }
 
@@ -118,6 +149,8 @@ async fn certified(
     source: &CertificateSource,
     ca: &CertificateAuthority,
     custody: &Custody,
+    purpose: Purpose,
+    now: Timestamp,
 ) -> Result<CertifiedKey, CertificateError> {
     match source {
         CertificateSource::Issued(names) => {
@@ -125,22 +158,11 @@ async fn certified(
             let chain = issued.chain.into_iter().map(CertificateDer::from).collect();
             Ok(CertifiedKey::new(chain, custody.tls_key(&issued.key)?))
         }
-        CertificateSource::Files { chain: path, key } => {
-            let SecretRef::File(key) = key else { return Err(CertificateError::KeyReference) };
-            let unusable = || CertificateError::Chain(path.clone());
-            let text = std::fs::read(path)
-                .map_err(|source| CertificateError::Unreadable { path: path.clone(), source })?;
-            let chain = pem::decode_all(pem::Label::Certificate, &text).map_err(|_| unusable())?;
-            if chain.is_empty() {
-                return Err(unusable());
-            }
-            let chain = chain.into_iter().map(CertificateDer::from).collect();
-            let certified = CertifiedKey::new(chain, read_pem_file(key)?);
-            match certified.keys_match() {
-                Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {
-                    Ok(certified)
-                }
-                Err(_) => Err(CertificateError::Mismatch(path.clone())),
+        CertificateSource::Files { chain, key } => {
+            let certified = certificate_files::read(chain, key)?;
+            match certificate_files::in_time(&certified, chain, now) {
+                Err(error) if purpose == Purpose::Replace => Err(error.into()),
+                _ => Ok(certified),
             }
         }
     }

@@ -23,6 +23,7 @@ mod quickstart;
 mod requests;
 mod rings;
 mod scale;
+mod server_certificates;
 mod setup;
 mod token_requests;
 mod tokens;

@@ -2,16 +2,17 @@
 
 use super::admin::Admin;
 use super::unique_names;
+use crate::config::certificate_files;
 use crate::config::mistake::{Mistake, Mistakes};
 use crate::config::reader::{At, Given, Value, section};
 use crate::config::secret_ref::SecretRef;
-use crate::config::surroundings::Surroundings;
+use crate::config::surroundings::{Present, Surroundings};
 use crate::config::values::{FileRef, HostName, Name, Origin, read_word, words};
-use crate::words::list;
+use crate::words::{error_chain, list};
 use countersign_gateway::settings::ClientCertificateRequest;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -300,7 +301,7 @@ impl CertificateSection {
             (Given::Absent, Given::Is(chain), Given::Is(key)) => {
                 let chain = existing_file(chain, around, out);
                 let key = existing_key(key, around, out);
-                Some(CertificateSource::Files { chain: chain?, key: key? })
+                check_files(place, &chain?, &key?, around, out)
             }
             (Given::Broken, ..) | (_, Given::Broken, _) | (.., Given::Broken) => None,
             _ => {
@@ -313,6 +314,34 @@ impl CertificateSection {
             }
         }
     }
+}
+
+/// Rule T12. What a reload would refuse is refused here.
+fn check_files(
+    place: &At<CertificateSection>,
+    chain: &Path,
+    key: &SecretRef,
+    around: &Surroundings<'_>,
+    out: &mut Mistakes,
+) -> Option<CertificateSource> {
+    let found = |message: &str, reason: String| Mistake::new(place.entry.clone(), message, reason);
+    let certified = match certificate_files::read(chain, key) {
+        Ok(certified) => certified,
+        Err(error) => {
+            out.add(found("the server certificate cannot be used", error_chain(&error)));
+            return None;
+        }
+    };
+    if let Some(Present { now, .. }) = around.installation {
+        if let Err(error) = certificate_files::in_time(&certified, chain, now) {
+            let mistake = found("the server certificate is not valid now", error.to_string());
+            out.add(mistake.help("a reload refuses it; a start serves it, and is not ready"));
+        } else if let Some(end) = certificate_files::expires_soon(&certified, now) {
+            let mistake = found("the server certificate expires soon", format!("it expires at {end}"));
+            out.warn(mistake.help("replace the files before; they are read again every minute"));
+        }
+    }
+    Some(CertificateSource::Files { chain: chain.to_owned(), key: key.clone() })
 }
 
 fn existing_file(file: &At<FileRef>, around: &Surroundings<'_>, out: &mut Mistakes) -> Option<PathBuf> {
