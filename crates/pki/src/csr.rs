@@ -8,19 +8,26 @@ use crate::asn1::Signed;
 use crate::key::{KeyError, PublicKey};
 use crate::name::SubjectAltName;
 use crate::pem::{self, Label};
+use crate::signature;
 use countersign_model::ReasonCode;
-use der::{Decode, Encode};
+use der::asn1::AnyRef;
+use der::oid::ObjectIdentifier;
+use der::{Class, Decode, Encode, Reader, SliceReader, Tag, Tagged};
 use std::borrow::Cow;
 use std::net::IpAddr;
-use x509_parser::certification_request::X509CertificationRequest;
-use x509_parser::cri_attributes::ParsedCriAttribute;
-use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
 use x509_parser::prelude::FromDer;
 
 /// More is no request: an RSA-8192 key with a page of names has 4 KiB.
 pub const MAX_BYTES: usize = 64 * 1024;
 /// How many alternative names a request may ask for.
 const MAX_NAMES: usize = 100;
+/// The attributes that hold requested extensions: RFC 2985 section 5.4.2, and the one that Microsoft's tools wrote before
+/// it. No other attribute is looked into: a challengePassword may be of any string type, or of none.
+const EXTENSION_REQUESTS: [ObjectIdentifier; 2] = [
+    ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.14"),
+    ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.2.1.14"),
+];
 
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,8 +39,14 @@ pub enum CsrError {
     #[error("the request is not one PKCS#10 request in PEM or DER: {0}")]
     Malformed(&'static str),
     /// The requester does not hold the key, or the request was changed.
-    #[error("the request's signature is not valid for its key, or of an algorithm that is not accepted")]
+    #[error("the request's signature is not valid for its key")]
     SignatureInvalid,
+    /// The signature may be valid; its algorithm is not accepted, so nobody has looked.
+    #[error(
+        "the request is signed with {0}; ECDSA, RSA PKCS#1 v1.5 and RSA-PSS (with a salt as long as the hash) are accepted \
+         with SHA-256, SHA-384 and SHA-512, and Ed25519"
+    )]
+    SignatureAlgorithm(String),
     /// The key is too weak or of an unknown kind (rule P4).
     #[error("the key is refused: {0}")]
     Key(#[from] KeyError),
@@ -51,6 +64,7 @@ impl CsrError {
         match self {
             Self::TooLarge | Self::Malformed(_) => ReasonCode::CsrMalformed,
             Self::SignatureInvalid => ReasonCode::CsrSignatureInvalid,
+            Self::SignatureAlgorithm(_) => ReasonCode::CsrSignatureAlgorithmRefused,
             Self::Key(KeyError::Malformed) => ReasonCode::CsrMalformed,
             Self::Key(_) => ReasonCode::CsrKeyRefused,
             Self::AsksForCa | Self::Name(_) => ReasonCode::CsrNameRefused,
@@ -76,19 +90,11 @@ impl Csr {
         }
         let der = der_of(pem_or_der)?;
         let outer = Signed::from_der(&der).map_err(|_| CsrError::Malformed("not a signed structure"))?;
-        let (rest, request) =
-            X509CertificationRequest::from_der(&der).map_err(|_| CsrError::Malformed("not a request"))?;
-        let info = &request.certification_request_info;
-        if !rest.is_empty() {
-            return Err(CsrError::Malformed("bytes after its end"));
-        }
-        if info.version.0 != 0 {
-            return Err(CsrError::Malformed("not version 1"));
-        }
-        let public_key = PublicKey::from_spki_der(info.subject_pki.raw)?;
+        let info = RequestInfo::read(outer.to_be_signed)?;
+        let public_key = PublicKey::from_spki_der(&info.public_key)?;
         public_key.check_strength()?;
         verify_signature(&outer, &public_key)?;
-        let requested_names = requested_names(&request)?;
+        let requested_names = requested_names(info.attributes)?;
         Ok(Self { public_key, requested_names })
     }
 
@@ -117,14 +123,51 @@ impl Csr {
     }
 }
 
+/// `CertificationRequestInfo` (RFC 2986 section 4.1), without its subject.
+struct RequestInfo<'a> {
+    public_key: Vec<u8>,
+    attributes: &'a [u8],
+}
+
+impl<'a> RequestInfo<'a> {
+    fn read(info: AnyRef<'a>) -> Result<Self, CsrError> {
+        let not_a_request = |_| CsrError::Malformed("not a request");
+        if info.tag() != Tag::Sequence {
+            return Err(CsrError::Malformed("not a request"));
+        }
+        let mut reader = SliceReader::new(info.value()).map_err(not_a_request)?;
+        let version = reader.decode::<AnyRef<'_>>().map_err(not_a_request)?;
+        let subject = reader.decode::<AnyRef<'_>>().map_err(not_a_request)?;
+        let public_key = reader.decode::<AnyRef<'_>>().map_err(not_a_request)?;
+        if version.tag() != Tag::Integer || subject.tag() != Tag::Sequence {
+            return Err(CsrError::Malformed("not a request"));
+        }
+        if version.value() != [0] {
+            return Err(CsrError::Malformed("not version 1"));
+        }
+        if reader.is_finished() {
+            return Err(CsrError::Malformed(
+                "its attributes are missing; RFC 2986 section 4.1 wants the field even when it is empty",
+            ));
+        }
+        let attributes = reader.decode::<AnyRef<'_>>().map_err(not_a_request)?;
+        let tag = attributes.tag();
+        let zero = tag.class() == Class::ContextSpecific && tag.number().value() == 0 && tag.is_constructed();
+        if !zero || !reader.is_finished() {
+            return Err(CsrError::Malformed("its attributes are not a set with the tag [0]"));
+        }
+        let public_key = public_key.to_der().map_err(not_a_request)?;
+        Ok(Self { public_key, attributes: attributes.value() })
+    }
+}
+
 /// DER as it is, PEM decoded: exactly one request.
 fn der_of(pem_or_der: &[u8]) -> Result<Cow<'_, [u8]>, CsrError> {
     if pem_or_der.first() == Some(&0x30) && Signed::from_der(pem_or_der).is_ok() {
         return Ok(Cow::Borrowed(pem_or_der));
     }
-    let text = std::str::from_utf8(pem_or_der).map_err(|_| CsrError::Malformed("neither DER nor PEM"))?;
     // RFC 7468 section 7: older tools (keytool) write the label with NEW.
-    let text = text.replace("NEW CERTIFICATE REQUEST-----", "CERTIFICATE REQUEST-----");
+    let text = text_of(pem_or_der).replace("NEW CERTIFICATE REQUEST-----", "CERTIFICATE REQUEST-----");
     let blocks = pem::decode_all(Label::CertificateRequest, text.as_bytes())
         .map_err(|_| CsrError::Malformed("broken PEM"))?;
     match <[Vec<u8>; 1]>::try_from(blocks) {
@@ -136,40 +179,84 @@ fn der_of(pem_or_der: &[u8]) -> Result<Cow<'_, [u8]>, CsrError> {
     }
 }
 
+/// The text around PEM is in any encoding (RFC 7468 section 2 gives it no meaning); PEM itself is ASCII. Editors on Windows
+/// put a byte order mark before it, and PowerShell's `>` writes UTF-16.
+fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+    let utf16 = |rest: &[u8], unit: fn([u8; 2]) -> u16| {
+        let units: Vec<u16> = rest.as_chunks().0.iter().map(|pair| unit(*pair)).collect();
+        Cow::Owned(String::from_utf16_lossy(&units))
+    };
+    match bytes {
+        [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes),
+        [0xef, 0xbb, 0xbf, rest @ ..] => String::from_utf8_lossy(rest),
+        text => String::from_utf8_lossy(text),
+    }
+}
+
 fn verify_signature(outer: &Signed<'_>, key: &PublicKey) -> Result<(), CsrError> {
     let malformed = |_| CsrError::Malformed("not a signed structure");
     let info = outer.to_be_signed.to_der().map_err(malformed)?;
     let algorithm = outer.algorithm.to_der().map_err(malformed)?;
     let signature = outer.signature.as_bytes().ok_or(CsrError::SignatureInvalid)?;
+    if let Some(foreign) = signature::not_accepted(outer.algorithm) {
+        return Err(CsrError::SignatureAlgorithm(foreign));
+    }
     key.verify(&algorithm, &info, signature).map_err(|_| CsrError::SignatureInvalid)
 }
 
-/// RFC 2985 section 5.4.2: every name of every extensionRequest.
-fn requested_names(request: &X509CertificationRequest<'_>) -> Result<Vec<String>, CsrError> {
+/// Every name of every extension request.
+fn requested_names(attributes: &[u8]) -> Result<Vec<String>, CsrError> {
     let mut names = Vec::new();
-    for attribute in request.certification_request_info.iter_attributes() {
-        let ParsedCriAttribute::ExtensionRequest(requested) = attribute.parsed_attribute() else { continue };
-        for extension in &requested.extensions {
-            match extension.parsed_extension() {
-                ParsedExtension::BasicConstraints(constraints) if constraints.ca => {
-                    return Err(CsrError::AsksForCa);
-                }
-                ParsedExtension::KeyUsage(usage) if usage.key_cert_sign() || usage.crl_sign() => {
-                    return Err(CsrError::AsksForCa);
-                }
-                ParsedExtension::SubjectAlternativeName(san) => {
-                    // Rule T13: counted before they are copied.
-                    if names.len() + san.general_names.len() > MAX_NAMES {
-                        return Err(CsrError::Malformed("more than 100 names"));
-                    }
-                    names.extend(san.general_names.iter().map(name_text));
-                }
-                ParsedExtension::ParseError { .. } => return Err(CsrError::Malformed("a broken extension")),
-                _ => {}
+    let broken = |_| CsrError::Malformed("a broken attribute");
+    let mut attributes = SliceReader::new(attributes).map_err(broken)?;
+    while !attributes.is_finished() {
+        let attribute = attributes.decode::<AnyRef<'_>>().map_err(broken)?;
+        let mut fields = SliceReader::new(attribute.value()).map_err(broken)?;
+        let kind = fields.decode::<ObjectIdentifier>().map_err(broken)?;
+        if attribute.tag() != Tag::Sequence || !EXTENSION_REQUESTS.contains(&kind) {
+            continue;
+        }
+        let values = fields.decode::<AnyRef<'_>>().map_err(broken)?;
+        if values.tag() != Tag::Set || !fields.is_finished() {
+            return Err(CsrError::Malformed("a broken attribute"));
+        }
+        let mut values = SliceReader::new(values.value()).map_err(broken)?;
+        while !values.is_finished() {
+            let extensions = values.decode::<AnyRef<'_>>().map_err(broken)?;
+            if extensions.tag() != Tag::Sequence {
+                return Err(CsrError::Malformed("a broken attribute"));
             }
+            names_of_extensions(extensions.value(), &mut names)?;
         }
     }
     Ok(names)
+}
+
+fn names_of_extensions(mut extensions: &[u8], names: &mut Vec<String>) -> Result<(), CsrError> {
+    while !extensions.is_empty() {
+        let (rest, extension) =
+            X509Extension::from_der(extensions).map_err(|_| CsrError::Malformed("a broken extension"))?;
+        extensions = rest;
+        match extension.parsed_extension() {
+            ParsedExtension::BasicConstraints(constraints) if constraints.ca => {
+                return Err(CsrError::AsksForCa);
+            }
+            ParsedExtension::KeyUsage(usage) if usage.key_cert_sign() || usage.crl_sign() => {
+                return Err(CsrError::AsksForCa);
+            }
+            ParsedExtension::SubjectAlternativeName(san) => {
+                // Rule T13: counted before they are copied.
+                if names.len() + san.general_names.len() > MAX_NAMES {
+                    return Err(CsrError::Malformed("more than 100 names"));
+                }
+                names.extend(san.general_names.iter().map(name_text));
+            }
+            ParsedExtension::ParseError { .. } => return Err(CsrError::Malformed("a broken extension")),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn name_text(name: &GeneralName<'_>) -> String {

@@ -3,9 +3,10 @@
 //! A signer hands out `r || s` (RFC 7518 section 3.4); X.509 wants `Ecdsa-Sig-Value` (RFC 3279 section 2.2.3).
 
 use crate::asn1::EcdsaSignature;
-use der::asn1::UintRef;
-use der::{Decode, Encode, Tag, Tagged};
-use rustls_pki_types::{AlgorithmIdentifier, SignatureVerificationAlgorithm};
+use der::asn1::{AnyRef, UintRef};
+use der::oid::ObjectIdentifier;
+use der::{Decode, Encode, Reader, SliceReader, Tag, Tagged};
+use rustls_pki_types::{AlgorithmIdentifier, SignatureVerificationAlgorithm, alg_id};
 use webpki::aws_lc_rs as algorithms;
 
 /// A signature that does not verify, or is not even one.
@@ -37,19 +38,53 @@ pub(crate) fn verify(
     message: &[u8],
     signature: &[u8],
 ) -> Result<(), SignatureInvalid> {
-    let identifier = der::asn1::AnyRef::from_der(signature_algorithm).map_err(|_| SignatureInvalid)?;
+    let identifier = AnyRef::from_der(signature_algorithm).map_err(|_| SignatureInvalid)?;
     // What is compared below are its contents.
     if identifier.tag() != Tag::Sequence {
         return Err(SignatureInvalid);
     }
     let algorithm = ACCEPTED
         .iter()
-        .find(|known| {
-            known.signature_alg_id().as_ref() == identifier.value()
-                && known.public_key_alg_id() == key_algorithm
-        })
+        .find(|known| is_named_by(**known, identifier.value()) && known.public_key_alg_id() == key_algorithm)
         .ok_or(SignatureInvalid)?;
     algorithm.verify_signature(key, message, signature).map_err(|_| SignatureInvalid)
+}
+
+/// Whether the content of an AlgorithmIdentifier names this algorithm. RFC 4055 section 5: of RSA with PKCS#1 v1.5 the NULL
+/// parameters may be absent, and must be accepted so.
+fn is_named_by(known: &dyn SignatureVerificationAlgorithm, content: &[u8]) -> bool {
+    const NULL: &[u8] = &[5, 0];
+    let identifier = known.signature_alg_id();
+    identifier.as_ref() == content
+        || (known.public_key_alg_id() == alg_id::RSA_ENCRYPTION
+            && identifier.as_ref().strip_suffix(NULL) == Some(content))
+}
+
+/// The name of an algorithm that is not one of [`ACCEPTED`]; what is not an AlgorithmIdentifier has none, and verifies
+/// nothing either.
+pub(crate) fn not_accepted(algorithm: AnyRef<'_>) -> Option<String> {
+    let content = algorithm.value();
+    if algorithm.tag() != Tag::Sequence || ACCEPTED.iter().any(|known| is_named_by(*known, content)) {
+        return None;
+    }
+    let oid = SliceReader::new(content).ok()?.decode::<ObjectIdentifier>().ok()?.to_string();
+    // Those that tools still write.
+    let name = match oid.as_str() {
+        "1.2.840.113549.1.1.4" => "RSA and MD5",
+        "1.2.840.113549.1.1.5" | "1.3.14.3.2.29" => "RSA and SHA-1",
+        "1.2.840.113549.1.1.14" => "RSA and SHA-224",
+        "1.2.840.113549.1.1.10" => "RSA-PSS with other parameters than ours",
+        "1.2.840.113549.1.1.11" | "1.2.840.113549.1.1.12" | "1.2.840.113549.1.1.13" => {
+            "RSA PKCS#1 v1.5 with parameters that are not NULL"
+        }
+        "1.2.840.10045.4.1" => "ECDSA and SHA-1",
+        "1.2.840.10045.4.3.1" => "ECDSA and SHA-224",
+        "1.2.840.10045.4.3.2" | "1.2.840.10045.4.3.3" | "1.2.840.10045.4.3.4" => "ECDSA with parameters",
+        "1.3.101.112" => "Ed25519 with parameters",
+        "1.3.101.113" => "Ed448",
+        _ => "an algorithm",
+    };
+    Some(format!("{name} ({oid})"))
 }
 
 /// `r || s` of an ECDSA P-256 signature as DER.

@@ -87,18 +87,20 @@ async fn every_refusal_of_a_request_has_its_code_and_leaves_no_certificate() {
     let mut forged = pem::decode(pem::Label::CertificateRequest, request("acme-pay").as_bytes()).unwrap();
     let last = forged.len() - 1;
     forged[last] ^= 1;
-    let (malformed, signature, key, name) = (
+    let (malformed, signature, algorithm, key, name) = (
         (400, "csr_malformed"),
         (422, "csr_signature_invalid"),
+        (422, "csr_signature_algorithm_refused"),
         (422, "csr_key_refused"),
         (422, "csr_name_refused"),
     );
-    let cases: [(&str, String, (u16, &str)); 11] = [
+    let cases: [(&str, String, (u16, &str)); 12] = [
         ("not base64", "!!!".to_owned(), malformed),
         ("not a request", STANDARD.encode(b"hello"), malformed),
         ("cut", request("acme-pay")[..200].to_owned(), malformed),
         ("two requests", request("acme-pay") + &request("acme-pay"), malformed),
         ("a forged signature", STANDARD.encode(&forged), signature),
+        ("SHA-1", include_str!("../../../pki/tests/it/fixtures/rsa-2048-sha1.csr").to_owned(), algorithm),
         ("RSA 1024", include_str!("../../../pki/tests/it/fixtures/rsa-1024.csr").to_owned(), key),
         ("secp256k1", include_str!("../../../pki/tests/it/fixtures/secp256k1.csr").to_owned(), key),
         ("P-521", include_str!("../../../pki/tests/it/fixtures/p521.csr").to_owned(), key),

@@ -726,6 +726,14 @@ reasons! {
         incident: false,
         standard: "RFC 2986 section 4.2",
     }
+    CsrSignatureAlgorithmRefused = "csr_signature_algorithm_refused" 422 {
+        title: "The certificate request is signed with an algorithm that is not accepted",
+        detail: "The signature of the certificate request is of a kind that is not accepted, so it was not verified. ECDSA and RSA are accepted with SHA-256, SHA-384 or SHA-512, and Ed25519; RSA-PSS only with a salt as long as the hash.",
+        action: "Make a new request with the same key and SHA-256: `openssl req -new -sha256 -key client.key`. With RSA-PSS add `-sigopt rsa_pss_saltlen:digest`.",
+        operator: "The record names the algorithm. Ask the partner for a new request that is signed with SHA-256; the key may stay.",
+        incident: false,
+        standard: "RFC 9325 section 4.5; RFC 4055 section 3",
+    }
     CsrKeyRefused = "csr_key_refused" 422 {
         title: "The key in the certificate request is not accepted",
         detail: "The key is too small, of a kind that is not accepted, or a key of the CA itself. RSA with 2048 bits or more, P-256, P-384 and Ed25519 are accepted.",

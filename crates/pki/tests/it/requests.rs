@@ -139,7 +139,135 @@ fn small_order_keys() -> Vec<Vec<u8>> {
 
 #[test]
 fn rule_c7_sha1_is_refused() {
-    assert_eq!(refusal(&fixture("rsa-2048-sha1")).1, ReasonCode::CsrSignatureInvalid);
+    assert_eq!(refusal(&fixture("rsa-2048-sha1")).1, ReasonCode::CsrSignatureAlgorithmRefused);
+}
+
+/// Nobody has looked at such a signature, so nothing is said of the key that made it.
+#[test]
+fn a_signature_algorithm_that_is_not_accepted_is_named() {
+    let key = Key::generate();
+    let info = csr_info_to_sign("acme-pay", key.public().spki_der()).unwrap();
+    let cases: [(&[u8], &str); 5] = [
+        (b"\x06\x07\x2a\x86\x48\xce\x3d\x04\x01", "ECDSA and SHA-1 (1.2.840.10045.4.1)"),
+        (b"\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x01", "ECDSA and SHA-224 (1.2.840.10045.4.3.1)"),
+        (b"\x06\x03\x2b\x65\x71", "Ed448 (1.3.101.113)"),
+        (b"\x06\x03\x2a\x03\x04", "an algorithm (1.2.3.4)"),
+        (
+            b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a\x30\x00",
+            "RSA-PSS with other parameters than ours (1.2.840.113549.1.1.10)",
+        ),
+    ];
+    for (algorithm, name) in cases {
+        let signature = [&[0][..], &ecdsa_p256_to_der(&key.sign(&info)).unwrap()].concat();
+        let request = tlv(0x30, &[info.clone(), tlv(0x30, algorithm), tlv(3, &signature)].concat());
+        let named = (CsrError::SignatureAlgorithm(name.to_owned()), ReasonCode::CsrSignatureAlgorithmRefused);
+        assert_eq!(refusal(&request), named);
+    }
+    // An accepted algorithm, of another kind of key.
+    let signature = [&[0][..], &ecdsa_p256_to_der(&key.sign(&info)).unwrap()].concat();
+    let request = tlv(0x30, &[info, tlv(0x30, b"\x06\x03\x2b\x65\x70"), tlv(3, &signature)].concat());
+    assert_eq!(refusal(&request).1, ReasonCode::CsrSignatureInvalid);
+}
+
+/// RFC 4055 section 5: implementations must accept the parameters being absent.
+#[test]
+fn an_rsa_signature_without_null_parameters_is_accepted() {
+    let request = Csr::parse(&fixture("rsa-signature-without-null")).unwrap();
+    assert_eq!(request.public_key().kind(), KeyKind::Rsa { bits: 2048 });
+    let mut changed = pem::decode(Label::CertificateRequest, &fixture("rsa-signature-without-null")).unwrap();
+    *changed.last_mut().unwrap() ^= 1;
+    assert_eq!(refusal(&changed).1, ReasonCode::CsrSignatureInvalid);
+}
+
+fn tlv(tag: u8, value: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(value.len()).unwrap().to_be_bytes();
+    let header = match value.len() {
+        0..0x80 => vec![tag, length[1]],
+        _ => vec![tag, 0x82, length[0], length[1]],
+    };
+    // DER wants the shortest form.
+    let header = if (0x80..0x100).contains(&value.len()) { vec![tag, 0x81, length[1]] } else { header };
+    [header, value.to_vec()].concat()
+}
+
+/// A request with what stands behind the key.
+fn with_attributes(field: &[u8]) -> Vec<u8> {
+    let key = Key::generate();
+    let plain = csr_info_to_sign("acme-pay", key.public().spki_der()).unwrap();
+    // `a0 00` is the end of the plain one; its header is 30 81 LENGTH or 30 LENGTH.
+    let content = plain.strip_suffix(&[0xa0, 0]).unwrap();
+    let content = if content[1] & 0x80 == 0 { &content[2..] } else { &content[3..] };
+    let info = tlv(0x30, &[content, field].concat());
+    let request = assemble_csr(&info, &key.sign(&info)).unwrap();
+    pem::decode(Label::CertificateRequest, request.as_bytes()).unwrap()
+}
+
+const CHALLENGE_PASSWORD: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x07";
+const EXTENSION_REQUEST: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x0e";
+const MICROSOFT_EXTENSION_REQUEST: &[u8] = b"\x06\x0a\x2b\x06\x01\x04\x01\x82\x37\x02\x01\x0e";
+
+fn attribute(oid: &[u8], values: &[u8]) -> Vec<u8> {
+    tlv(0x30, &[oid, &tlv(0x31, values)].concat())
+}
+
+#[test]
+fn a_challenge_password_of_any_type_is_ignored() {
+    // UTF8String, PrintableString, T61String, IA5String, UniversalString, BMPString, and an INTEGER.
+    for tag in [0x0c, 0x13, 0x14, 0x16, 0x1c, 0x1e, 0x02] {
+        for value in [&b"\x00s\x00e"[..], b"\xe9\xff", b""] {
+            let password = attribute(CHALLENGE_PASSWORD, &tlv(tag, value));
+            let request = with_attributes(&tlv(0xa0, &password));
+            assert_eq!(Csr::parse(&request).unwrap().requested_names(), [""; 0], "{tag:#x}");
+        }
+    }
+}
+
+/// Also where an attribute that is ignored stands before it, and in each of several values.
+#[test]
+fn rule_p5_names_in_microsofts_attribute_are_read_as_those_in_the_standard_one() {
+    let names = |name: &[u8]| tlv(0x30, &tlv(0x82, name));
+    let extension = |oid: &[u8], value: &[u8]| tlv(0x30, &[oid, &tlv(4, value)].concat());
+    let san = |name: &[u8]| tlv(0x30, &extension(b"\x06\x03\x55\x1d\x11", &names(name)));
+    let ca = tlv(0x30, &extension(b"\x06\x03\x55\x1d\x13", b"\x30\x03\x01\x01\xff"));
+    let password = attribute(CHALLENGE_PASSWORD, &tlv(0x16, b"secret"));
+    for oid in [EXTENSION_REQUEST, MICROSOFT_EXTENSION_REQUEST] {
+        let both = attribute(oid, &[san(b"a.example"), san(b"b.example")].concat());
+        let request = with_attributes(&tlv(0xa0, &[password.clone(), both].concat()));
+        assert_eq!(Csr::parse(&request).unwrap().requested_names(), ["dns:a.example", "dns:b.example"]);
+        let request = with_attributes(&tlv(0xa0, &attribute(oid, &ca)));
+        assert_eq!(refusal(&request).0, CsrError::AsksForCa);
+        let request = with_attributes(&tlv(0xa0, &attribute(oid, b"\x04\x00")));
+        assert_eq!(refusal(&request).0, CsrError::Malformed("a broken attribute"));
+    }
+}
+
+#[test]
+fn a_request_without_attributes_is_told_so() {
+    assert!(Csr::parse(&with_attributes(&[0xa0, 0])).is_ok());
+    let (error, reason) = refusal(&with_attributes(b""));
+    assert_eq!(reason, ReasonCode::CsrMalformed);
+    assert!(error.to_string().contains("its attributes are missing"), "{error}");
+    for other in [&b"\x31\x00"[..], b"\xa1\x00", b"\x80\x00", b"\xa0\x00\xa0\x00"] {
+        assert_eq!(refusal(&with_attributes(other)).1, ReasonCode::CsrMalformed, "{other:02x?}");
+    }
+}
+
+#[test]
+fn a_byte_order_mark_and_text_in_any_encoding_around_the_pem_are_read_over() {
+    let text = Key::generate().request("acme-pay");
+    let expected = Csr::parse(text.as_bytes()).unwrap().public_key().clone();
+    let utf16 = |mark: u16, bytes: fn(u16) -> [u8; 2]| -> Vec<u8> {
+        [mark].into_iter().chain(text.encode_utf16()).flat_map(bytes).collect()
+    };
+    for bytes in [
+        [b"\xef\xbb\xbf", text.as_bytes()].concat(),
+        [b"Soci\xe9t\xe9 G\xe9n\xe9rale\n", text.as_bytes(), b"\xe9\n"].concat(),
+        [b"\xef\xbb\xbfSoci\xe9t\xe9\r\n", text.replace('\n', "\r\n").as_bytes()].concat(),
+        utf16(0xfeff, u16::to_le_bytes),
+        utf16(0xfeff, u16::to_be_bytes),
+    ] {
+        assert_eq!(*Csr::parse(&bytes).unwrap().public_key(), expected);
+    }
 }
 
 #[test]
