@@ -14,6 +14,11 @@ use countersign_model::{ClientId, CredentialId, Timestamp};
 use countersign_storage::StorageError;
 use countersign_storage::stores::ClientStore;
 
+/// The rows of all identifiers.
+pub(crate) async fn ids(connection: &mut sqlx::SqliteConnection) -> sqlx::Result<Vec<crate::dialect::Row>> {
+    sqlx::query(CLIENT_IDS).fetch_all(connection).await
+}
+
 #[cfg(test)]
 pub(crate) const STATEMENTS: &[&str] = &[
     CLIENT,
@@ -54,7 +59,7 @@ const CLIENTS_AFTER: &str =
     select_registrations!("c.id IN (SELECT id FROM clients WHERE id > $1 ORDER BY id LIMIT $2)");
 const INSERT_CLIENT: &str = "INSERT INTO clients (id, environment, name, contacts, auth_method, scopes, audiences, \
      state, epoch, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
-pub(crate) const CLIENT_IDS: &str = "SELECT id FROM clients ORDER BY id";
+const CLIENT_IDS: &str = "SELECT id FROM clients ORDER BY id";
 const CLIENT_EXISTS: &str = "SELECT id FROM clients WHERE id = $1";
 const SET_CLIENT_STATE: &str =
     "UPDATE clients SET state = $2, epoch = epoch + 1, updated_at = $3 WHERE id = $1 AND state <> $2";

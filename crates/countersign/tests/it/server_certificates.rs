@@ -84,7 +84,7 @@ async fn rule_t12_a_reload_refuses_a_bad_certificate_and_the_present_one_serves(
         }
         files.mode(mode);
         server.server.reload(files.configuration(&server)).await.unwrap_err();
-        let detail = server.audit("configuration_reloaded").await[0]["detail"].as_str().unwrap().to_owned();
+        let detail = server.audit("configuration_refused").await[0]["detail"].as_str().unwrap().to_owned();
         assert!(detail.contains(why), "{why}: {detail}");
         assert!(server.caller(None).connect().await.is_ok(), "{why}: the present one serves");
         let (status, body) = readiness(&server).await;
