@@ -13,7 +13,7 @@ impl ProcessEnvironment for Empty {
 }
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
-    let around = Surroundings { base: "/nonexistent".into(), environment: &Empty };
+    let around = Surroundings::new("/nonexistent", &Empty);
     if let Err(mistakes) = check(text, &around) {
         assert!(!mistakes.is_empty());
         let shown = render("countersign.toml".as_ref(), text, &mistakes, Colour::Never);
