@@ -100,6 +100,15 @@ async fn paths_that_two_readers_would_read_differently_are_refused() {
         let answer = world.server.caller(Some(&world.acme)).raw().await.unwrap().call(request).await;
         assert_eq!((answer.status, answer.code().as_deref()), (400, Some("request_path_invalid")), "{path}");
     }
+    for query in ["a<b", "a\\b", "a#b"] {
+        let request = format!("GET /data/x?{query} HTTP/1.1\r\n{AUTH}\r\n").replace("TOKEN", &world.token);
+        let answer = world.server.caller(Some(&world.acme)).raw().await.unwrap().call(request).await;
+        assert_eq!(
+            (answer.status, answer.code().as_deref()),
+            (400, Some("request_query_invalid")),
+            "{query}"
+        );
+    }
     assert_eq!(world.server.upstream.requests(), 0);
 }
 
