@@ -30,20 +30,12 @@ impl Console {
 
     /// Colours for standard error: on a terminal only, and not where NO_COLOR is set (no-color.org).
     pub fn error_colour(self) -> Colour {
-        if io::stderr().is_terminal() && SystemEnvironment.variable("NO_COLOR").is_none() {
-            Colour::Always
-        } else {
-            Colour::Never
-        }
+        colours(&io::stderr())
     }
 
-    /// Whether standard output wants colours.
+    /// The same for standard output.
     pub fn output_colour(self) -> Colour {
-        if io::stdout().is_terminal() && SystemEnvironment.variable("NO_COLOR").is_none() {
-            Colour::Always
-        } else {
-            Colour::Never
-        }
+        colours(&io::stdout())
     }
 
     /// The answer: `value` as one JSON document for programs, `human` for people.
@@ -152,6 +144,14 @@ pub(crate) fn row_text<const N: usize>(row: &[String; N], widths: &[usize; N]) -
 pub(crate) fn fields(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     rows.iter().map(|(name, value)| format!("{name:<width$}  {}\n", printable(value))).collect()
+}
+
+fn colours(stream: &impl IsTerminal) -> Colour {
+    if stream.is_terminal() && SystemEnvironment.variable("NO_COLOR").is_none() {
+        Colour::Always
+    } else {
+        Colour::Never
+    }
 }
 
 #[cfg(test)]

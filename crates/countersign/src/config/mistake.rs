@@ -74,7 +74,7 @@ impl Mistake {
 
 /// Collects mistakes while the file is read, so that all of them are reported at once.
 #[derive(Debug, Default)]
-pub(crate) struct Mistakes(Vec<Mistake>, Vec<Mistake>);
+pub(crate) struct Mistakes(Vec<Mistake>);
 
 impl Mistakes {
     pub(crate) fn add(&mut self, mistake: Mistake) {
@@ -83,20 +83,17 @@ impl Mistakes {
 
     /// Adds something that does not make the file wrong.
     pub(crate) fn warn(&mut self, mistake: Mistake) {
-        self.1.push(Mistake { severity: Severity::Warning, ..mistake });
+        self.add(Mistake { severity: Severity::Warning, ..mistake });
     }
 
-    /// The warnings, in the order of the file.
-    pub(crate) fn into_warnings(self) -> Vec<Mistake> {
-        Self(self.1, Vec::new()).into_sorted()
+    /// Whether the file is accepted.
+    pub(crate) fn has_none(&self) -> bool {
+        self.0.iter().all(|found| found.severity == Severity::Warning)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The mistakes in the order of the file. Two at one place are both told, the same one twice is told once.
-    pub(crate) fn into_sorted(mut self) -> Vec<Mistake> {
+    /// What is of this severity, in the order of the file. Two at one place are both told, the same one twice is told once.
+    pub(crate) fn into_sorted(mut self, severity: Severity) -> Vec<Mistake> {
+        self.0.retain(|found| found.severity == severity);
         self.0.sort_by(|a, b| (a.span.start, &a.message).cmp(&(b.span.start, &b.message)));
         self.0.dedup();
         self.0

@@ -1,8 +1,8 @@
 //! `countersign.toml`: read, checked as a whole, and shown with every mistake at once.
 //!
 //! Text becomes [`sections`] key by key, sections become checked types, and only a file without a mistake becomes a
-//! [`Configuration`]. `config check` runs anywhere; where the database is at hand, it warns of clients that do not exist. Secrets stand in the file by
-//! reference only ([`secret_ref`]). A key that is not enforced does not exist.
+//! [`Configuration`]. `config check` runs anywhere; where the database is at hand, it warns of clients that do not exist.
+//! Secrets stand in the file by reference only ([`secret_ref`]). A key that is not enforced does not exist.
 
 pub mod certificate_files;
 mod configuration;
@@ -167,17 +167,17 @@ fn check_with_warnings(
         out.add(mistake.hide(Hidden::Values));
     }
     // After a slip of the pen the rest of the text may be read wrongly: what follows from it would mislead.
-    if !out.is_empty() {
-        return Err(out.into_sorted());
+    if !out.has_none() {
+        return Err(out.into_sorted(Severity::Error));
     }
     let document = Document::read_table(table.get_ref(), 0..0, &mut out);
     let configuration = document.check(around, &mut out);
     match configuration {
-        Some(configuration) if out.is_empty() => {
+        Some(configuration) if out.has_none() => {
             document.warn(&configuration, around, &mut out);
-            Ok((configuration, out.into_warnings()))
+            Ok((configuration, out.into_sorted(Severity::Warning)))
         }
-        _ => Err(out.into_sorted()),
+        _ => Err(out.into_sorted(Severity::Error)),
     }
 }
 

@@ -7,6 +7,7 @@ mod audit;
 mod authority;
 mod certificates;
 mod command_line;
+mod config_check;
 mod crl_judges;
 mod decision_matrix;
 mod docs;

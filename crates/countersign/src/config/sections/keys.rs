@@ -9,7 +9,8 @@ section! {
     /// The custody of private keys: all are sealed under one master key. A change needs a restart.
     KeysSection = "[keys]" {
         /// The master key, by reference. Keep it apart from the data: a backup of the data alone must open nothing. A file that
-        /// does not exist is made at the first start, with mode 0600. Its group may read the file if the process belongs to that group (Kubernetes' `fsGroup`); a warning says so.
+        /// does not exist is made at the first start, with mode 0600. Its group may read the file if the process belongs to
+        /// that group (Kubernetes' `fsGroup`); a warning says so.
         master: SecretRef = Required;
     }
 }

@@ -301,7 +301,12 @@ impl CertificateSection {
             (Given::Absent, Given::Is(chain), Given::Is(key)) => {
                 let chain = existing_file(chain, around, out);
                 let key = existing_key(key, around, out);
-                check_files(place, &chain?, &key?, around, out)
+                let (chain, key) = (chain?, key?);
+                // A start and a reload read the files where they load them; other commands have no use for them.
+                if let Some(installation) = &around.installation {
+                    check_files(place, &chain, &key, installation, out)?;
+                }
+                Some(CertificateSource::Files { chain, key })
             }
             (Given::Broken, ..) | (_, Given::Broken, _) | (.., Given::Broken) => None,
             _ => {
@@ -316,14 +321,14 @@ impl CertificateSection {
     }
 }
 
-/// Rule T12. What a reload would refuse is refused here.
+/// Rule T12, before anything runs: what a reload would refuse is a mistake.
 fn check_files(
     place: &At<CertificateSection>,
     chain: &Path,
     key: &SecretRef,
-    around: &Surroundings<'_>,
+    installation: &Present<'_>,
     out: &mut Mistakes,
-) -> Option<CertificateSource> {
+) -> Option<()> {
     let found = |message: &str, reason: String| Mistake::new(place.entry.clone(), message, reason);
     let certified = match certificate_files::read(chain, key) {
         Ok(certified) => certified,
@@ -332,16 +337,14 @@ fn check_files(
             return None;
         }
     };
-    if let Some(Present { now, .. }) = around.installation {
-        if let Err(error) = certificate_files::in_time(&certified, chain, now) {
-            let mistake = found("the server certificate is not valid now", error.to_string());
-            out.add(mistake.help("a reload refuses it; a start serves it, and is not ready"));
-        } else if let Some(end) = certificate_files::expires_soon(&certified, now) {
-            let mistake = found("the server certificate expires soon", format!("it expires at {end}"));
-            out.warn(mistake.help("replace the files before; they are read again every minute"));
-        }
+    if let Err(error) = certificate_files::in_time(&certified, chain, installation.now) {
+        let mistake = found("the server certificate is not valid now", error.to_string());
+        out.add(mistake.help("a reload refuses it; a start serves it, and is not ready"));
+    } else if let Some(end) = certificate_files::expires_soon(&certified, installation.now) {
+        let mistake = found("the server certificate expires soon", format!("it expires at {end}"));
+        out.warn(mistake.help("replace the files before; they are read again every minute"));
     }
-    Some(CertificateSource::Files { chain: chain.to_owned(), key: key.clone() })
+    Some(())
 }
 
 fn existing_file(file: &At<FileRef>, around: &Surroundings<'_>, out: &mut Mistakes) -> Option<PathBuf> {
