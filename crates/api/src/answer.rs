@@ -214,6 +214,7 @@ fn record(
     let recorded = context.recorder.record(event.told(denial.public()));
     let peer = asked.and_then(|asked| asked.peer.as_ref());
     let request = asked.map(|asked| (&asked.method, &asked.uri));
-    log_denial(denial, denial.status(), peer, request, asked.map_or("/", |asked| asked.prefix), recorded);
+    let prefix = asked.map_or("/", |asked| asked.prefix);
+    log_denial(action, denial, denial.status(), peer, request, prefix, recorded);
     recorded.reference
 }

@@ -11,6 +11,7 @@ use countersign_audit::Recorded;
 use countersign_gateway::body::{RequestBody, RequestBodyError};
 use countersign_gateway::log_denial;
 use countersign_model::ReasonCode;
+use countersign_model::audit::AuditAction;
 use countersign_oauth::metadata;
 use countersign_oauth::metadata::JWKS_PATH;
 use countersign_oauth::request::MAX_BODY_BYTES;
@@ -82,7 +83,15 @@ fn refuse(
 ) -> Response<Bytes> {
     let surface = Surface::OAuth { has_authorization: parts.headers.contains_key(AUTHORIZATION) };
     let request = (&parts.method, &parts.uri);
-    log_denial(denial, surface.status(denial), Some(peer), Some(request), prefix, recorded);
+    log_denial(
+        AuditAction::TokenRefused,
+        denial,
+        surface.status(denial),
+        Some(peer),
+        Some(request),
+        prefix,
+        recorded,
+    );
     render(denial, &surface, recorded.reference, &context.issuer).map(Bytes::from)
 }
 

@@ -11,36 +11,13 @@ use http::{Method, StatusCode, Uri};
 /// How much of a path is recorded.
 pub(crate) const MAX_PATH: usize = 256;
 
-/// Writes the line of a refusal that was recorded, and answered with `status`. `request` is absent where nothing of it was
-/// understood; `place` is the route or the reserved prefix. The level is INFO where the caller is the cause, WARN where an
-/// upstream or a shortage is, and ERROR where we are.
+/// Writes the line of a refusal that was recorded as `action`, and answered with `status`. `request` is absent where nothing
+/// of it was understood; `place` is the route or the reserved prefix. The level is INFO where the caller is the cause, WARN
+/// where an upstream or a shortage is, and ERROR where we are.
 ///
 /// What the caller controls is escaped (rule G11): the method is one of a few words, the path has printable ASCII only
 /// and is escaped all the same. The query is left out: it may carry anything.
 pub fn log_denial(
-    denial: &Denial,
-    status: StatusCode,
-    peer: Option<&Peer>,
-    request: Option<(&Method, &Uri)>,
-    place: &str,
-    recorded: Recorded,
-) {
-    write(AuditAction::RequestRefused, denial, status, peer, request, place, recorded);
-}
-
-/// Writes the line of an answer that ended early, after its head with `status` was passed on.
-pub(crate) fn log_broken_off(
-    denial: &Denial,
-    status: StatusCode,
-    peer: &Peer,
-    request: (&Method, &Uri),
-    place: &str,
-    recorded: Recorded,
-) {
-    write(AuditAction::AnswerBrokenOff, denial, status, Some(peer), Some(request), place, recorded);
-}
-
-fn write(
     action: AuditAction,
     denial: &Denial,
     status: StatusCode,

@@ -5,7 +5,7 @@ use crate::call::{Asked, Call, Place};
 use crate::connection::Connection;
 use crate::forward::INTERACTION_ID;
 use crate::guard::frames::Refused;
-use crate::log::{MAX_PATH, log_broken_off, log_denial};
+use crate::log::{MAX_PATH, log_denial};
 use crate::response_body::{Source, head_alone};
 use crate::worker::{Listener, Worker};
 use bytes::Bytes;
@@ -51,7 +51,8 @@ pub(crate) async fn refuse(
         }
     };
     let reference = recorded.reference;
-    log_denial(denial, denial.status(), Some(&call.connection.peer), request, place.name(), recorded);
+    let peer = Some(&call.connection.peer);
+    log_denial(AuditAction::RequestRefused, denial, denial.status(), peer, request, place.name(), recorded);
     let response = match place {
         Place::Route(route, interaction_id) => {
             let issuer = settings.issuer.trim_end_matches('/');
@@ -100,9 +101,9 @@ pub(crate) fn tell_unseen(
     let denial = Denial::new(reason).note(format!("HTTP/2 ended {of}: {}", code.description()));
     listener.metrics.http2_refused(code, of_stream);
     worker.metrics.route(Place::Unknown.name()).denied(reason);
-    let recorded =
-        settings.recorder.record(event(AuditAction::RequestRefused, &call, &denial, &Place::Unknown, None));
-    log_denial(&denial, denial.status(), Some(&connection.peer), None, Place::Unknown.name(), recorded);
+    let (action, place) = (AuditAction::RequestRefused, Place::Unknown);
+    let recorded = settings.recorder.record(event(action, &call, &denial, &place, None));
+    log_denial(action, &denial, denial.status(), Some(&connection.peer), None, place.name(), recorded);
 }
 
 /// Tells of an answer that ended early, after its head was passed on: it was counted and timed with the status of its head,
@@ -112,9 +113,9 @@ pub(crate) fn tell_broken_off(asked: &Asked, connection: &Rc<Connection>, denial
     let settings = &worker.settings;
     let call = Call { worker, listener, connection, ordinal: *ordinal, now: settings.clock.now() };
     worker.metrics.route(place.name()).broken_off(denial.reason());
-    let event = event(AuditAction::AnswerBrokenOff, &call, denial, place, Some((method, uri)));
-    let recorded = settings.recorder.record(event);
-    log_broken_off(denial, *status, &connection.peer, (method, uri), place.name(), recorded);
+    let (action, request) = (AuditAction::AnswerBrokenOff, Some((method, uri)));
+    let recorded = settings.recorder.record(event(action, &call, denial, place, request));
+    log_denial(action, denial, *status, Some(&connection.peer), request, place.name(), recorded);
 }
 
 /// After what the connection does not go on: bytes we do not understand, a certificate that is no longer good, one

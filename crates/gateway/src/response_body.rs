@@ -13,7 +13,7 @@ use http::{HeaderValue, Response};
 use http_body::{Body, Frame, SizeHint};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// The body of an answer, and the request's completion, which is over when the body is.
 pub(crate) struct ResponseBody {
@@ -80,15 +80,14 @@ impl ResponseBody {
         }
         match &mut self.source {
             Source::Full(bytes) => Poll::Ready(bytes.take().map(Ok)),
-            Source::Upstream(body) => match body.poll_data(cx) {
-                Poll::Ready(Some(Err(denial))) => {
+            Source::Upstream(body) => match ready!(body.poll_data(cx)) {
+                Some(Err(denial)) => {
                     self.break_off(&denial);
                     cx.waker().wake_by_ref();
                     Poll::Pending
                 }
-                Poll::Ready(Some(Ok(bytes))) => Poll::Ready(Some(Ok(bytes))),
-                Poll::Ready(None) => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
+                Some(Ok(bytes)) => Poll::Ready(Some(Ok(bytes))),
+                None => Poll::Ready(None),
             },
             // Our own endpoints send no trailers.
             Source::Local(body) => Pin::new(body).poll_frame(cx).map(|frame| match frame {

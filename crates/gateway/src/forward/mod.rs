@@ -156,8 +156,6 @@ async fn send(
     progress: Option<&Progress>,
 ) -> Result<(Box<Link>, Response<Incoming>), Denial> {
     let takes_kept = request.method() != Method::HEAD;
-    // What was sent once may have been carried out, whatever becomes of the second try.
-    let mut nothing_sent = ReasonCode::UpstreamUnreachable;
     while takes_kept && let Some(link) = pool.take() {
         if repeat::is_repeatable(&request) {
             link.conduct.keep_copy();
@@ -166,13 +164,31 @@ async fn send(
             Ok(done) => return Ok(done),
             Err(Failed::Unsent(returned)) => request = *returned,
             Err(Failed::Unanswered(copy)) => {
-                request = *copy;
-                nothing_sent = ReasonCode::UpstreamBrokeOff;
-                break;
+                return send_on_new(pool, pools, *copy, progress).await.map_err(sent_before);
             }
             Err(Failed::Final(denial)) => return Err(denial),
         }
     }
+    send_on_new(pool, pools, request, progress).await
+}
+
+/// Why a second try failed. The first was sent, and may have been carried out: whatever says that nothing was is not true.
+fn sent_before(denial: Denial) -> Denial {
+    match denial.reason() {
+        ReasonCode::UpstreamUnreachable | ReasonCode::UpstreamRequestsExhausted => {
+            let note = denial.operator_note().unwrap_or_default().to_owned();
+            Denial::new(ReasonCode::UpstreamBrokeOff).note(note)
+        }
+        _ => denial,
+    }
+}
+
+async fn send_on_new(
+    pool: &Pool,
+    pools: &Pools,
+    request: Request<Upload>,
+    progress: Option<&Progress>,
+) -> Result<(Box<Link>, Response<Incoming>), Denial> {
     let mut connected = pool.connect().await;
     if let Err(ConnectError::Full) = connected
         && pools.make_room()
@@ -181,21 +197,15 @@ async fn send(
     }
     let link = connected.map_err(|error| {
         let reason = match error {
-            ConnectError::Full if nothing_sent == ReasonCode::UpstreamUnreachable => {
-                ReasonCode::UpstreamRequestsExhausted
-            }
-            _ => nothing_sent,
+            ConnectError::Full => ReasonCode::UpstreamRequestsExhausted,
+            _ => ReasonCode::UpstreamUnreachable,
         };
         Denial::new(reason).note(format!("{}: {error}", pool.upstream().name))
     })?;
     match exchange(link, request, progress, pool.upstream().response_timeout).await {
         Ok(done) => Ok(done),
-        Err(Failed::Unsent(_) | Failed::Unanswered(_)) => Err(Denial::new(nothing_sent)
+        Err(Failed::Unsent(_) | Failed::Unanswered(_)) => Err(Denial::new(ReasonCode::UpstreamUnreachable)
             .note("the upstream closed the connection, or answered before the request was sent")),
-        Err(Failed::Final(denial)) if denial.reason() == ReasonCode::UpstreamUnreachable => {
-            let note = denial.operator_note().unwrap_or_default().to_owned();
-            Err(Denial::new(nothing_sent).note(note))
-        }
         Err(Failed::Final(denial)) => Err(denial),
     }
 }
@@ -264,7 +274,7 @@ fn denial_of(error: &hyper::Error, progress: Option<&Progress>, was_asked: bool)
     Denial::new(reason).note(in_words(error))
 }
 
-/// Whether the upstream sent what is no HTTP: in the head, or in the framing of the body.
+/// Whether what the upstream sent is not valid HTTP, in the head or in the framing of the body.
 fn is_invalid(error: &hyper::Error) -> bool {
     let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     error.is_parse()
@@ -302,7 +312,8 @@ impl UpstreamBody {
         Self { incoming, link: Some(link), turn, permit, _admission: admission, progress, since: None }
     }
 
-    /// The next piece, or why there is none although the answer has not ended. Trailers of the upstream end here: they would be fields that nobody has looked at.
+    /// The next piece, or why the answer ended early. Trailers of the upstream are not passed on: nobody has looked at these
+    /// fields.
     pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Denial>>> {
         let Some(link) = &mut self.link else { return Poll::Ready(None) };
         match link.poll_frame(&mut self.incoming, cx) {

@@ -84,10 +84,7 @@ impl Told {
                 Some("Use a method that the API takes, in capitals, such as GET or POST."),
             ),
             Self::Target(fault) => {
-                let (part, byte) = match fault {
-                    TargetFault::Path(byte) => ("path", *byte),
-                    TargetFault::Query(byte) => ("query", *byte),
-                };
+                let (part, byte) = (part(*fault), fault.byte);
                 let character = match byte {
                     b'"' => "a quotation mark".to_owned(),
                     b'\\' => "a backslash".to_owned(),
@@ -97,7 +94,7 @@ impl Told {
                 };
                 denial.told(
                     format!("The {part} contains {character}. Send it percent-encoded, as `%{byte:02X}`."),
-                    Some("Percent-encode the address, as URL libraries do. A fragment is not sent at all."),
+                    Some(ENCODE),
                 )
             }
         }
@@ -116,15 +113,20 @@ pub(crate) fn method_refused(method: &str) -> Denial {
 
 /// The refusal of a target over HTTP/2, where a `#` was made a backslash on its way (`fragments`).
 pub(crate) fn target_refused(fault: TargetFault) -> Denial {
-    let part = match fault {
-        TargetFault::Path(b'\\') => "path",
-        TargetFault::Query(b'\\') => "query",
-        _ => return Told::Target(fault).tell(Denial::new(fault.reason())),
-    };
-    Denial::new(fault.reason()).told(
-        format!("The {part} contains `#` or a backslash. Send them percent-encoded, as `%23` or `%5C`."),
-        Some("Percent-encode the address, as URL libraries do. A fragment is not sent at all."),
-    )
+    let denial = Denial::new(fault.reason());
+    if fault.byte != b'\\' {
+        return Told::Target(fault).tell(denial);
+    }
+    let part = part(fault);
+    let detail =
+        format!("The {part} contains `#` or a backslash. Send them percent-encoded, as `%23` or `%5C`.");
+    denial.told(detail, Some(ENCODE))
+}
+
+const ENCODE: &str = "Percent-encode the address, as URL libraries do. A fragment is not sent at all.";
+
+fn part(fault: TargetFault) -> &'static str {
+    if fault.in_query { "query" } else { "path" }
 }
 
 fn fault_of_fields<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Option<Told> {

@@ -173,17 +173,14 @@ fn check_target(target: &str, method: &str, host: &[u8]) -> Result<(), ReasonCod
 
 /// A character of a target that readers read differently, or not at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TargetFault {
-    Path(u8),
-    Query(u8),
+pub(crate) struct TargetFault {
+    pub(crate) byte: u8,
+    pub(crate) in_query: bool,
 }
 
 impl TargetFault {
     pub(crate) fn reason(self) -> ReasonCode {
-        match self {
-            Self::Path(_) => ReasonCode::RequestPathInvalid,
-            Self::Query(_) => ReasonCode::RequestQueryInvalid,
-        }
+        if self.in_query { ReasonCode::RequestQueryInvalid } else { ReasonCode::RequestPathInvalid }
     }
 }
 
@@ -194,8 +191,7 @@ pub(crate) fn fault_of_target(target: &[u8]) -> Option<TargetFault> {
         match TARGET_BYTES[usize::from(byte)] {
             Place::Both => in_query |= byte == b'?',
             Place::Query if in_query => {}
-            _ if in_query => return Some(TargetFault::Query(byte)),
-            _ => return Some(TargetFault::Path(byte)),
+            Place::Query | Place::Nowhere => return Some(TargetFault { byte, in_query }),
         }
     }
     None

@@ -82,7 +82,7 @@ async fn rule_g17_a_get_is_sent_twice_and_not_three_times() {
     assert!(played.world.audit_log().await.contains("upstream_broke_off"));
 }
 
-/// The upstream has seen the request, and then there is none: nobody is told that nothing was sent.
+/// The upstream has seen the request, and then stops listening. The caller must not read that nothing was sent.
 #[tokio::test]
 async fn rule_g17_a_get_whose_second_try_finds_nobody_may_have_been_carried_out() {
     for end in [End::Closed, End::Reset] {
