@@ -46,22 +46,6 @@ impl ServerCertVerifier for Dislikes {
     }
 }
 
-/// Waits for the record that has all these words.
-async fn recorded(world: &World, words: &[&str]) {
-    let says = async {
-        loop {
-            let log = world.audit_log().await;
-            if log.lines().any(|line| words.iter().all(|word| line.contains(word))) {
-                return;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    if timeout(SOON, says).await.is_err() {
-        panic!("{words:?} is not recorded in\n{}", world.audit_log().await);
-    }
-}
-
 #[tokio::test]
 async fn rule_t11_a_client_that_does_not_accept_the_server_is_told_from_a_broken_one() {
     for tls12 in [false, true] {
@@ -77,7 +61,7 @@ async fn rule_t11_a_client_that_does_not_accept_the_server_is_told_from_a_broken
             let mut config = dial.config();
             config.dangerous().set_certificate_verifier(Arc::new(Dislikes(error)));
             assert!(dial.tls_with(Arc::new(config)).await.is_err());
-            recorded(&world, &["handshake_refused", reason, &format!("\"{alert}\""), "127.0.0.1"]).await;
+            world.recorded(&["handshake_refused", reason, &format!("\"{alert}\""), "127.0.0.1"]).await;
         }
     }
 }
@@ -107,7 +91,7 @@ async fn rule_t11_every_alert_has_its_name_and_its_reason() {
         let world = World::start().await;
         let mut stream = TcpStream::connect(world.running.local_addr("public").unwrap()).await.unwrap();
         stream.write_all(&[21, 3, 3, 0, 2, 2, alert]).await.unwrap();
-        recorded(&world, &["handshake_refused", reason, &format!("\"{name}\"")]).await;
+        world.recorded(&["handshake_refused", reason, &format!("\"{name}\"")]).await;
     }
 }
 
@@ -118,12 +102,12 @@ async fn rule_t11_what_is_no_tls_and_who_leaves_have_reasons_of_their_own() {
     let mut plain = TcpStream::connect(address).await.unwrap();
     plain.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     let _ = timeout(SOON, plain.read_to_end(&mut Vec::new())).await.expect("it stays open");
-    recorded(&world, &["handshake_refused", "tls_invalid"]).await;
+    world.recorded(&["handshake_refused", "tls_invalid"]).await;
 
     let old = ["s_client", "-tls1_2", "-cipher", "AES128-SHA:@SECLEVEL=0", "-connect", &address.to_string()];
     let openssl = std::process::Command::new("openssl").args(old).stdin(std::process::Stdio::null()).output();
     assert!(!openssl.unwrap().status.success());
-    recorded(&world, &["handshake_refused", "tls_incompatible"]).await;
+    world.recorded(&["handshake_refused", "tls_incompatible"]).await;
 
     // It says whom it wants, and goes.
     let config = Arc::new(world.dial(None).config());
@@ -134,5 +118,5 @@ async fn rule_t11_what_is_no_tls_and_who_leaves_have_reasons_of_their_own() {
     leaves.write_all(&hello).await.unwrap();
     assert!(leaves.read(&mut [0; 100]).await.unwrap() > 0);
     drop(leaves);
-    recorded(&world, &["handshake_refused", "tls_handshake_abandoned", "\"localhost\""]).await;
+    world.recorded(&["handshake_refused", "tls_handshake_abandoned", "\"localhost\""]).await;
 }

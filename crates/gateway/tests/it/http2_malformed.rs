@@ -22,22 +22,6 @@ async fn world() -> World {
 const GET: [(&str, &str); 4] =
     [(":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", "/data/")];
 
-/// Waits until the audit log says it.
-async fn recorded(world: &World, words: &[&str]) {
-    let says = async {
-        loop {
-            let log = world.audit_log().await;
-            if log.lines().any(|line| words.iter().all(|word| line.contains(word))) {
-                return;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    if timeout(SOON, says).await.is_err() {
-        panic!("{words:?} is not recorded in\n{}", world.audit_log().await);
-    }
-}
-
 /// How often a metric was counted, in all tests of this process.
 fn counted(labels: &str) -> u64 {
     let text = crate::observed::metrics().render();
@@ -83,7 +67,7 @@ async fn rule_g12_a_request_that_h2_refuses_is_counted_and_recorded() {
         assert_eq!(outcome, Outcome::Reset(PROTOCOL_ERROR), "{:?}", &fields[..fields.len() - 1]);
         stream += 2;
     }
-    recorded(&world, &["request_refused", "request_malformed", "HTTP/2 ended a stream"]).await;
+    world.recorded(&["request_refused", "request_malformed", "HTTP/2 ended a stream"]).await;
     let count = u64::try_from(malformed.len()).unwrap();
     let all = async {
         while labels.map(counted).iter().zip(before).any(|(now, before)| *now < before + count) {
@@ -124,7 +108,7 @@ async fn rule_g12_a_fragment_is_refused_over_http2_too() {
         assert_eq!(outcome, Outcome::Reset(PROTOCOL_ERROR));
         stream += 2;
     }
-    recorded(&world, &["request_refused", "request_malformed", "HTTP/2 ended a stream"]).await;
+    world.recorded(&["request_refused", "request_malformed", "HTTP/2 ended a stream"]).await;
     assert_eq!(world.upstream.requests.load(Ordering::SeqCst), 0);
 }
 
@@ -135,7 +119,7 @@ async fn rule_g12_a_connection_that_h2_ends_is_recorded() {
     peer.greet(65_535).await;
     peer.send(DATA, 0, 0, b"data of no stream").await;
     assert_eq!(timeout(SOON, peer.outcome(1)).await.expect("no end"), Outcome::Goaway(PROTOCOL_ERROR));
-    recorded(&world, &["request_malformed", "HTTP/2 ended the connection"]).await;
+    world.recorded(&["request_malformed", "HTTP/2 ended the connection"]).await;
 }
 
 /// What no header block may have, and what no frame may say: whichever way h2 refuses it, it is recorded.
@@ -162,7 +146,7 @@ async fn rule_g12_each_way_of_h2_to_refuse_is_recorded() {
             matches!(outcome, Outcome::Reset(1..) | Outcome::Goaway(1..)),
             "{kind} {payload:x?} {outcome:?}"
         );
-        recorded(&world, &["request_refused", "request_malformed", "HTTP/2 ended"]).await;
+        world.recorded(&["request_refused", "request_malformed", "HTTP/2 ended"]).await;
         assert_eq!(world.upstream.requests.load(Ordering::SeqCst), 0);
     }
 }
@@ -177,7 +161,7 @@ async fn rule_g15_what_is_over_all_bounds_is_recorded_as_too_large() {
     fields.extend([("x-a", &*long), ("x-b", &*long)]);
     peer.fields(1, true, &fields).await;
     assert!(matches!(timeout(SOON, peer.outcome(1)).await.expect("no answer"), Outcome::Answered(_)), "431");
-    recorded(&world, &["request_header_too_large", "HTTP/2 ended a stream"]).await;
+    world.recorded(&["request_header_too_large", "HTTP/2 ended a stream"]).await;
 }
 
 #[tokio::test]
@@ -203,7 +187,7 @@ async fn rule_g12_a_length_that_the_data_contradict_sends_nothing_upstream() {
         assert!(outcome.has_status(400) || outcome == Outcome::Reset(PROTOCOL_ERROR), "{outcome:?}");
         stream += 2;
     }
-    recorded(&world, &["request_framing_ambiguous"]).await;
+    world.recorded(&["request_framing_ambiguous"]).await;
     // Several that are equal, which h2 takes for one.
     let mut twice = post("1");
     twice.push(("content-length", "1"));
@@ -340,5 +324,5 @@ async fn rule_g12_a_malformed_head_beside_an_open_body_is_told_of() {
     peer.send(DATA, 1, 1, b"b").await;
     assert!(timeout(SOON, peer.outcome(1)).await.expect("no answer").has_status(200));
     drop(peer);
-    recorded(&world, &["request_refused", "request_malformed", "HTTP/2 ended a stream"]).await;
+    world.recorded(&["request_refused", "request_malformed", "HTTP/2 ended a stream"]).await;
 }

@@ -471,6 +471,22 @@ impl World {
     }
 
     /// What the audit log holds by now.
+    /// Waits for the record that has all these words: what happens below a request is recorded after its peer has seen it.
+    pub(crate) async fn recorded(&self, words: &[&str]) {
+        let says = async {
+            loop {
+                let log = self.audit_log().await;
+                if log.lines().any(|line| words.iter().all(|word| line.contains(word))) {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        if tokio::time::timeout(SOON, says).await.is_err() {
+            panic!("{words:?} is not recorded in\n{}", self.audit_log().await);
+        }
+    }
+
     pub(crate) async fn audit_log(&self) -> String {
         self.recorder.flush().await.unwrap();
         let mut text = String::new();
