@@ -360,6 +360,7 @@ scopes = ["data:read"]
 
 #[tokio::test]
 async fn an_upstream_that_is_down_slow_or_babbling_is_not_the_callers_fault() {
+    let log = crate::audit::captured_log();
     const BABBLE: &[u8] = b"SSH-2.0-OpenSSH_9.2\r\n\r\n";
     const CUT: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Le";
     const TWO_LENGTHS: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab";
@@ -413,6 +414,14 @@ scopes = ["data:read"]
         assert_eq!(world.server.explanation(&answer).await["client"], "acme-pay");
     }
     assert_eq!(world.call("/data/x").await.status, 200, "the others go on");
+    world.call("/nowhere/x").await;
+    let log = log.text();
+    for (reason, level) in
+        [("upstream_unreachable", "WARN"), ("upstream_too_slow", "WARN"), ("route_not_found", "INFO")]
+    {
+        let lines: Vec<_> = log.lines().filter(|line| line.contains(reason)).collect();
+        assert!(!lines.is_empty() && lines.iter().all(|line| line.contains(level)), "{reason}: {lines:?}");
+    }
 }
 
 #[tokio::test]

@@ -249,3 +249,19 @@ fn pages_are_escaped_and_every_code_has_one() {
         assert!(markdown().contains(&format!("\n## {code}\n")), "{code}");
     }
 }
+
+/// What a caller sees of its own connection may be told behind a hidden reason; what was found out about it may not.
+#[test]
+fn rule_c10_behind_a_hidden_reason_nothing_is_told_but_what_is_of_the_connection() {
+    let hidden = |denial: Denial| {
+        printed(
+            &denial.hidden_behind(R::ClientAuthenticationFailed),
+            &Surface::OAuth { has_authorization: false },
+        )
+    };
+    let found_out = Denial::new(R::ClientSecretWrong).told("The secret is not right.".to_owned(), None);
+    assert!(!hidden(found_out.clone()).contains("The secret is not right"));
+    assert!(printed(&found_out, &GATEWAY).contains("client_authentication_failed"));
+    let seen = Denial::new(R::CertificateMissing).told_of_connection("No certificate arrived.", "Send one.");
+    assert!(hidden(seen).contains("No certificate arrived"));
+}
