@@ -21,7 +21,7 @@ pub fn not_after(certificate: &[u8]) -> Option<Timestamp> {
 }
 
 /// The time in which every certificate of a server's chain is valid; `None` unless each is a certificate. A root that came
-/// along does not count: whoever trusts it has his own copy.
+/// along does not count: clients use their own copy.
 pub fn chain_validity<C: AsRef<[u8]>>(chain: &[C]) -> Option<Validity> {
     let mut common: Option<Validity> = None;
     for certificate in chain {

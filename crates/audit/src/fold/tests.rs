@@ -49,7 +49,7 @@ fn above_the_rate_a_series_counts_exactly_and_answers_bear_its_reference() {
     assert_eq!((event.reference, folded.count), (opener, 980));
     assert_eq!((folded.first, folded.last, folded.network.as_deref()), (T0, T0, Some("192.0.2.0/24")));
     assert_eq!(event.facts.path, None, "what was not equal in all of them is not said");
-    // Then the class starts anew.
+    // Then the class begins again.
     assert_eq!(ask(&table, &refused(T0.plus_s(11), ip("192.0.2.1"), Some("acme-pay"))), Verdict::Recorded);
 }
 
@@ -177,7 +177,7 @@ fn rule_g20_guesses_at_every_registered_client_are_bounded_in_memory_and_counted
 fn a_folded_record_names_only_a_proved_client_as_its_actor() {
     let table = table(FoldSettings::default());
     let client = |id: &str| Actor::Client(id.parse().unwrap());
-    // The last one is who he is, whoever he says that he is.
+    // The last one proved that it is other-bank, and says that it is acme-pay.
     let actors = [Actor::Anonymous, client("acme-pay"), client("other-bank")];
     for actor in &actors {
         for _ in 0..100 {

@@ -70,7 +70,8 @@ pub(crate) enum Command {
 /// Where the log is read from.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Files {
-    /// Read the files in this directory instead of asking a server: of one that is stopped, or of a copy
+    /// Read the files in this directory instead of asking a server: of one that is stopped, or of a copy. Only a server
+    /// knows where the log ends, so `verify` does not find a tail that was cut off
     #[arg(long = "files", value_name = "DIR", conflicts_with_all = ["admin", "credential_file", "ca_file"])]
     directory: Option<PathBuf>,
 }
@@ -119,7 +120,7 @@ impl Command {
                 let list: AuditList = files.read(
                     &target,
                     |directory| audit::shown(directory, wanted),
-                    |server| server.get(&format!("/audit/{}", segment(&reference)?)),
+                    |server| server.get_however_long(&format!("/audit/{}", segment(&reference)?)),
                 )?;
                 if list.records.is_empty() {
                     let what = "no record has this reference, jti or x-fapi-interaction-id";
