@@ -24,11 +24,14 @@ struct Readiness {
     ready: bool,
     /// How old the views are.
     feed_age_ms: u128,
-    /// Whether the audit log can be written.
+    /// Whether the audit log can be written, and whether all that was written is still there. A node that can write goes on
+    /// serving, and is ready: what is missing does not come back by refusing calls.
     audit_log: bool,
     /// Since when it cannot.
     #[serde(skip_serializing_if = "Option::is_none")]
     audit_log_failing_since: Option<Timestamp>,
+    /// How many records are gone or changed, found at the start or since.
+    audit_records_missing: u64,
     /// Whether there is enough space where we write. A node with little goes on serving, and is ready.
     disk_space: bool,
     /// How many bytes are left on the fullest file system; absent before it was looked at.
@@ -49,6 +52,8 @@ struct Readiness {
     audit_events_lost: u64,
     /// What is refused now because of what is wrong, one sentence for each.
     refused: Vec<Cow<'static, str>>,
+    /// What somebody should look at although nothing is refused, one sentence for each.
+    warnings: Vec<Cow<'static, str>>,
     /// Whether every CRL that we serve is still valid.
     crls: bool,
     /// Whether the certificate of every listener is in time.
@@ -72,6 +77,13 @@ fn certificates_out_of_time(listeners: &[String]) -> String {
     )
 }
 
+fn records_missing(records: u64) -> String {
+    format!(
+        "{records} records of the audit log are gone or changed: somebody removed or cut its files; `countersign audit \
+         verify` says which ones; keep a copy of what is left, and ask who can write to the directory"
+    )
+}
+
 /// Which ones they are is not told to everybody on this machine: the log and `client list` say it.
 fn not_stored(changes: usize) -> String {
     format!(
@@ -88,7 +100,8 @@ async fn readyz(State(context): State<Arc<Context>>) -> Response {
     let now = context.clock.now();
     let age = context.views.age(now, Instant::now().into_std());
     let audit_log_failing_since = context.recorder.failing_since();
-    let audit_log = audit_log_failing_since.is_none();
+    let is_recorded = audit_log_failing_since.is_none();
+    let recorded = context.recorder.stats();
     // Rule G16: a node that has not heard of the change feed for longer does not know what was revoked.
     let heard = age <= context.max_staleness;
     let crls = context.ca.crls_are_current();
@@ -96,16 +109,17 @@ async fn readyz(State(context): State<Arc<Context>>) -> Response {
     let ledger = context.ca.is_recovered().await;
     let out_of_time = context.server_certificates.out_of_time(now);
     let server_certificates = out_of_time.is_empty();
-    let ready = heard && audit_log && crls && server_certificates && token_key && ledger;
+    let ready = heard && is_recorded && crls && server_certificates && token_key && ledger;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let disk_low_since = context.space.low_since();
     let (changes_not_stored, changes_not_stored_since) = context.essential.waiting();
     let readiness = Readiness {
         ready,
         feed_age_ms: age.as_millis(),
-        audit_log,
+        audit_log: is_recorded && recorded.missing == 0,
         audit_log_failing_since,
-        audit_events_lost: context.recorder.stats().lost,
+        audit_records_missing: recorded.missing,
+        audit_events_lost: recorded.lost,
         disk_space: disk_low_since.is_none(),
         disk_free_bytes: Some(context.space.free()).filter(|free| *free != u64::MAX),
         disk_fullest: context.space.fullest(),
@@ -113,7 +127,7 @@ async fn readyz(State(context): State<Arc<Context>>) -> Response {
         changes_not_stored,
         changes_not_stored_since,
         refused: [
-            (!audit_log).then_some(AUDIT_LOG_FAILS.into()),
+            (!is_recorded).then_some(AUDIT_LOG_FAILS.into()),
             disk_low_since.map(|_| DISK_LOW.into()),
             (!server_certificates).then(|| certificates_out_of_time(&out_of_time).into()),
             (changes_not_stored > 0).then(|| not_stored(changes_not_stored).into()),
@@ -121,6 +135,10 @@ async fn readyz(State(context): State<Arc<Context>>) -> Response {
         .into_iter()
         .flatten()
         .collect(),
+        warnings: (recorded.missing > 0)
+            .then(|| records_missing(recorded.missing).into())
+            .into_iter()
+            .collect(),
         crls,
         server_certificates,
         token_key,
@@ -135,5 +153,7 @@ async fn metrics(State(context): State<Arc<Context>>) -> Response {
     metrics::counter!("countersign_audit_written_total").absolute(recorded.written);
     metrics::counter!("countersign_audit_folded_total").absolute(recorded.folded);
     metrics::counter!("countersign_audit_lost_total").absolute(recorded.lost);
+    let missing = u32::try_from(recorded.missing).unwrap_or(u32::MAX);
+    metrics::gauge!("countersign_audit_missing_records").set(f64::from(missing));
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], context.metrics.render()).into_response()
 }

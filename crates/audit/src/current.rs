@@ -1,16 +1,23 @@
 //! The segment that is written to.
 
 use crate::error::AuditError;
+use crate::lines::Lines;
 use crate::medium::{Medium, SegmentFile};
+use crate::record::Glance;
 use crate::segment::Segment;
 use countersign_model::Timestamp;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The segment that is written to.
 pub(crate) struct Current {
     path: PathBuf,
+    /// The number of its first record.
+    first: u64,
     created: Timestamp,
+    /// Device and inode: another file may come to stand under the same name.
+    identity: (u64, u64),
     file: Box<dyn SegmentFile>,
     /// Up to here everything is a confirmed record.
     length: u64,
@@ -27,22 +34,47 @@ impl Current {
         now: Timestamp,
     ) -> Result<Self, AuditError> {
         let Segment { path, created, .. } = Segment::new(directory, first, now);
-        match medium.create(&path) {
-            Ok(file) => Ok(Self { path, created, file, length: 0, dirty: false }),
+        match medium.create(&path).and_then(|file| Ok((file.identity()?, file))) {
+            Ok((identity, file)) => {
+                Ok(Self { path, first, created, identity, file, length: 0, dirty: false })
+            }
             Err(source) => Err(AuditError::NotWritten { path, source }),
         }
     }
 
     /// One to go on with.
-    pub(crate) fn open(medium: &dyn Medium, path: PathBuf, created: Timestamp) -> io::Result<Self> {
+    pub(crate) fn open(medium: &dyn Medium, segment: Segment) -> io::Result<Self> {
+        let Segment { path, created, first_sequence: first } = segment;
         let file = medium.open(&path)?;
-        let length = file.length()?;
-        Ok(Self { path, created, file, length, dirty: false })
+        let (length, identity) = (file.length()?, file.identity()?);
+        Ok(Self { path, first, created, identity, file, length, dirty: false })
     }
 
-    /// Whether its name leads nowhere any more.
-    pub(crate) fn is_gone(&self) -> bool {
-        matches!(self.path.try_exists(), Ok(false))
+    /// Whether its name still leads to what was written, all of it.
+    pub(crate) fn is_whole(&self) -> bool {
+        match std::fs::metadata(&self.path) {
+            // What somebody wrote behind the end is no loss; `verify` points at it.
+            Ok(found) => (found.dev(), found.ino()) == self.identity && found.len() >= self.length,
+            // Anything else is no proof that it is gone, as a lack of descriptors.
+            Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+        }
+    }
+
+    /// The number of the last record that is left of the log, where this segment is gone, replaced or cut.
+    pub(crate) fn last_left(&self, segments: &[Segment]) -> u64 {
+        if segments.is_empty() {
+            return 0;
+        }
+        let mut last = self.first.saturating_sub(1);
+        if let Ok(mut lines) = Lines::from(&self.path, 0) {
+            while let Ok(Some(line)) = lines.next() {
+                if Glance::at(line).is_none_or(|glance| glance.sequence != last + 1) {
+                    break;
+                }
+                last += 1;
+            }
+        }
+        last
     }
 
     pub(crate) fn created(&self) -> Timestamp {

@@ -5,7 +5,7 @@ use crate::error::AuditError;
 use crate::medium::{Disk, Medium};
 use crate::recent::Recent;
 use crate::record::{Entry, Head};
-use crate::segment::{Segment, segments};
+use crate::segment::segments;
 use crate::tail;
 use countersign_model::audit::AuditEvent;
 use countersign_model::{Rng, Timestamp};
@@ -44,6 +44,8 @@ pub struct AuditLog {
     /// What the start has to say, as long as it could not be written.
     owed: VecDeque<Entry>,
     recent: Recent,
+    /// Records that were on disk once, and are gone or changed.
+    missing: u64,
 }
 
 impl AuditLog {
@@ -83,9 +85,7 @@ impl AuditLog {
         let tail = tail::repair(directory, segments(directory).map_err(unusable)?, stored, now, rng)
             .map_err(unusable)?;
         let current = match tail.segment {
-            Some(Segment { path, created, .. }) => {
-                Some(Current::open(&*medium, path, created).map_err(unusable)?)
-            }
+            Some(segment) => Some(Current::open(&*medium, segment).map_err(unusable)?),
             None => None,
         };
         let mut log = Self {
@@ -97,7 +97,11 @@ impl AuditLog {
             head: tail.head,
             owed: tail.owed,
             recent: tail.recent,
+            missing: tail.missing,
         };
+        if log.missing > 0 {
+            log.say_what_is_missing();
+        }
         if let Err(error) = log.append(&mut VecDeque::new(), now) {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
@@ -112,18 +116,46 @@ impl AuditLog {
         self.head
     }
 
+    /// How many records were on disk once and are gone or changed, as far as this process has noticed. [`crate::verify`]
+    /// reads the whole log and finds all of them.
+    pub fn missing(&self) -> u64 {
+        self.missing
+    }
+
+    /// Looks whether the segment that is written to is still what it was. If somebody removed, replaced or cut it, a new
+    /// segment begins, and its first record tells what is missing. Without this look, records would go into a file that
+    /// nobody reads again, or behind half a line.
+    ///
+    /// # Errors
+    /// No new segment can be made, because the directory is gone too. The next call tries again.
+    pub fn check(&mut self, now: Timestamp, rng: &dyn Rng) -> Result<(), AuditError> {
+        let Some(current) = self.current.as_ref().filter(|current| !current.is_whole()) else {
+            return Ok(());
+        };
+        let found = current.last_left(&segments(&self.directory).unwrap_or_default());
+        self.current = Some(Current::create(&*self.medium, &self.directory, self.head.sequence + 1, now)?);
+        if found < self.head.sequence {
+            self.missing += self.head.sequence - found;
+            self.owed.push_back(tail::missing(found, self.head.sequence, now, rng));
+        }
+        self.say_what_is_missing();
+        Ok(())
+    }
+
+    fn say_what_is_missing(&self) {
+        tracing::error!(
+            records = self.missing,
+            "records of the audit log are gone or changed: somebody removed or cut its files; `countersign audit verify` \
+             says which ones"
+        );
+    }
+
     /// Appends `pending` from its front and syncs; what is confirmed is taken out of it.
     ///
     /// # Errors
     /// What is still in `pending` then is not in the log: a record that was written in part is removed again. The same
     /// call can be repeated later.
     pub fn append(&mut self, pending: &mut VecDeque<Entry>, now: Timestamp) -> Result<(), AuditError> {
-        // A segment that somebody removed is written to without an error, and nobody reads it again.
-        if self.current.as_ref().is_some_and(Current::is_gone) {
-            let first = self.head.sequence + 1;
-            self.current = Some(Current::create(&*self.medium, &self.directory, first, now)?);
-            tracing::error!("the segment of the audit log that was written to is gone: a new one is begun");
-        }
         let mut owed = std::mem::take(&mut self.owed);
         while !owed.is_empty() {
             if let Err(error) = self.append_chunk(&mut owed, now) {
@@ -229,15 +261,78 @@ mod tests {
         let mut log = open(&path, None);
         append(&mut log, 3);
         fs::remove_dir_all(&path).unwrap();
-        let nothing = &mut VecDeque::new();
-        log.append(nothing, T0).unwrap_err();
-        log.append(nothing, T0).unwrap_err();
-        log.append(&mut events(1), T0).unwrap_err();
+        log.check(T0, rng()).unwrap_err();
+        log.check(T0, rng()).unwrap_err();
+        assert_eq!(log.missing(), 0, "told when there is a place to write it");
         fs::create_dir(&path).unwrap();
+        log.check(T0, rng()).unwrap();
+        log.check(T0, rng()).unwrap();
         log.append(&mut events(1), T0).unwrap();
-        assert_eq!((log.head().sequence, segments(&path).unwrap().len()), (4, 1));
+        assert_eq!((log.head().sequence, segments(&path).unwrap().len(), log.missing()), (5, 1, 3));
         let report = verify(&path, Some(log.head())).unwrap();
-        assert!(!report.is_intact() && report.records == 1, "what is gone shows: {report:?}");
+        assert!(!report.is_intact() && report.records == 2, "what is gone shows: {report:?}");
+    }
+
+    #[test]
+    fn a_segment_that_somebody_cut_removed_or_replaced_is_left_and_what_is_missing_is_told() {
+        type Harm = fn(&Path);
+        let harms: [(Harm, u64); 5] = [
+            (|path| fs::File::options().write(true).open(path).unwrap().set_len(0).unwrap(), 4),
+            (|path| cut_last_octets(path, 20), 1),
+            (|path| fs::remove_file(path).unwrap(), 4),
+            (|path| fs::copy(path, path.with_extension("new")).map(drop).unwrap(), 0),
+            (
+                |path| {
+                    fs::copy(path, path.with_extension("new")).unwrap();
+                    fs::rename(path.with_extension("new"), path).unwrap();
+                },
+                0,
+            ),
+        ];
+        for (harm, missing) in harms {
+            let directory = directory();
+            let settings = LogSettings { max_segment_bytes: 1200, ..LogSettings::default() };
+            let mut log = AuditLog::open(directory.path(), settings, None, T0, rng()).unwrap();
+            append(&mut log, 4); // fills the first segment
+            append(&mut log, 4);
+            let whole = segments(directory.path()).unwrap();
+            let last = whole.last().unwrap();
+            let in_last = log.head().sequence + 1 - last.first_sequence;
+            harm(&last.path);
+            log.check(T0.plus_days(1), rng()).unwrap();
+            append(&mut log, 1);
+            assert_eq!(log.missing(), missing.min(in_last), "{whole:?}");
+            let report = verify(directory.path(), Some(log.head())).unwrap();
+            assert_eq!(report.is_intact(), missing == 0, "{report:?}");
+            assert_eq!(report.repairs.len(), usize::from(missing > 0), "{report:?}");
+            drop(log);
+            let again = open(directory.path(), Some(report.head));
+            assert_eq!(again.missing(), 0, "what is told is no news at the next start");
+        }
+    }
+
+    fn cut_last_octets(path: &Path, octets: u64) {
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.set_len(file.metadata().unwrap().len() - octets).unwrap();
+    }
+
+    #[test]
+    fn a_start_counts_the_records_that_are_gone_or_changed() {
+        let directory = directory();
+        let path = directory.path().join("audit");
+        let mut log = open(&path, None);
+        append(&mut log, 7);
+        let head = log.head();
+        drop(log);
+        let kept = fs::read(&segments(&path).unwrap()[0].path).unwrap();
+        fs::remove_dir_all(&path).unwrap();
+        assert_eq!(open(&path, Some(head)).missing(), 7);
+        fs::remove_dir_all(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("audit-00000000000000000001-0000000000000.jsonl"), &kept[..kept.len() / 2])
+            .unwrap();
+        let cut = open(&path, Some(head)).missing();
+        assert!((3..=4).contains(&cut), "{cut}");
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub(crate) trait SegmentFile: Send {
     fn truncate(&mut self, length: u64) -> io::Result<()>;
     /// The file's length now.
     fn length(&self) -> io::Result<u64>;
+    /// Device and inode.
+    fn identity(&self) -> io::Result<(u64, u64)>;
 }
 
 /// Where segments are made.
@@ -73,5 +75,10 @@ impl SegmentFile for File {
 
     fn length(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
+    }
+
+    fn identity(&self) -> io::Result<(u64, u64)> {
+        let metadata = self.metadata()?;
+        Ok((metadata.dev(), metadata.ino()))
     }
 }

@@ -51,7 +51,7 @@ impl Recorder {
         runtime: &tokio::runtime::Handle,
     ) -> std::io::Result<Self> {
         let head = log.head();
-        let shared = Arc::new(Shared::new(&settings, head));
+        let shared = Arc::new(Shared::new(&settings, head, log.missing()));
         let (offered, heads_to_save) = watch::channel(head);
         let writer = Writer::new(log, settings, Arc::clone(&shared), offered, clock, rng);
         std::thread::Builder::new().name("audit".into()).spawn(move || writer.run())?;

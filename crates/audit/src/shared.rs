@@ -47,6 +47,9 @@ pub struct Stats {
     pub folded: u64,
     /// Events that are not in the log. Each is counted in a `log_repaired` record.
     pub lost: u64,
+    /// Records that were on disk once, and are gone or changed: somebody removed or cut the files, while this process ran
+    /// or before it started.
+    pub missing: u64,
     /// The sequence number of the last record.
     pub sequence: u64,
     /// The sequence number of the head that was saved last.
@@ -66,13 +69,14 @@ pub(crate) struct Shared {
     pub(crate) written: AtomicU64,
     pub(crate) folded: AtomicU64,
     pub(crate) lost: AtomicU64,
+    pub(crate) missing: AtomicU64,
     pub(crate) sequence: AtomicU64,
     pub(crate) head_saved: AtomicU64,
 }
 
 impl Shared {
-    /// Of a recorder that has done nothing yet, on a log with this head.
-    pub(crate) fn new(settings: &RecorderSettings, head: Head) -> Self {
+    /// Of a recorder that has done nothing yet, on a log with this head, of which so many records are missing.
+    pub(crate) fn new(settings: &RecorderSettings, head: Head, missing: u64) -> Self {
         // With `before_answer`, tokens are never folded.
         let issued_per_client_per_s =
             if settings.before_answer { 0 } else { settings.fold.issued_per_client_per_s };
@@ -85,6 +89,7 @@ impl Shared {
             written: AtomicU64::new(0),
             folded: AtomicU64::new(0),
             lost: AtomicU64::new(0),
+            missing: AtomicU64::new(missing),
             sequence: AtomicU64::new(head.sequence),
             head_saved: AtomicU64::new(0),
         }
@@ -112,6 +117,7 @@ impl Shared {
             written: self.written.load(Ordering::Relaxed),
             folded: self.folded.load(Ordering::Relaxed),
             lost: self.lost.load(Ordering::Relaxed),
+            missing: self.missing.load(Ordering::Relaxed),
             sequence: self.sequence.load(Ordering::Relaxed),
             head_saved: self.head_saved.load(Ordering::Relaxed),
         }

@@ -27,6 +27,8 @@ pub(crate) struct Tail {
     /// What has to be recorded first.
     pub(crate) owed: VecDeque<Entry>,
     pub(crate) recent: Recent,
+    /// So many records were on disk once, and are gone or changed.
+    pub(crate) missing: u64,
 }
 
 /// Examines the end of the log, cuts what a crash left behind it, and says where the chain goes on.
@@ -37,8 +39,13 @@ pub(crate) fn repair(
     now: Timestamp,
     rng: &dyn Rng,
 ) -> io::Result<Tail> {
-    let mut tail =
-        Tail { segment: None, head: Head::EMPTY, owed: VecDeque::new(), recent: Recent::default() };
+    let mut tail = Tail {
+        segment: None,
+        head: Head::EMPTY,
+        owed: VecDeque::new(),
+        recent: Recent::default(),
+        missing: 0,
+    };
     let mut references = Vec::new();
     let mut of_stored = Vec::new();
     let mut newest = true;
@@ -65,13 +72,15 @@ pub(crate) fn repair(
     sync_directory(directory)?;
     if let Some(stored) = stored.filter(|stored| stored.sequence > 0) {
         if stored.sequence > tail.head.sequence {
-            tail.owed.push_back(missing(tail.head, stored, now, rng));
+            tail.missing = stored.sequence - tail.head.sequence;
+            tail.owed.push_back(missing(tail.head.sequence, stored.sequence, now, rng));
             tail.head = stored;
         } else {
             if of_stored.is_empty() {
                 of_stored = look_up(&segments, stored.sequence)?;
             }
             if of_stored.is_empty() || of_stored.iter().any(|hash| *hash != stored.hash) {
+                tail.missing = 1;
                 tail.owed.push_back(changed(stored, now, rng));
                 tail.head.hash = stored.hash; // the next record will not continue the one before it: told for ever
             }
@@ -220,12 +229,10 @@ fn torn(segment: &Segment, survey: &Survey, kept: bool, now: Timestamp, rng: &dy
     )
 }
 
-fn missing(found: Head, stored: Head, now: Timestamp, rng: &dyn Rng) -> Entry {
-    let count = stored.sequence - found.sequence;
-    let detail = format!(
-        "the log ended at record {} and its stored head is record {}",
-        found.sequence, stored.sequence
-    );
+/// The record that tells of a log that ends at `found` and should end at `head`.
+pub(crate) fn missing(found: u64, head: u64, now: Timestamp, rng: &dyn Rng) -> Entry {
+    let count = head - found;
+    let detail = format!("the log ended at record {found} and its stored head is record {head}");
     let lost =
         Lost { count, cause: LossCause::TailMissing, action: None, reason: None, first: now, last: now };
     Entry { lost: Some(lost), ..told(detail, now, rng) }

@@ -201,6 +201,10 @@ impl SegmentFile for FaultyFile {
     fn length(&self) -> io::Result<u64> {
         self.0.length()
     }
+
+    fn identity(&self) -> io::Result<(u64, u64)> {
+        self.0.identity()
+    }
 }
 
 /// A head's store in memory. Looks into the log at every save: the head must be on disk already.

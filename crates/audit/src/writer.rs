@@ -104,7 +104,8 @@ impl Writer {
     fn write(&mut self, now: Timestamp, last: bool) -> Confirmation {
         let spares = self.spares(last);
         let before = self.log.head().sequence;
-        let result = self.log.append(&mut self.pending, now).and_then(|()| {
+        let checked = self.log.check(now, self.rng.as_ref());
+        let result = checked.and_then(|()| self.log.append(&mut self.pending, now)).and_then(|()| {
             // Only now: while the disk fails, counts grow and records of counts would only pile up.
             if self.lost.is_empty() || spares {
                 return Ok(());
@@ -115,6 +116,7 @@ impl Writer {
         let head = self.log.head();
         self.shared.written.fetch_add(head.sequence - before, Ordering::Relaxed);
         self.shared.sequence.store(head.sequence, Ordering::Relaxed);
+        self.shared.missing.store(self.log.missing(), Ordering::Relaxed);
         match result {
             Ok(()) => {
                 if self.shared.works() {

@@ -58,6 +58,11 @@ pub const METRICS: &[Metric] = &[
         "Audit events that were counted in the record of a series instead of having a record of their own.",
     ),
     counter("countersign_audit_lost_total", &[], "Audit events that could not be recorded."),
+    gauge(
+        "countersign_audit_missing_records",
+        &[],
+        "Records of the audit log that are gone or changed, found at the start or since.",
+    ),
     counter("countersign_audit_written_total", &[], "Records written to the audit log."),
     gauge("countersign_build_info", &["version"], "Always 1; the label tells which version runs."),
     gauge(

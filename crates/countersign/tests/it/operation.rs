@@ -10,6 +10,7 @@ use countersign_testkit::server::{BEGIN, STORAGE_END};
 use countersign_testkit::{Client, Identity, TestServer};
 use http::Method;
 use serde_json::{Value, json};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -372,6 +373,55 @@ async fn a_node_whose_audit_log_cannot_be_written_is_not_ready_and_loses_no_reco
     until_ready_is(&server, 200).await;
     let answer = server.administer(Method::GET, "/admin/v1/audit/verification", &Value::Null).await.json();
     assert_eq!((&answer["intact"], &answer["findings"]), (&json!(true), &json!([])));
+}
+
+/// In the log, in readiness, in the metrics and in a record, and the node goes on: refusing brings no record back.
+#[tokio::test]
+async fn an_audit_log_that_somebody_removed_or_cut_is_loud_while_running_and_at_the_next_start() {
+    let log = crate::audit::captured_log();
+    let server = TestServer::start().await;
+    let call = async |server: &TestServer| server.caller(None).get("/data/x", &[]).await.unwrap().status;
+    let missing = async |server: &TestServer| {
+        let answer = server.health("/readyz").await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let readiness = answer.json();
+        let records = readiness["audit_records_missing"].as_u64().unwrap();
+        assert_eq!(readiness["audit_log"], records == 0, "{readiness}");
+        assert_eq!(readiness["warnings"].as_array().unwrap().len(), usize::from(records > 0), "{readiness}");
+        records
+    };
+    let empty_all = |directory: &Path| {
+        for file in std::fs::read_dir(directory.join("audit")).unwrap() {
+            let path = file.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "jsonl") {
+                std::fs::File::options().write(true).open(path).unwrap().set_len(0).unwrap();
+            }
+        }
+    };
+    assert_eq!(call(&server).await, 401);
+    server.server.context().recorder.flush().await.unwrap();
+    assert_eq!(missing(&server).await, 0);
+    empty_all(server.directory());
+    server.server.context().recorder.flush().await.unwrap();
+    let while_running = missing(&server).await;
+    assert!(while_running > 0);
+    let told = server.audit("log_repaired").await;
+    assert!(told.len() == 1 && told[0]["detail"].as_str().unwrap().contains("ended at record 0"), "{told:?}");
+    let metrics = String::from_utf8(server.health("/metrics").await.body).unwrap();
+    assert!(metrics.contains("\ncountersign_audit_missing_records "), "{metrics}");
+
+    let stopped = server.stop().await;
+    std::fs::remove_dir_all(stopped.directory().join("audit")).unwrap();
+    let server = stopped.start("").await;
+    let at_start = missing(&server).await;
+    assert!(at_start > 0, "{at_start}");
+    server.server.context().recorder.flush().await.unwrap();
+    assert_eq!(server.audit("log_repaired").await.len(), 1);
+    let loud =
+        log.text().lines().filter(|line| line.contains("ERROR") && line.contains("gone or changed")).count();
+    assert!(loud >= 2, "{}", log.text());
+    let server = server.stop().await.start("").await;
+    assert_eq!(missing(&server).await, 0, "told once; `audit verify` finds it for ever");
 }
 
 /// What is lost is told when it is asked for, not when upkeep comes by.
