@@ -34,6 +34,11 @@ struct Readiness {
     audit_records_missing: u64,
     /// Whether there is enough space where we write. A node with little goes on serving, and is ready.
     disk_space: bool,
+    /// Whether the database is where the next start looks for it: nobody deleted, moved or replaced its files.
+    database: bool,
+    /// Since when it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database_displaced_since: Option<Timestamp>,
     /// How many bytes are left on the fullest file system; absent before it was looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     disk_free_bytes: Option<u64>,
@@ -66,6 +71,10 @@ struct Readiness {
 
 const AUDIT_LOG_FAILS: &str = "token requests are answered with 503 storage_unavailable: the audit log cannot be written, \
     and no token is issued without a record; calls of APIs go on";
+
+const DATABASE_DISPLACED: &str = "administration is answered with 503: a file of the database was deleted, moved or replaced \
+    while the server runs, and what it stores would be lost with a restart; revocations are in force here; the log names the \
+    file: move it back, or stop the server, restore a backup, start, and repeat what was answered with not_stored";
 
 const DISK_LOW: &str = "token requests are answered with 503 storage_low: little space is left on the disk, and it is kept \
     for administration; refusals are counted and not written; calls of APIs go on";
@@ -109,7 +118,9 @@ async fn readyz(State(context): State<Arc<Context>>) -> Response {
     let ledger = context.ca.is_recovered().await;
     let out_of_time = context.server_certificates.out_of_time(now);
     let server_certificates = out_of_time.is_empty();
-    let ready = heard && is_recorded && crls && server_certificates && token_key && ledger;
+    let displaced_since = context.space.displaced_since();
+    let database = displaced_since.is_none();
+    let ready = heard && is_recorded && database && crls && server_certificates && token_key && ledger;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let disk_low_since = context.space.low_since();
     let (changes_not_stored, changes_not_stored_since) = context.essential.waiting();
@@ -124,11 +135,14 @@ async fn readyz(State(context): State<Arc<Context>>) -> Response {
         disk_free_bytes: Some(context.space.free()).filter(|free| *free != u64::MAX),
         disk_fullest: context.space.fullest(),
         disk_low_since,
+        database,
+        database_displaced_since: displaced_since,
         changes_not_stored,
         changes_not_stored_since,
         refused: [
             (!is_recorded).then_some(AUDIT_LOG_FAILS.into()),
             disk_low_since.map(|_| DISK_LOW.into()),
+            displaced_since.map(|_| DATABASE_DISPLACED.into()),
             (!server_certificates).then(|| certificates_out_of_time(&out_of_time).into()),
             (changes_not_stored > 0).then(|| not_stored(changes_not_stored).into()),
         ]

@@ -17,6 +17,7 @@ mod codec;
 mod crls;
 mod dialect;
 mod exclusive;
+mod in_place;
 mod keys;
 mod migrate;
 mod operators;
@@ -26,5 +27,6 @@ mod store;
 mod writer;
 
 pub use client_ids::client_ids;
+pub use in_place::DatabaseFiles;
 pub use store::{OpenError, Options, SqliteStore};
 pub use writer::WriterSettings;

@@ -2,6 +2,7 @@
 
 use crate::dialect::{self, Pool, PoolOptions};
 use crate::exclusive::{Exclusive, Refusal, private_file};
+use crate::in_place::DatabaseFiles;
 use crate::migrate::migrate;
 use crate::writer::{Writer, WriterHandle, WriterSettings};
 use crate::{changes, dialect::storage_error};
@@ -80,6 +81,7 @@ pub struct SqliteStore {
     readers: Pool,
     scanners: Pool,
     last_change: watch::Receiver<u64>,
+    files: DatabaseFiles,
 }
 
 impl SqliteStore {
@@ -114,12 +116,19 @@ impl SqliteStore {
         migrate(&mut connection, options.clock.now()).await?;
         let counters = changes::counters(&mut connection).await?;
         let (signal, last_change) = watch::channel(counters.change);
+        let files = DatabaseFiles::of(path).map_err(|error| StorageError::Unavailable(error.to_string()))?;
+        let clock = options.clock.clone();
         let mut writer =
-            Writer { connection, counters, last_change: signal, clock: options.clock.clone(), exclusive };
+            Writer { connection, counters, last_change: signal, clock, files: files.clone(), exclusive };
         require_durable(&writer.settings().await?)?;
         let readers = pool(path, &options, READERS).await?;
         let scanners = pool(path, &options, SCANNERS).await?;
-        Ok(Self { writer: writer.start(), readers, scanners, last_change })
+        Ok(Self { writer: writer.start(), readers, scanners, last_change, files })
+    }
+
+    /// The files that are written to, to look after.
+    pub fn files(&self) -> DatabaseFiles {
+        self.files.clone()
     }
 
     /// How the writer's connection is set up.

@@ -3,7 +3,7 @@
 //! Transactions arrive closed, so it takes all that are waiting (up to [`GROUP`]) into one database transaction: one
 //! sync to disk for all of them, and an answer to each after it. When a group fails, whatever the reason, it is rolled
 //! back and each of its transactions is committed by itself: the one that is to blame answers its error, the others go
-//! on. Only where not even the database transaction begins, because a foreign program holds the lock, all are told so at
+//! on. Only where not even the database transaction begins, because a foreign program holds the lock or the file is gone, all are told so at
 //! once: each by itself would wait for the same lock anew. Nobody is ever worse off than without groups, a full disk or a
 //! broken statement cannot leave half a group, and no transaction pays for a savepoint.
 
@@ -15,6 +15,7 @@ use crate::dialect::{
     BEGIN, CHECKPOINT, Connection, FOREIGN_KEYS, JOURNAL_MODE, MAX_PAGE_COUNT, SYNCHRONOUS, storage_error,
 };
 use crate::exclusive::Exclusive;
+use crate::in_place::DatabaseFiles;
 use countersign_model::Clock;
 use countersign_storage::{Receipt, StorageError, Transaction};
 use sqlx::Connection as _;
@@ -103,6 +104,7 @@ pub(crate) struct Writer {
     pub(crate) counters: Counters,
     pub(crate) last_change: watch::Sender<u64>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) files: DatabaseFiles,
     /// Let go of after the connection is closed.
     pub(crate) exclusive: Exclusive,
 }
@@ -197,6 +199,7 @@ impl Writer {
         transactions: &[Transaction],
         before: Counters,
     ) -> Result<Vec<Receipt>, Failed> {
+        self.files.require_in_place().map_err(Failed::Begin)?;
         let now = self.clock.now();
         let connection = &mut self.connection;
         execute(connection, sqlx::query(BEGIN)).await.map_err(Failed::Begin)?;

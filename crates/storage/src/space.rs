@@ -1,23 +1,29 @@
-//! What is known of the free space where we write: looked at now and then, and read by all who would write more than has to
+//! What is known of the disks that we write to, their free space and whether the database is in its place: looked at now and then, and read by all who would write more than has to
 //! be written (rule G20).
 
 use countersign_model::Timestamp;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// How much space is left. One for a process.
+/// How much space is left, and whether the database is in its place. One for a process.
 #[derive(Debug)]
 pub struct Space {
     free: AtomicU64,
     low_since_ms: AtomicI64,
     fullest: Mutex<&'static str>,
+    displaced_since_ms: AtomicI64,
 }
 
 const ENOUGH: i64 = i64::MIN;
 
 impl Default for Space {
     fn default() -> Self {
-        Self { free: AtomicU64::new(u64::MAX), low_since_ms: AtomicI64::new(ENOUGH), fullest: Mutex::new("") }
+        Self {
+            free: AtomicU64::new(u64::MAX),
+            low_since_ms: AtomicI64::new(ENOUGH),
+            fullest: Mutex::new(""),
+            displaced_since_ms: AtomicI64::new(ENOUGH),
+        }
     }
 }
 
@@ -49,6 +55,21 @@ impl Space {
     /// Which path that is; empty before it was looked at.
     pub fn fullest(&self) -> &'static str {
         *self.fullest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes over whether the database was deleted, moved or replaced under us. Whether that is news.
+    pub fn database_is_displaced(&self, displaced: bool, now: Timestamp) -> bool {
+        let was = self.displaced_since().is_some();
+        if was != displaced {
+            self.displaced_since_ms.store(if displaced { now.unix_ms() } else { ENOUGH }, Ordering::Relaxed);
+        }
+        was != displaced
+    }
+
+    /// Since when the database is not where the next start looks for it; `None` while it is.
+    pub fn displaced_since(&self) -> Option<Timestamp> {
+        let since_ms = self.displaced_since_ms.load(Ordering::Relaxed);
+        (since_ms != ENOUGH).then(|| Timestamp::from_unix_ms(since_ms))
     }
 
     /// How many bytes were left when it was looked at last.

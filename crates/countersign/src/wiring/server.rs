@@ -177,6 +177,7 @@ impl Server {
             disk: installation.disk.clone(),
             paths: [("database", database), ("audit_log", configuration.audit.directory.clone())],
             told_unknown_ms: AtomicI64::new(i64::MIN / 2),
+            database: installation.database.files(),
             floor: configuration.storage.disk_floor,
             space: space.clone(),
             reserve: installation.reserve.clone(),

@@ -8,6 +8,7 @@ use countersign_ca::CertificateAuthority;
 use countersign_model::Clock;
 use countersign_storage::essential::{EssentialStore, Unstored};
 use countersign_storage::space::Space;
+use countersign_storage_sql::DatabaseFiles;
 use metrics::gauge;
 use std::error::Error;
 use std::io;
@@ -50,6 +51,7 @@ pub(super) struct SpaceWatch {
     pub(super) paths: [(&'static str, PathBuf); 2],
     /// When it was last told that a path cannot be looked at, in Unix milliseconds.
     pub(super) told_unknown_ms: AtomicI64,
+    pub(super) database: DatabaseFiles,
     pub(super) floor: u64,
     pub(super) space: Arc<Space>,
     pub(super) reserve: Arc<ReserveFile>,
@@ -106,8 +108,24 @@ impl SpaceWatch {
         }
     }
 
+    /// Looks whether the database is still where the next start looks for it. The writer refuses by itself.
+    fn look_at_database(&self) {
+        let displaced = self.database.displaced();
+        let changed = self.space.database_is_displaced(displaced.is_some(), self.clock.now());
+        match displaced {
+            Some(path) if changed => tracing::error!(
+                path = %path.display(),
+                action = "move the file back, or stop the server, restore the database from a backup, and start",
+                "a file of the database was deleted, moved or replaced while the server runs: nothing more is stored"
+            ),
+            None if changed => tracing::info!("the files of the database are in their place again"),
+            _ => {}
+        }
+    }
+
     /// Looks at the disks.
     pub(super) fn look(&self) {
+        self.look_at_database();
         let (mut least, mut fullest) = (u64::MAX, &self.paths[0]);
         let now_ms = self.clock.now().unix_ms();
         let tells = (now_ms.saturating_sub(self.told_unknown_ms.load(Ordering::Relaxed))).unsigned_abs()

@@ -371,3 +371,44 @@ async fn rule_g20_a_flood_of_tokens_is_folded_into_counted_records() {
     assert_eq!((&facts.certificate, &facts.jti), (&last.event.facts.certificate, &None));
     assert_eq!(counted.event.reference, last.event.reference, "the series is found by its reference");
 }
+
+#[tokio::test]
+async fn rule_g20_with_its_database_deleted_a_node_acknowledges_nothing_that_a_restart_forgets() {
+    let log = crate::audit::captured_log();
+    let (server, acme, token) = partner("").await;
+    let (database, away) =
+        (server.directory().join("countersign.db"), server.directory().join("countersign.away"));
+    std::fs::rename(&database, &away).unwrap();
+    server.server.upkeep().await;
+    let ready = server.health("/readyz").await;
+    assert_eq!((ready.status, &ready.json()["database"]), (503, &json!(false)));
+    assert!(ready.json()["database_displaced_since"].is_string(), "{}", ready.json());
+    assert!(ready.json()["refused"].to_string().contains("move it back"), "{}", ready.json());
+    let loud = |line: &str| {
+        line.contains("ERROR") && line.contains("countersign.db") && line.contains("nothing more")
+    };
+    assert!(log.text().lines().any(loud), "{}", log.text());
+
+    assert_eq!(server.call(Some(&acme), "/data/x", &token).await.status, 200, "calls go on");
+    let new = json!({
+        "client_id": "new-shop", "environment": "sandbox", "auth_method": "client_secret_post",
+        "scopes": ["data:read"], "contacts": ["it@new-shop.example"],
+    });
+    let added = server.administer(Method::POST, "/admin/v1/clients", &new).await;
+    assert_eq!(outcome(&added), refused(503, "storage_unavailable"));
+    assert_eq!(outcome(&server.revoke(&acme, "keyCompromise").await), refused(503, "not_stored"));
+    assert_eq!(
+        outcome(&server.call(Some(&acme), "/data/x", &token).await),
+        refused(401, "certificate_revoked")
+    );
+
+    std::fs::rename(&away, &database).unwrap();
+    server.server.upkeep().await;
+    let ready = server.health("/readyz").await;
+    assert_eq!((ready.status, &ready.json()["changes_not_stored"]), (200, &json!(0)), "{}", ready.json());
+    let server = server.stop().await.start("").await;
+    assert_eq!(
+        outcome(&server.call(Some(&acme), "/data/x", &token).await),
+        refused(401, "certificate_revoked")
+    );
+}

@@ -5,6 +5,7 @@
 mod conformance;
 mod exclusive;
 mod full;
+mod in_place;
 mod opening;
 mod populate;
 mod power_loss;
