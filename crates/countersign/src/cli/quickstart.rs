@@ -54,11 +54,11 @@ impl Quickstart {
         if !config.exists() {
             write_new(&config, template::demo(ports, &made.master_key).as_bytes())?;
         }
-        let configuration = load(&config, console)?;
-        master_key::ensure(&configuration, Founding::GoesOn)?;
         process::prepare()?;
         run(async {
             let (signals, hangup) = (Signals::new()?, Hangup::of_demo());
+            let configuration = load(&config, console)?;
+            master_key::ensure(&configuration, Founding::GoesOn)?;
             let watchdog = Watchdog::start(configuration.limits.shutdown_timeout, console.is_json())?;
             let log = configuration.log;
             let installation = open(&configuration).await?;

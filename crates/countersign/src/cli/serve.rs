@@ -40,17 +40,17 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(crate) fn run(self, console: Console) -> Result<(), Failure> {
-        let configuration = load(&self.config, console)?;
         process::prepare()?;
-        let log = logging::init(&configuration.log);
         run(async {
+            let signals = Signals::new()?;
+            let configuration = load(&self.config, console)?;
+            let log = logging::init(&configuration.log);
             if let Some(path) = master_key::ensure(&configuration, Founding::FromNothing)? {
                 let path = path.display();
                 console.progress(&format!(
                     "a new master key is in {path}: keep it apart from the data and its backups"
                 ));
             }
-            let signals = Signals::new()?;
             let watchdog = Watchdog::start(configuration.limits.shutdown_timeout, console.is_json())?;
             let installation = open(&configuration).await?;
             let ready = json!({

@@ -73,6 +73,29 @@ fn a_process_whose_main_thread_hangs_ends_when_it_is_told_to() {
     assert_eq!(code, Ok(Some(1)), "it was told to");
 }
 
+/// The configuration is a pipe, so that the start waits where it has only just begun.
+#[test]
+fn a_hangup_during_the_start_is_a_reload_and_not_the_end() {
+    let place = installed("");
+    let (config, good) = (place.file("countersign.toml"), place.file("good.toml"));
+    std::fs::rename(&config, &good).unwrap();
+    assert!(Command::new("mkfifo").arg(&config).status().unwrap().success());
+    let mut serve = command(&["serve", "--json", "--config", config.to_str().unwrap()]);
+    let mut child = serve.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Opens when the program opens it to read.
+    let mut pipe = std::fs::File::options().write(true).open(&config).unwrap();
+    assert!(Command::new("kill").args(["-HUP", &child.id().to_string()]).status().unwrap().success());
+    let text = std::fs::read(&good).unwrap();
+    std::fs::rename(&good, &config).unwrap();
+    let _ = pipe.write_all(&text); // a program that ended does not take it
+    drop(pipe);
+    let mut ready = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    let _ = child.kill();
+    let output = child.wait_with_output().unwrap();
+    assert!(ready.contains("issuer"), "{:?} {}", output.status, String::from_utf8_lossy(&output.stderr));
+}
+
 /// Under a soft limit that is too low it starts, because the hard one is not.
 #[test]
 fn rule_g20_the_soft_limit_of_open_files_is_raised_to_the_hard_one() {
