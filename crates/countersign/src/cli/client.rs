@@ -11,7 +11,7 @@ use clap::Subcommand;
 use countersign_api::admin::shapes::{
     ClientAdded, ClientList, ClientView, CredentialView, NewClient, RotateSecret, SecretRotated,
 };
-use countersign_model::client::AuthMethod;
+use countersign_model::client::{AuthMethod, CredentialState};
 use countersign_model::text::check_registration;
 use countersign_model::{ClientId, Clock, Environment, Scope, Timestamp};
 use serde_json::json;
@@ -212,6 +212,15 @@ fn view_text(client: &ClientView, now: Timestamp) -> String {
     out
 }
 
+/// As the token endpoint goes by it at `now`: an ended credential keeps its state in the database.
+fn credential_state(credential: &CredentialView, now: Timestamp) -> &'static str {
+    match credential.state {
+        CredentialState::Active if credential.expires_at.is_some_and(|end| end <= now) => "ended",
+        CredentialState::Active if now < credential.not_before => "not yet valid",
+        state => state.as_str(),
+    }
+}
+
 fn credential_row(credential: &CredentialView, now: Timestamp) -> [String; 7] {
     let kind = match &credential.san_uri {
         Some(uri) => format!("certificate {uri}"),
@@ -221,9 +230,40 @@ fn credential_row(credential: &CredentialView, now: Timestamp) -> [String; 7] {
         credential.id.to_string(),
         credential.name.clone(),
         kind,
-        standing(credential.state.as_str(), credential.not_stored),
+        standing(credential_state(credential, now), credential.not_stored),
         credential.expires_at.map_or_else(|| "never".to_owned(), |at| relative_and_date(at, now)),
         credential.last_used_at.map_or_else(|| "never".to_owned(), |at| relative(at, now)),
         counted(credential.uses, "use"),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_is_shown_as_the_token_endpoint_takes_it() {
+        let day = |days: i64| Timestamp::from_unix_s(1_800_000_000).plus_days(days);
+        let view = |state: &str, expires_at: Option<Timestamp>| -> CredentialView {
+            let mut view = json!({
+                "id": "01JZ8Q0M3T4V6X8Z0A2C4E6G8J", "name": "first", "kind": "secret", "state": state,
+                "not_before": day(2), "created_at": day(2), "uses": 0,
+            });
+            if let Some(end) = expires_at {
+                view["expires_at"] = json!(end);
+            }
+            serde_json::from_value(view).unwrap()
+        };
+        for (state, end, now, shown) in [
+            ("active", None, day(2), "active"),
+            ("active", Some(day(5)), day(4), "active"),
+            ("active", Some(day(5)), day(5), "ended"),
+            ("active", Some(day(5)), day(9), "ended"),
+            ("active", None, day(1), "not yet valid"),
+            ("revoked", None, day(3), "revoked"),
+            ("revoked", Some(day(4)), day(9), "revoked"),
+        ] {
+            assert_eq!(credential_row(&view(state, end), now)[3], shown);
+        }
+    }
 }

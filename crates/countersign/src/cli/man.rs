@@ -34,7 +34,9 @@ fn write_pages(command: &clap::Command, directory: &Path) -> Result<(), Failure>
     let path = directory.join(format!("{name}.1"));
     let written = page(command).and_then(|page| std::fs::write(&path, page));
     written.map_err(|error| Failure::file("written", &path, &error))?;
-    command.get_subcommands().try_for_each(|command| write_pages(command, directory))
+    // The pages of `help CMD` would be those of the commands once more.
+    let mut commands = command.get_subcommands().filter(|command| command.get_name() != "help");
+    commands.try_for_each(|command| write_pages(command, directory))
 }
 
 fn page(command: &clap::Command) -> io::Result<String> {

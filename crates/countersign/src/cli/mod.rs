@@ -32,7 +32,6 @@ use std::process::ExitCode;
 /// Access control for APIs that are called by machines: mutual TLS, bound access tokens, and the CA behind both
 #[derive(Debug, Parser)]
 #[command(name = "countersign", version, propagate_version = true, after_help = crate::failure::EXIT_CODES)]
-#[command(disable_help_subcommand = true)]
 pub struct Cli {
     /// Print one JSON document instead of text for people
     #[arg(long, global = true)]

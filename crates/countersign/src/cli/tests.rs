@@ -18,7 +18,8 @@ fn the_help_of_every_command() {
         ));
         out.push_str(&command.clone().term_width(100).render_long_help().to_string());
         out.push('\n');
-        for command in command.get_subcommands() {
+        // `help` has the commands once more.
+        for command in command.get_subcommands().filter(|command| command.get_name() != "help") {
             help(command, out);
         }
     }
@@ -27,6 +28,24 @@ fn the_help_of_every_command() {
     let mut out = String::new();
     help(&command, &mut out);
     insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!(out) });
+}
+
+#[test]
+fn help_of_a_command_is_the_same_however_it_is_asked_for() {
+    let asked = |line: &str| {
+        let error = Cli::try_parse_from(line.split(' ')).unwrap_err();
+        assert_eq!(error.kind(), clap::error::ErrorKind::DisplayHelp, "{line}");
+        error.render().to_string()
+    };
+    for (one, other) in [
+        ("countersign help", "countersign --help"),
+        ("countersign help serve", "countersign serve --help"),
+        ("countersign help cert sign", "countersign cert sign --help"),
+        ("countersign cert help sign", "countersign cert sign --help"),
+        ("countersign cert help", "countersign cert --help"),
+    ] {
+        assert_eq!(asked(one), asked(other), "{one}");
+    }
 }
 
 #[test]
