@@ -1,5 +1,6 @@
 //! `countersign config`.
 
+use super::config_file::ConfigFile;
 use super::console::Console;
 use super::human::counted;
 use super::serve::runtime;
@@ -11,27 +12,21 @@ use clap::Subcommand;
 use countersign_model::{ClientId, Clock};
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Check a configuration file with the certificates that it names; needs no database and no server
     Check {
-        /// The file
-        #[arg(
-            long,
-            value_name = "FILE",
-            default_value = "countersign.toml",
-            env = "COUNTERSIGN_CONFIG",
-            hide_env_values = true
-        )]
-        config: PathBuf,
+        #[command(flatten)]
+        file: ConfigFile,
     },
 }
 
 impl Command {
     pub(crate) fn run(self, console: Console) -> Result<(), Failure> {
-        let Self::Check { config: path } = self;
+        let Self::Check { file } = self;
+        let path = file.path();
         let present = Present { now: SystemClock.now(), clients: &clients_in };
         let inspected = config::inspect(&path, &SystemEnvironment, present);
         let inspected = inspected.map_err(|error| failure(&error, console))?;
@@ -70,7 +65,7 @@ fn failure(error: &ConfigError, console: Console) -> Failure {
     if let ConfigError::Unreadable { path, reason } = error {
         return Failure::new(Exit::Refused, format!("{} cannot be read", path.display()))
             .why(reason.as_str())
-            .action("name the file with --config; a new installation is made by: countersign init");
+            .action("name the file with --config, or its directory with --dir; a new installation is made by: countersign init");
     }
     let mut failure = Failure::new(Exit::Refused, error.to_string());
     failure.shown = Some(error.render(console.error_colour()).into());

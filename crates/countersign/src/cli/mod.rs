@@ -11,6 +11,7 @@ mod cert_request;
 mod client;
 mod completions;
 mod config;
+mod config_file;
 mod console;
 mod explain;
 mod human;

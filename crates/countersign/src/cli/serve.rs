@@ -1,6 +1,7 @@
 //! `countersign serve`, and what `quickstart` shares with it: a server from its start to its orderly end.
 
 use super::config::load;
+use super::config_file::ConfigFile;
 use super::console::Console;
 use crate::config::{self, Configuration};
 use crate::failure::{Exit, Failure};
@@ -19,7 +20,7 @@ use serde_json::json;
 use std::error::Error;
 use std::io::{self, ErrorKind, IsTerminal, stderr};
 use std::panic::AssertUnwindSafe;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::Runtime;
@@ -27,23 +28,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// The configuration file
-    #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "countersign.toml",
-        env = "COUNTERSIGN_CONFIG",
-        hide_env_values = true
-    )]
-    config: PathBuf,
+    #[command(flatten)]
+    file: ConfigFile,
 }
 
 impl Serve {
     pub(crate) fn run(self, console: Console) -> Result<(), Failure> {
         process::prepare()?;
+        let file = self.file.path();
         run(async {
             let signals = Signals::new()?;
-            let configuration = load(&self.config, console)?;
+            let configuration = load(&file, console)?;
             let log = logging::init(&configuration.log);
             if let Some(path) = master_key::ensure(&configuration, Founding::FromNothing)? {
                 let path = path.display();
@@ -67,7 +62,7 @@ impl Serve {
             } else {
                 console.progress(&format!("ready: {issuer}"));
             }
-            until_stopped(server, signals, watchdog, &self.config, &log, Hangup::Reloads, console).await
+            until_stopped(server, signals, watchdog, &file, &log, Hangup::Reloads, console).await
         })
     }
 }

@@ -1,7 +1,7 @@
 //! `countersign config check`, and what a start makes of the same file: certificates from files (rule T12), and warnings
 //! about what is allowed and probably not meant.
 
-use crate::program::{Place, Running, countersign};
+use crate::program::{Place, Running, command, countersign};
 use countersign::system::SystemClock;
 use countersign_model::Clock;
 use countersign_testkit::Client;
@@ -155,4 +155,25 @@ fn a_check_warns_of_what_is_probably_not_meant_and_accepts_it() {
     // Where there is no database, nobody knows.
     std::fs::remove_file(it.place.file("countersign.db")).unwrap();
     assert_eq!(with(format!("{routed}clients = [\"nobody\"]\n")), Vec::<String>::new());
+}
+
+#[test]
+fn the_configuration_is_found_by_its_directory_in_an_argument_and_in_the_environment() {
+    let it = Installation::new();
+    let directory = it.place.directory.to_str().unwrap();
+    let check = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut check = command(&[&["config", "check"], arguments].concat());
+        check.envs(variables.iter().copied()).output().unwrap()
+    };
+    for (arguments, variables) in [
+        (&["--dir", directory][..], &[][..]),
+        (&[], &[("COUNTERSIGN_DIR", directory)]),
+        (&["--config", &it.config()], &[("COUNTERSIGN_DIR", "/nowhere")]),
+        (&["--dir", directory], &[("COUNTERSIGN_CONFIG", "/nowhere")]),
+    ] {
+        let output = check(arguments, variables);
+        assert!(output.status.success(), "{arguments:?} {variables:?} {output:?}");
+    }
+    let both = check(&["--dir", directory, "--config", &it.config()], &[]);
+    assert_eq!(both.status.code(), Some(2), "{both:?}");
 }

@@ -132,7 +132,7 @@ impl Place {
     }
 
     pub(crate) fn serve(&self) -> Output {
-        countersign(&["serve", "--config", self.file("countersign.toml").to_str().unwrap()])
+        self.run(&["serve"])
     }
 
     /// The status of a call of the admin API.
