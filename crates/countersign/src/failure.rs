@@ -1,6 +1,6 @@
 //! How a command ends: an exit code, and at most three lines that say what failed, why, and what to do.
 
-use crate::words::{in_words, printable};
+use crate::words::{LOOK_AT_THE_CAUSE, error_chain, in_words, printable, remedy};
 use countersign_api::admin::shapes::Problem;
 use std::fmt::Write as _;
 use std::io;
@@ -88,10 +88,17 @@ impl Failure {
         self
     }
 
+    /// A failure with its cause: why is what the error and its causes say, and what to do follows from them.
+    pub fn caused(exit: Exit, what: impl Into<String>, error: &(dyn std::error::Error + 'static)) -> Self {
+        Self::new(exit, what).why(error_chain(error)).action(remedy(error))
+    }
+
     /// A file that could not be read, written or made.
     pub fn file(verb: &str, path: &Path, error: &io::Error) -> Self {
         let exit = if error.kind() == io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Refused };
-        Self::new(exit, format!("{} cannot be {verb}", path.display())).why(in_words(error))
+        Self::new(exit, format!("{} cannot be {verb}", path.display()))
+            .why(in_words(error))
+            .action(remedy(error))
     }
 
     /// What the admin API refused.
@@ -139,7 +146,9 @@ impl Failure {
             (None, Some(reference)) => {
                 let _ = writeln!(out, "  do:  countersign audit show {}", printable(reference));
             }
-            (None, None) => {}
+            (None, None) => {
+                let _ = writeln!(out, "  do:  {}", LOOK_AT_THE_CAUSE);
+            }
         }
         out
     }
@@ -150,7 +159,7 @@ impl Failure {
             "exit": self.exit as u8,
             "message": self.what,
             "reason": self.why,
-            "action": self.action,
+            "action": self.action.as_deref().or(self.reference.is_none().then_some(LOOK_AT_THE_CAUSE)),
             "code": self.code,
             "ref": self.reference,
         });
@@ -187,7 +196,10 @@ mod tests {
     fn an_io_error_is_told_in_words() {
         let error = std::fs::read("/nowhere/x").unwrap_err();
         let failure = Failure::file("read", Path::new("/nowhere/x"), &error);
-        assert_eq!(failure.human(), "error: /nowhere/x cannot be read\n  why: it does not exist\n");
+        assert_eq!(
+            failure.human(),
+            "error: /nowhere/x cannot be read\n  why: it does not exist\n  do:  check the path: each directory in it must be there\n"
+        );
         assert_eq!(failure.exit, Exit::NotFound);
     }
 }

@@ -1,6 +1,7 @@
 //! What people read, made of names, texts and errors. The leaf of this crate: it knows the standard library and the model.
 
 use countersign_model::text::is_deceiving;
+use rustix::io::Errno;
 use std::io;
 use std::path::Path;
 
@@ -15,6 +16,48 @@ pub(crate) fn in_words(error: &io::Error) -> String {
             let text = error.to_string();
             text.split(" (os error").next().unwrap_or(&text).to_lowercase()
         }
+    }
+}
+
+/// What helps against what the system refused: the first I/O error among the error and its causes decides.
+pub(crate) fn remedy(error: &(dyn std::error::Error + 'static)) -> &'static str {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return remedy_of(error);
+        }
+        next = error.source();
+    }
+    LOOK_AT_THE_CAUSE
+}
+
+/// What helps against a limit of open files that is too low.
+pub(crate) const RAISE_OPEN_FILES: &str = "raise the limit of open files: `ulimit -Hn`, LimitNOFILE= of a systemd unit, \
+    --ulimit nofile= of a container";
+
+/// What helps where nothing more is known.
+pub(crate) const LOOK_AT_THE_CAUSE: &str = "mend what the error names, and run it again";
+
+fn remedy_of(error: &io::Error) -> &'static str {
+    // EMFILE and ENFILE have no kind of their own.
+    if matches!(error.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::MFILE | Errno::NFILE)) {
+        return RAISE_OPEN_FILES;
+    }
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            "check the path: each directory in it must be there"
+        }
+        io::ErrorKind::PermissionDenied => "run it as the user that owns the place, or let this user in",
+        io::ErrorKind::ReadOnlyFilesystem => "name a place on a file system that can be written",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "make room on that disk, or raise the quota"
+        }
+        io::ErrorKind::AlreadyExists => "move it away, or name another place",
+        io::ErrorKind::IsADirectory => "name a file",
+        io::ErrorKind::AddrNotAvailable => {
+            "name an address of this machine, or 0.0.0.0 or [::] for all of them"
+        }
+        _ => LOOK_AT_THE_CAUSE,
     }
 }
 

@@ -75,8 +75,11 @@ impl AdminClient {
                 (address_of_directory(&path)?, hint)
             }
         };
-        let bad =
-            |why: &str| Failure::new(Exit::Usage, format!("`{uri}` is no address of an admin API")).why(why);
+        let bad = |why: &str| {
+            Failure::new(Exit::Usage, format!("`{uri}` is no address of an admin API"))
+                .why(why)
+                .action("name it like this: --admin https://HOST:PORT")
+        };
         let host = uri.host().ok_or_else(|| bad("an address begins with http:// or https://"))?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
@@ -95,7 +98,7 @@ impl AdminClient {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|error| Failure::new(Exit::Refused, "no runtime").why(in_words(&error)))?;
+            .map_err(|error| Failure::caused(Exit::Refused, "no runtime", &error))?;
         Ok(Self {
             port: uri.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 }),
             host,
@@ -118,9 +121,8 @@ impl AdminClient {
 
     /// `POST /admin/v1` and `path`, with `body` as JSON.
     pub(crate) fn post<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, Failure> {
-        let body = serde_json::to_vec(body).map_err(|error| {
-            Failure::new(Exit::Refused, "the request is not valid JSON").why(error.to_string())
-        })?;
+        let body = serde_json::to_vec(body)
+            .map_err(|error| Failure::caused(Exit::Refused, "the request is not valid JSON", &error))?;
         self.call(Method::POST, path, body, Some(ANSWER_TIMEOUT))
     }
 
@@ -170,8 +172,10 @@ impl AdminClient {
         let connecting = TcpStream::connect((self.host.as_str(), self.port));
         let stream = connecting.await.map_err(|error| self.unreachable(in_words(&error)))?;
         let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
-        let name = ServerName::try_from(self.host.clone())
-            .map_err(|_| Failure::new(Exit::Usage, "the host of the address is no name that TLS knows"))?;
+        let name = ServerName::try_from(self.host.clone()).map_err(|_| {
+            Failure::new(Exit::Usage, "the host of the address is no name that TLS knows")
+                .action("name the host as its certificate does")
+        })?;
         let connector = tokio_rustls::TlsConnector::from(Arc::clone(tls));
         let stream = connector.connect(name, stream).await;
         Ok(Box::new(stream.map_err(|error| self.unreachable(error.to_string()))?))
@@ -199,7 +203,9 @@ impl AdminClient {
         }
         let request = request.body(Full::new(Bytes::from(body))).map_err(|_| {
             let failure = Failure::new(Exit::Usage, "the credential or the name cannot be sent");
-            failure.why("it has characters that HTTP does not carry")
+            failure
+                .why("it has characters that HTTP does not carry")
+                .action("check the credential file and the name")
         })?;
         // hyper gives back what it has not begun to write: only then is it certain that nothing was carried out.
         let answer = sender.try_send_request(request).await.map_err(|mut lost| match lost.take_message() {
@@ -253,10 +259,15 @@ fn read_token(path: &Path, target: &AdminTarget) -> Result<Secret<String>, Failu
         PrivateFileError::Read { source, .. } => {
             failure(&source, "run this as the user that the file belongs to".to_owned())
         }
-        refused => Failure::new(Exit::NotAllowed, "the credential file was refused").why(refused.to_string()),
+        refused => Failure::new(Exit::NotAllowed, "the credential file was refused")
+            .why(refused.to_string())
+            .action("make it a file that only this user can read: chmod 600"),
     })?;
     let text = std::str::from_utf8(content.expose()).map(|text| text.trim().to_owned());
-    let no_text = |_| Failure::new(Exit::NotAllowed, format!("{} holds no token", path.display()));
+    let no_text = |_| {
+        Failure::new(Exit::NotAllowed, format!("{} holds no token", path.display()))
+            .action("name the file with the operator's token: --credential-file FILE")
+    };
     text.map(Secret::new).map_err(no_text)
 }
 
@@ -269,7 +280,8 @@ pub(crate) fn segment(text: &str) -> Result<&str, Failure> {
     Err(Failure::new(
         Exit::NotFound,
         format!("`{}` is no name that anything could have", text.escape_debug()),
-    ))
+    )
+    .action("check the name: letters, digits, `.`, `_` and `-`"))
 }
 
 /// `[admin] listen` of the configuration of a directory. The rest of the file is not looked at: it may be of a server that
@@ -298,12 +310,16 @@ fn is_loopback(host: &str) -> bool {
 fn tls_config(ca_file: Option<&Path>) -> Result<Arc<rustls::ClientConfig>, Failure> {
     let Some(path) = ca_file else {
         let failure = Failure::new(Exit::Usage, "an https address needs --ca-file");
-        return Err(failure.why("nothing else tells whom to trust"));
+        return Err(failure
+            .why("nothing else tells whom to trust")
+            .action("name the file with the CA certificates: --ca-file FILE"));
     };
     let mut roots = RootCertStore::empty();
     let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let no_certificates =
-        || Failure::new(Exit::Refused, format!("{} has no CA certificates", path.display()));
+    let no_certificates = || {
+        Failure::new(Exit::Refused, format!("{} has no CA certificates", path.display()))
+            .action("name a file with CA certificates in PEM")
+    };
     for certificate in certificates.map_err(|_| no_certificates())? {
         roots.add(certificate).map_err(|_| no_certificates())?;
     }
@@ -313,7 +329,7 @@ fn tls_config(ca_file: Option<&Path>) -> Result<Arc<rustls::ClientConfig>, Failu
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(|error| Failure::new(Exit::Refused, "no TLS").why(error.to_string()))?;
+        .map_err(|error| Failure::caused(Exit::Refused, "no TLS", &error))?;
     Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }
 

@@ -101,7 +101,8 @@ impl Command {
                 match (certificate, client) {
                     (Some(certificate), _) => revoke_one(&admin, &certificate, reason, yes, console),
                     (None, Some(client)) => revoke_all(&admin, &client, reason, yes, console),
-                    (None, None) => Err(Failure::new(Exit::Usage, "nothing to revoke was named")),
+                    (None, None) => Err(Failure::new(Exit::Usage, "nothing to revoke was named")
+                        .action("name a certificate, or with --client all of a client")),
                 }
             }
         }

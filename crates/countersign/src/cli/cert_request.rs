@@ -6,7 +6,7 @@ use crate::failure::{Exit, Failure};
 use crate::setup::directory::write_new;
 use crate::words::shown;
 use clap::Args;
-use countersign_keys::file::create_private;
+use countersign_keys::file::{PrivateFileError, create_private};
 use countersign_keys::{CustodyError, PortableKey};
 use countersign_model::ClientId;
 use countersign_pki::{assemble_csr, csr_info_to_sign};
@@ -51,7 +51,11 @@ fn make(client: &ClientId, key_file: &Path, csr_file: &Path) -> Result<(), Failu
                 .action("choose another directory with --out-dir"));
         }
     }
-    let unmade = |why: String| Failure::new(Exit::Refused, "the key cannot be made").why(why);
+    let unmade = |why: String| {
+        Failure::new(Exit::Refused, "the key cannot be made")
+            .why(why)
+            .action("run it again, and report it if it fails again")
+    };
     let library = |error: CustodyError| unmade(error.to_string());
     let key = PortableKey::generate().map_err(library)?;
     let info =
@@ -59,9 +63,9 @@ fn make(client: &ClientId, key_file: &Path, csr_file: &Path) -> Result<(), Failu
     let signature = key.sign(&info).map_err(library)?;
     let csr = assemble_csr(&info, &signature).map_err(|error| unmade(error.to_string()))?;
     let pem = key.to_pem().map_err(library)?;
-    create_private(key_file, pem.expose().as_bytes()).map_err(|error| {
-        let failure = Failure::new(Exit::Refused, format!("{} cannot be written", key_file.display()));
-        failure.why(error.to_string())
+    create_private(key_file, pem.expose().as_bytes()).map_err(|error| match &error {
+        PrivateFileError::Write { source, .. } => Failure::file("written", key_file, source),
+        _ => Failure::caused(Exit::Refused, format!("{} cannot be written", key_file.display()), &error),
     })?;
     write_new(csr_file, csr.as_bytes()).inspect_err(|_| {
         // A key that was made this moment is worth nothing without its request, and would stand in the way of the next try.

@@ -83,7 +83,9 @@ impl Command {
             Self::Add { client, environment, scopes, auth, name, contacts, audiences, target } => {
                 // By the server's own rule, and before anything is sent.
                 check_registration(name.as_deref().unwrap_or(client.as_str()), &contacts, &audiences)
-                    .map_err(|refused| Failure::new(Exit::Usage, refused.to_string()))?;
+                    .map_err(|refused| {
+                        Failure::new(Exit::Usage, refused.to_string()).action("countersign help client add")
+                    })?;
                 let scopes = scopes.into_iter().collect();
                 let new = NewClient {
                     client_id: client,

@@ -5,7 +5,7 @@ use crate::config::Colour;
 use crate::config::secret_ref::ProcessEnvironment;
 use crate::failure::{Exit, Failure};
 use crate::system::SystemEnvironment;
-use crate::words::{in_words, printable};
+use crate::words::printable;
 use serde::Serialize;
 use std::io::{self, BufRead, IsTerminal, Write};
 
@@ -44,9 +44,8 @@ impl Console {
     /// When standard output does not take it; a reader that went away, such as `head`, is no error.
     pub fn answer<T: Serialize>(self, value: &T, human: impl FnOnce() -> String) -> Result<(), Failure> {
         if self.json {
-            let mut text = serde_json::to_string(value).map_err(|error| {
-                Failure::new(Exit::Refused, "the answer is not valid JSON").why(error.to_string())
-            })?;
+            let mut text = serde_json::to_string(value)
+                .map_err(|error| Failure::caused(Exit::Refused, "the answer is not valid JSON", &error))?;
             text.push('\n');
             self.print(&text)
         } else {
@@ -71,9 +70,7 @@ impl Console {
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-            Err(error) => {
-                Err(Failure::new(Exit::Refused, "the output cannot be written").why(in_words(&error)))
-            }
+            Err(error) => Err(Failure::caused(Exit::Refused, "the output cannot be written", &error)),
         }
     }
 
@@ -114,7 +111,9 @@ impl Console {
         if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") {
             return Ok(());
         }
-        Err(Failure::new(Exit::Refused, "nothing was changed").why("the answer was not yes"))
+        Err(Failure::new(Exit::Refused, "nothing was changed")
+            .why("the answer was not yes")
+            .action("run it again and answer yes, or add --yes"))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::setup::master_key::Founding;
 use crate::setup::root::write_root;
 use crate::setup::template::{self, DEFAULT_PORT, HIGHEST_PORT, Ports, Public};
 use crate::setup::{Directory, master_key, operator};
-use crate::words::{error_chain, shown};
+use crate::words::shown;
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
@@ -83,9 +83,7 @@ impl Init {
             operator::first_operator(&installation, &directory.file("admin.token")).await?;
             write_root(&installation, &directory)?;
             let closed = installation.database.close().await;
-            closed.map_err(|error| {
-                Failure::new(Exit::Refused, "the database does not close").why(error_chain(&error))
-            })
+            closed.map_err(|error| Failure::caused(Exit::Refused, "the database does not close", &error))
         })?;
         let document = json!({
             "dir": shown(directory.path()), "config_file": shown(&config),

@@ -69,9 +69,8 @@ impl<const N: usize> Listing<N> {
             if index > 0 || self.items > 0 {
                 text.push(',');
             }
-            let item = serde_json::to_string(item).map_err(|error| {
-                Failure::new(Exit::Refused, "the answer is not valid JSON").why(error.to_string())
-            })?;
+            let item = serde_json::to_string(item)
+                .map_err(|error| Failure::caused(Exit::Refused, "the answer is not valid JSON", &error))?;
             text.push_str(&item);
         }
         Ok(text)

@@ -79,9 +79,9 @@ enum Command {
 pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") => {
+        Err(error) if error.use_stderr() => {
             let failure = wrong_usage(&error);
-            Console::of_process(true).failure(&failure);
+            Console::of_process(std::env::args_os().any(|argument| argument == "--json")).failure(&failure);
             return failure.exit.into();
         }
         Err(error) => error.exit(),
@@ -96,7 +96,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// What clap has to say, for programs.
+/// What clap has to say, in the form of every other failure.
 fn wrong_usage(error: &clap::Error) -> Failure {
     let help = "countersign --help";
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {

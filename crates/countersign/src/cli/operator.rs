@@ -7,7 +7,7 @@ use crate::failure::{Exit, Failure};
 use crate::setup::directory::DEFAULT_DIR;
 use crate::setup::master_key::{self, Founding};
 use crate::setup::{Directory, operator};
-use crate::words::{error_chain, printable, shown};
+use crate::words::{printable, shown};
 use clap::Subcommand;
 use serde_json::json;
 use std::path::PathBuf;
@@ -41,7 +41,8 @@ impl Command {
         // Never founds anything.
         if !configuration.storage.database.exists() {
             let database = configuration.storage.database.display();
-            return Err(Failure::new(Exit::NotFound, format!("the database {database} is not there")));
+            return Err(Failure::new(Exit::NotFound, format!("the database {database} is not there"))
+                .action("put it back where it was, or name another directory with --dir"));
         }
         master_key::ensure(&configuration, Founding::FromNothing)?;
         console.confirm(
@@ -53,9 +54,7 @@ impl Command {
             let installation = open(&configuration).await?;
             operator::reset_token(&installation, &name, &file).await?;
             let closed = installation.database.close().await;
-            closed.map_err(|error| {
-                Failure::new(Exit::Refused, "the database does not close").why(error_chain(&error))
-            })
+            closed.map_err(|error| Failure::caused(Exit::Refused, "the database does not close", &error))
         })?;
         console.answer(&json!({ "operator": name, "admin_token_file": shown(&file) }), || {
             format!("the new token of `{}` is in {}\n", printable(&name), file.display())

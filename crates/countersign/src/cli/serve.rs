@@ -8,9 +8,10 @@ use crate::failure::{Exit, Failure};
 use crate::logging::{self, LogHandle};
 use crate::process::{self, SAME_SIGNAL, Watchdog};
 use crate::setup::master_key::{self, Founding};
+use crate::setup::ports::LOW_PORT;
 use crate::system::{SystemClock, SystemEnvironment};
 use crate::wiring::{Installation, OpenError, Server, StartError};
-use crate::words::{error_chain, in_words};
+use crate::words::error_chain;
 use clap::Args;
 use countersign_gateway::StartError as GatewayError;
 use countersign_keys::SystemRng;
@@ -70,7 +71,7 @@ impl Serve {
 /// The runtime of everything but the data path, which has its own (design, decision 2).
 pub(crate) fn runtime() -> Result<Runtime, Failure> {
     let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    built.map_err(|error| Failure::new(Exit::Refused, "no runtime").why(in_words(&error)))
+    built.map_err(|error| Failure::caused(Exit::Refused, "no runtime", &error))
 }
 
 /// Runs a server on a runtime of its own. What still blocks a thread of it at the end, such as a disk that hangs, does not
@@ -87,7 +88,7 @@ pub(crate) async fn open(configuration: &Configuration) -> Result<Installation, 
     let (clock, rng) = (Arc::new(SystemClock), Arc::new(SystemRng));
     let opened = Installation::open(configuration, &SystemEnvironment, clock, rng).await;
     opened.map_err(|error| {
-        let failure = Failure::new(Exit::Refused, "the installation does not open").why(error_chain(&error));
+        let failure = Failure::caused(Exit::Refused, "the installation does not open", &error);
         match error {
             OpenError::DiskFull { .. } => failure.action(ROOM),
             _ => failure,
@@ -105,12 +106,17 @@ pub(crate) async fn start(
         if let StartError::OpenFiles(too_few) = &error {
             return process::too_few_open_files(too_few);
         }
-        let failure = Failure::new(Exit::Refused, "the server does not start").why(error_chain(&error));
+        let failure = Failure::caused(Exit::Refused, "the server does not start", &error);
         match error {
             StartError::Gateway(GatewayError::Bind { source, .. })
                 if source.kind() == ErrorKind::AddrInUse =>
             {
                 failure.action("stop what listens there, or choose another address in the configuration")
+            }
+            StartError::Gateway(GatewayError::Bind { source, .. })
+                if source.kind() == ErrorKind::PermissionDenied =>
+            {
+                failure.action(LOW_PORT)
             }
             StartError::DiskFull { .. } => failure.action(ROOM),
             _ => failure,
@@ -130,9 +136,8 @@ pub(crate) struct Signals {
 
 impl Signals {
     pub(crate) fn new() -> Result<Self, Failure> {
-        let listen = |kind| {
-            signal(kind).map_err(|error| Failure::new(Exit::Refused, "no signals").why(in_words(&error)))
-        };
+        let listen =
+            |kind| signal(kind).map_err(|error| Failure::caused(Exit::Refused, "no signals", &error));
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
@@ -187,7 +192,8 @@ pub(crate) async fn until_stopped(
         }
         () = asked_again(&mut signals) => {
             Err(Failure::new(Exit::Refused, "stopped immediately")
-                .why("a second signal came; requests in flight were cut"))
+                .why("a second signal came; requests in flight were cut")
+                .action("nothing that was stored is lost; start it again when you like"))
         }
     }
 }

@@ -6,6 +6,7 @@ mod watchdog;
 pub(crate) use watchdog::{SAME_SIGNAL, Watchdog};
 
 use crate::failure::{Exit, Failure};
+use crate::words::RAISE_OPEN_FILES;
 use countersign_gateway::descriptors::TooFew;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
@@ -16,12 +17,19 @@ use std::thread::{Builder, JoinHandle};
 /// operational log, the watchdog.
 const THREADS: usize = 20;
 
+/// The database, the logs and the runtimes open so many files before the limit is asked for connections. With fewer, the
+/// database says "unable to open database file" and not why.
+const FILES_TO_START: usize = 64;
+
 /// Raises the limit of open files as far as it goes, and sees to it that there are threads enough.
 ///
 /// # Errors
-/// When the system does not give the threads that a server needs.
+/// When the system does not give the files and threads that a server needs.
 pub(crate) fn prepare() -> Result<(), Failure> {
     raise_open_files();
+    if open_files() < FILES_TO_START {
+        return Err(open_files_too_low(format!("a start needs {FILES_TO_START}, before any connection")));
+    }
     expect_threads(workers() + THREADS, |thread| Builder::new().name("trial".to_owned()).spawn(thread))
 }
 
@@ -46,10 +54,13 @@ fn raise_open_files() {
 
 /// The failure that says what to do.
 pub(crate) fn too_few_open_files(too_few: &TooFew) -> Failure {
-    let why = format!("this process may have {} open files, and {too_few}", open_files());
+    open_files_too_low(too_few.to_string())
+}
+
+fn open_files_too_low(needed: String) -> Failure {
     Failure::new(Exit::Refused, "the limit of open files is too low")
-        .why(why)
-        .action("raise it: `ulimit -Hn`, LimitNOFILE= of a systemd unit, --ulimit nofile= of a container")
+        .why(format!("this process may have {} open files, and {needed}", open_files()))
+        .action(RAISE_OPEN_FILES)
 }
 
 /// Starts as many threads as are needed, all at once, and lets them go. Whatever the limit is (of the user, of the

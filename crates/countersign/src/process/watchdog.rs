@@ -5,7 +5,6 @@
 //! at the start.
 
 use crate::failure::{Exit, Failure};
-use crate::words::in_words;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io;
 use std::sync::Arc;
@@ -43,7 +42,7 @@ impl Watchdog {
     /// # Errors
     /// When the system gives no thread.
     pub(crate) fn start(patience: Duration, json: bool) -> Result<Self, Failure> {
-        let failed = |error: io::Error| Failure::new(Exit::Refused, "no watchdog").why(in_words(&error));
+        let failed = |error: io::Error| Failure::caused(Exit::Refused, "no watchdog", &error);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let signals = {
             let _inside = runtime.enter();

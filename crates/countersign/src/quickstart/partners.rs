@@ -25,6 +25,8 @@ use std::path::PathBuf;
 /// A certificate with less life left than this is replaced at the next start.
 const REPLACED_BEFORE_DAYS: i64 = 7;
 const MAX_SECRET_BYTES: u64 = 1024;
+/// What helps a demo whose files are broken.
+const AGAIN: &str = "begin again: countersign quickstart --clean, then countersign quickstart";
 
 /// One of the demo partners.
 #[derive(Debug, Clone, Copy)]
@@ -156,7 +158,9 @@ async fn ensure_client(
     let registered =
         Registrar { store, pepper: &installation.pepper, rng }.register(new, secret, order).await;
     registered.map(drop).map_err(|error| {
-        Failure::new(Exit::Refused, format!("`{}` is not registered", partner.id)).why(error.to_string())
+        Failure::new(Exit::Refused, format!("`{}` is not registered", partner.id))
+            .why(error.to_string())
+            .action(AGAIN)
     })
 }
 
@@ -191,8 +195,9 @@ async fn ensure_secret(
     partner: &Partner,
 ) -> Result<Secret<String>, Failure> {
     let path = partner.secret_file(directory);
-    let refused =
-        |why: String| Failure::new(Exit::Refused, format!("{} cannot be used", path.display())).why(why);
+    let refused = |why: String| {
+        Failure::new(Exit::Refused, format!("{} cannot be used", path.display())).why(why).action(AGAIN)
+    };
     if !path.exists() {
         let secret = secret::generate(installation.rng.as_ref());
         let line = Secret::new(format!("{}\n", secret.expose()));
@@ -201,7 +206,7 @@ async fn ensure_secret(
     let read = read_private(&path, MAX_SECRET_BYTES).map_err(|error| refused(error.to_string()))?;
     let secret = Secret::new(String::from_utf8_lossy(read.expose()).trim().to_owned());
     if !secret::is_client_secret(secret.expose()) {
-        return Err(refused("it holds no client secret".to_owned()).action("countersign quickstart --clean"));
+        return Err(refused("it holds no client secret".to_owned()));
     }
     ensure_client(installation, partner, Some(secret.clone())).await?;
     Ok(secret)
@@ -227,7 +232,9 @@ async fn ensure_certificate(
             return Err(Failure::file("replaced", file, &error));
         }
     }
-    let unmade = |why: String| Failure::new(Exit::Refused, format!("no key for {}", partner.id)).why(why);
+    let unmade = |why: String| {
+        Failure::new(Exit::Refused, format!("no key for {}", partner.id)).why(why).action(AGAIN)
+    };
     let key = PortableKey::generate().map_err(|error| unmade(error.to_string()))?;
     let info = csr_info_to_sign(partner.id, key.public_key()).map_err(|error| unmade(error.to_string()))?;
     let signature = key.sign(&info).map_err(|error| unmade(error.to_string()))?;

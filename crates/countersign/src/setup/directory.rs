@@ -123,6 +123,7 @@ impl Directory {
             Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| {
                 Failure::new(Exit::Refused, format!("{} is not understood", path.display()))
                     .why(error.to_string())
+                    .action("choose another directory with --dir, or put the file back as it was")
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Failure::file("read", &path, &error)),
@@ -161,8 +162,10 @@ impl Directory {
     /// # Errors
     /// When a process uses it, when another command made it, or when something cannot be removed.
     pub fn clean(path: &Path, command: &str) -> Result<Vec<PathBuf>, Failure> {
-        let nothing =
-            || Failure::new(Exit::NotFound, format!("there is nothing of countersign in {}", path.display()));
+        let nothing = || {
+            Failure::new(Exit::NotFound, format!("there is nothing of countersign in {}", path.display()))
+                .action("name the directory with --dir")
+        };
         if !path.is_dir() {
             return Err(nothing());
         }
@@ -172,7 +175,9 @@ impl Directory {
         if made.command != command {
             let failure =
                 Failure::new(Exit::Refused, format!("{} was not made by {command}", path.display()));
-            return Err(failure.why(format!("`{}` made it, and it may be in earnest", made.command)));
+            return Err(failure
+                .why(format!("`{}` made it, and it may be in earnest", made.command))
+                .action("choose another directory with --dir, or remove this one yourself"));
         }
         // A `serve` on the configuration in the directory holds the database's lock, not the directory's.
         let database_lock = lock_if_there(&directory.file(DATABASE_LOCK), &path)?;
@@ -260,7 +265,7 @@ fn one_name(path: &Path) -> Result<PathBuf, Failure> {
 pub fn write_new(path: &Path, content: &[u8]) -> Result<(), Failure> {
     create_readable(path, content).map_err(|error| match &error {
         PrivateFileError::Write { source, .. } => Failure::file("written", path, source),
-        _ => Failure::new(Exit::Refused, error.to_string()),
+        _ => Failure::caused(Exit::Refused, format!("{} cannot be written", path.display()), &error),
     })
 }
 

@@ -3,7 +3,6 @@
 use crate::config::Configuration;
 use crate::config::secret_ref::SecretRef;
 use crate::failure::{Exit, Failure};
-use crate::words::error_chain;
 use countersign_keys::{MasterKey, SystemRng};
 use std::path::{Path, PathBuf};
 
@@ -41,10 +40,7 @@ pub fn ensure(configuration: &Configuration, founding: Founding) -> Result<Optio
         }
         (false, false) => {
             let made = MasterKey::generate(&SystemRng).create_file(path);
-            made.map_err(|error| {
-                let why = error_chain(&error);
-                Failure::new(Exit::Refused, "the master key cannot be made").why(why)
-            })?;
+            made.map_err(|error| Failure::caused(Exit::Refused, "the master key cannot be made", &error))?;
             Ok(Some(path.clone()))
         }
     }

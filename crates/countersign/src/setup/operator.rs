@@ -27,8 +27,11 @@ const MAX_TOKEN_BYTES: u64 = 1024;
 /// # Errors
 /// When the file or the database refuses.
 pub async fn first_operator(installation: &Installation, file: &Path) -> Result<(), Failure> {
-    let refused =
-        |why: String| Failure::new(Exit::Refused, format!("{} cannot be used", file.display())).why(why);
+    let refused = |why: String| {
+        Failure::new(Exit::Refused, format!("{} cannot be used", file.display()))
+            .why(why)
+            .action("see that only this user can read it: chmod 600")
+    };
     let was_there = file.exists();
     let token = match was_there {
         true => {
@@ -93,7 +96,8 @@ pub async fn reset_token(installation: &Installation, name: &str, file: &Path) -
         .write(Write::ReplaceOperatorToken { name: name.to_owned(), token_hmac })
         .record(event(installation, AuditAction::OperatorTokenReset, name));
     installation.store.commit(transaction).await.map_err(|error| match error {
-        StorageError::Missing(_) => Failure::new(Exit::NotFound, format!("there is no operator `{name}`")),
+        StorageError::Missing(_) => Failure::new(Exit::NotFound, format!("there is no operator `{name}`"))
+            .action("name another with --name"),
         error => storage(&error),
     })?;
     replace_private(file, line(&token).expose().as_bytes()).map_err(|error| {
@@ -115,5 +119,5 @@ fn event(installation: &Installation, action: AuditAction, operator: &str) -> Au
 
 /// A storage error, as the command line reports it.
 pub fn storage(error: &StorageError) -> Failure {
-    Failure::new(Exit::Refused, "the database refuses").why(error.to_string())
+    Failure::caused(Exit::Refused, "the database refuses", error)
 }

@@ -31,6 +31,10 @@ impl Chosen {
     }
 }
 
+/// What helps a user who may not listen on the ports below 1024.
+pub(crate) const LOW_PORT: &str = "choose a port above 1023, or give the program the right to the lower ones: \
+    AmbientCapabilities=CAP_NET_BIND_SERVICE of a systemd unit";
+
 /// Sees that nobody listens on the ports.
 ///
 /// The gateway binds with SO_REUSEPORT, and two processes would share the port without an error: so this asks without it.
@@ -51,7 +55,11 @@ pub fn expect_free(ports: Ports, chosen: Chosen) -> Result<(), Failure> {
                 std::io::ErrorKind::AddrInUse => "another program listens on it".to_owned(),
                 _ => in_words(&error),
             };
-            return Err(failure.why(why).action(chosen.remedy()));
+            let action = match error.kind() {
+                std::io::ErrorKind::PermissionDenied => LOW_PORT,
+                _ => chosen.remedy(),
+            };
+            return Err(failure.why(why).action(action));
         }
     }
     Ok(())

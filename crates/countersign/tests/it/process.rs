@@ -1,6 +1,6 @@
 //! What the operating system gives, and an end that comes whatever happens (rule G20).
 
-use crate::program::{Place, command, error};
+use crate::program::{Place, command, countersign, error};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -30,6 +30,51 @@ fn rule_g20_too_few_open_files_are_an_error_at_the_start_that_says_what_to_do() 
     let refused = error(&serve_under(&place, "ulimit -n 80"));
     assert!(refused.contains("the limit of open files is too low"), "{refused}");
     assert!(refused.contains("80 open files") && refused.contains("LimitNOFILE="), "{refused}");
+}
+
+#[test]
+fn every_error_says_what_to_do() {
+    let place = Place::new();
+    let directory = place.directory.parent().unwrap();
+    let nowhere = directory.join("nowhere");
+    let nowhere = nowhere.to_str().unwrap();
+    for (arguments, what, action) in [
+        (
+            &["cert", "request", "shop", "--out-dir", nowhere][..],
+            "shop.key cannot be written",
+            "each directory in it",
+        ),
+        (&["init", "--dir", "/proc/x"], "/proc/x cannot be made", "each directory in it"),
+        (&["man", "--out-dir", "/proc/x"], "/proc/x cannot be made", "each directory in it"),
+        (&["quickstart", "--clean", "--dir", nowhere], "nothing of countersign", "--dir"),
+        (&["client", "list", "--dir", nowhere], "countersign.toml cannot be read", "--dir"),
+        (
+            &["client", "show", "shop", "--admin", "ftp://x", "--credential-file", nowhere],
+            "no address of an admin API",
+            "--admin https://",
+        ),
+        (&["serve", "--dir", nowhere], "countersign.toml cannot be read", "--dir"),
+        (&["operator", "reset-token", "--dir", nowhere], "no installation", "--dir"),
+        (&["cert", "sign", nowhere, "--client", "shop"], "nowhere cannot be read", "each directory in it"),
+        (&["cert", "revoke", "--reason", "superseded"], "<CERTIFICATE>", "--help"),
+        (&["client", "show"], "<CLIENT>", "--help"),
+        (&["client", "shwo", "shop"], "shwo", "--help"),
+        (&["serve", "--nothing"], "--nothing", "--help"),
+        (&["client"], "a command is missing", "--help"),
+        (&["explain", "nothing_like_it"], "no reason code", "explain"),
+    ] {
+        let text = error(&countersign(arguments));
+        let done = text
+            .lines()
+            .find(|line| line.starts_with("  do:  "))
+            .unwrap_or_else(|| panic!("{arguments:?} {text}"));
+        assert!(text.contains(what) && done.contains(action), "{arguments:?} {text}");
+    }
+    let place = installed("");
+    for limit in ["ulimit -n 12", "ulimit -n 20"] {
+        let text = error(&serve_under(&place, limit));
+        assert!(text.contains("  do:  raise the limit of open files"), "{limit}: {text}");
+    }
 }
 
 /// Standard error is what nobody reads and takes no more: whatever the main thread does next, it waits for that. It is
