@@ -6,8 +6,9 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing::get};
 use bytes::Bytes;
-use countersign_model::certificate::CrlRecord;
+use countersign_model::certificate::{CrlRecord, IssuerRole};
 use countersign_model::{IssuerId, ReasonCode};
+use countersign_pki::pem;
 use countersign_policy::Denial;
 use http::HeaderName;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -15,7 +16,22 @@ use std::sync::Arc;
 
 /// The router of the public documents.
 pub fn router() -> Router<Arc<Context>> {
-    Router::new().route("/pki/crl/{issuer}/{shard}", get(crl)).route("/pki/{certificate}", get(certificate))
+    Router::new()
+        .route("/pki/crl/{issuer}/{shard}", get(crl))
+        .route(CA_BUNDLE_PATH, get(ca_bundle))
+        .route("/pki/{certificate}", get(certificate))
+}
+
+/// Where the roots are, as a file that `--cacert` takes.
+pub const CA_BUNDLE_PATH: &str = "/pki/ca.pem";
+
+/// The roots in PEM, as `init` writes them into `ca.crt` (RFC 8555 section 9.1 for the type). It cannot vouch for itself: who
+/// fetches it over a connection that it does not verify yet compares the fingerprint with the operator's.
+async fn ca_bundle(State(context): State<Arc<Context>>) -> Response {
+    let Ok(roots) = context.ca.trusted(IssuerRole::Root) else { return not_found() };
+    let bundle: String =
+        roots.iter().map(|root| pem::encode(pem::Label::Certificate, &root.certificate)).collect();
+    document("application/pem-certificate-chain", "public, max-age=3600", bundle.into())
 }
 
 /// RFC 5280 section 4.2.1.13: DER, as `application/pkix-crl` (RFC 2585).
@@ -52,9 +68,9 @@ async fn certificate(State(context): State<Arc<Context>>, Path(name): Path<Strin
     }
 }
 
-fn document(content_type: &'static str, caching: &'static str, der: Bytes) -> Response {
+fn document(content_type: &'static str, caching: &'static str, content: Bytes) -> Response {
     let headers: [(HeaderName, &'static str); 2] = [(CONTENT_TYPE, content_type), (CACHE_CONTROL, caching)];
-    (headers, der).into_response()
+    (headers, content).into_response()
 }
 
 fn not_found() -> Response {

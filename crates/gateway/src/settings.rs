@@ -125,7 +125,7 @@ pub enum ClientCertificateRequest {
 pub enum LocalPaths {
     /// None.
     None,
-    /// Those that begin with one of these, each of which ends in `/`, such as `/oauth2/`.
+    /// Those that begin with one of these, such as `/oauth2/`.
     Prefixes(Vec<&'static str>),
     /// All: the admin listener.
     All,

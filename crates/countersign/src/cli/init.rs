@@ -2,6 +2,7 @@
 
 use super::config::load;
 use super::console::Console;
+use super::handover::Handover;
 use super::serve::{open, runtime};
 use crate::config::{HostName, NotUnderstood, Origin};
 use crate::failure::{Exit, Failure};
@@ -78,6 +79,7 @@ impl Init {
             }
         }
         master_key::ensure(&configuration, Founding::GoesOn)?;
+        let handover = Handover::of(&configuration);
         runtime()?.block_on(async {
             let installation = open(&configuration).await?;
             operator::first_operator(&installation, &directory.file("admin.token")).await?;
@@ -86,6 +88,7 @@ impl Init {
             closed.map_err(|error| Failure::caused(Exit::Refused, "the database does not close", &error))
         })?;
         let document = json!({
+            "handover": handover.json(),
             "dir": shown(directory.path()), "config_file": shown(&config),
             "master_key_file": shown(&made.master_key),
             "admin_token_file": shown(&directory.file("admin.token")),
@@ -94,10 +97,13 @@ impl Init {
         console.answer(&document, || {
             format!(
                 "made        {}\nmaster key  {} (keep it apart from the data)\nadmin       {} (the credential of the operator `admin`)\n\
-                 next: fill in what is behind it and what is protected: {}\n      countersign serve --config {}\n",
+                 root        {} (what partners trust)\n{}{}next: fill in what is behind it and what is protected: {}\n      countersign serve --config {}\n",
                 directory.path().display(),
                 made.master_key.display(),
                 directory.file("admin.token").display(),
+                directory.file("ca.crt").display(),
+                handover.listening(),
+                handover.for_partners(),
                 config.display(),
                 config.display()
             )

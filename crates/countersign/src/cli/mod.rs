@@ -14,6 +14,7 @@ mod config;
 mod config_file;
 mod console;
 mod explain;
+mod handover;
 mod human;
 mod init;
 mod listing;

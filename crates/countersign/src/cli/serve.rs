@@ -3,6 +3,7 @@
 use super::config::load;
 use super::config_file::ConfigFile;
 use super::console::Console;
+use super::handover::Handover;
 use crate::config::{self, Configuration};
 use crate::failure::{Exit, Failure};
 use crate::logging::{self, LogHandle};
@@ -49,18 +50,22 @@ impl Serve {
             }
             let watchdog = Watchdog::start(configuration.limits.shutdown_timeout, console.is_json())?;
             let installation = open(&configuration).await?;
+            let handover = Handover::of(&configuration);
             let ready = json!({
                 "issuer": configuration.issuer,
                 "admin": format!("http://{}", configuration.admin.listen),
                 "listeners": configuration.listeners.iter().map(|listener| json!({
                     "name": listener.name.as_str(), "address": listener.address,
                 })).collect::<Vec<_>>(),
+                "handover": handover.json(),
             });
             let issuer = configuration.issuer.clone();
             let server = start(configuration, installation).await?;
             if console.is_json() {
                 console.answer(&ready, String::new)?;
             } else {
+                console.progress(handover.listening().trim_end());
+                console.progress(handover.for_partners().trim_end());
                 console.progress(&format!("ready: {issuer}"));
             }
             until_stopped(server, signals, watchdog, &file, &log, Hangup::Reloads, console).await

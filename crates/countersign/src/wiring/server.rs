@@ -15,6 +15,7 @@ use crate::config::{Configuration, LOCAL_NAMES, reload};
 use crate::process;
 use crate::words::error_chain;
 use arc_swap::ArcSwap;
+use countersign_api::documents::CA_BUNDLE_PATH;
 use countersign_api::{Context, Service};
 use countersign_audit::{AuditError, AuditLog, Head, LogSettings, RecordHash, Recorder, RecorderSettings};
 use countersign_gateway::descriptors::TooFew;
@@ -581,6 +582,8 @@ fn local_paths(listener: &Listener) -> LocalPaths {
     }
     if serves(Serve::Pki) {
         prefixes.push("/pki/");
+    } else if serves(Serve::Oauth2) || serves(Serve::Routes) {
+        prefixes.push(CA_BUNDLE_PATH);
     }
     LocalPaths::Prefixes(prefixes)
 }

@@ -300,3 +300,20 @@ async fn rule_r2_every_authority_has_a_list_that_anybody_may_fetch() {
         assert_eq!(documents.get(path, &[]).await.unwrap().status, 404, "{path}");
     }
 }
+
+#[tokio::test]
+async fn the_roots_are_fetched_as_one_pem_file_from_every_public_listener() {
+    let server = TestServer::start().await;
+    let expected = pem::encode(pem::Label::Certificate, &server.root);
+    for caller in [server.caller(None), Client::plain(server.documents)] {
+        let bundle = caller.get("/pki/ca.pem", &[]).await.unwrap();
+        assert_eq!(
+            (bundle.status, bundle.header("content-type")),
+            (200, "application/pem-certificate-chain")
+        );
+        assert_eq!(String::from_utf8(bundle.body).unwrap(), expected);
+    }
+    for other in ["/pki/ca.pemx", "/pki/ca.pem/x", "/pki/clients.crt"] {
+        assert_eq!(server.caller(None).get(other, &[]).await.unwrap().status, 404, "{other}");
+    }
+}

@@ -292,3 +292,28 @@ fn a_failure_is_one_json_document_too() {
     assert_eq!(mistakes[1]["help"], "did you mean `internal`?", "{error}");
     assert!(mistakes.iter().all(|mistake| mistake["message"].is_string() && mistake["reason"].is_string()));
 }
+
+/// Nobody has to put together what a partner is told, or what listens where.
+#[tokio::test]
+async fn init_and_serve_say_what_listens_where_and_what_partners_need() {
+    let place = Place::new();
+    let made = place.init();
+    let text = String::from_utf8(made.stdout).unwrap();
+    let port = place.ports.first();
+    let expected = [
+        format!("listening   https://127.0.0.1:{port} (public: "),
+        format!("admin       http://127.0.0.1:{}", port + 1),
+        format!("token URL https://localhost:{port}/oauth2/token"),
+        format!("metadata  https://localhost:{port}/.well-known/oauth-authorization-server"),
+        format!("CA        https://localhost:{port}/pki/ca.pem"),
+    ];
+    for line in &expected {
+        assert!(text.contains(line), "{line} {text}");
+    }
+    let server = Running::start_json(&["serve", "--dir", place.directory.to_str().unwrap()]);
+    let ready: Value = serde_json::from_str(&server.printed).unwrap();
+    let handover = &ready["handover"];
+    assert_eq!(handover["token_endpoint"], format!("https://localhost:{port}/oauth2/token"));
+    assert_eq!(handover["ca_bundle"], format!("https://localhost:{port}/pki/ca.pem"));
+    assert_eq!(handover["listeners"][0]["url"], format!("https://127.0.0.1:{port}"));
+}
