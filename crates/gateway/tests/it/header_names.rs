@@ -156,7 +156,7 @@ async fn rule_g19_trailer_fields_have_plain_names_on_either_version() {
     let (mut raw, token) = world.acme().await;
     let trailers =
         "\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nCountersign.Client.Id: forged\r\n\r\n";
-    let request = get("/data/", &token).replace("GET", "POST").replace("\r\n\r\n", trailers);
+    let request = get("/data/", &token).replacen("GET", "POST", 1).replace("\r\n\r\n", trailers);
     let reply = raw.call(request).await;
     assert_eq!(reply.refusal(), (400, "request_header_invalid".to_owned()));
     assert!(reply.text().contains("The name of a trailer field"), "{}", reply.text());

@@ -281,7 +281,7 @@ async fn rule_i4_a_request_with_a_refused_body_is_told_of_once_and_with_its_clie
     // Over HTTP/1.1 the guard ends the body.
     let mut raw = world.connect(Some(&world.acme)).await;
     let chunked = "\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n";
-    let request = get("/bodies/", &token).replace("GET", "POST").replace("\r\n\r\n", chunked);
+    let request = get("/bodies/", &token).replacen("GET", "POST", 1).replace("\r\n\r\n", chunked);
     let before = upstream.requests.load(Ordering::SeqCst);
     raw.send(request).await;
     let begun = async {

@@ -45,7 +45,7 @@ async fn rule_g15_the_largest_limits_still_answer_with_a_document() {
     {
         let (mut raw, token) = world.acme().await;
         let head = get("/data/", &token)
-            .replace("GET", "POST")
+            .replacen("GET", "POST", 1)
             .replace("\r\n\r\n", "\r\nTransfer-Encoding: chunked\r\n\r\n");
         raw.send(head + &overhead).await;
         assert_eq!(raw.reply().await.refusal(), (431, "request_header_too_large".to_owned()));

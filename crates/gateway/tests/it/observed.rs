@@ -18,7 +18,7 @@ async fn metrics_have_their_names_and_closed_labels() {
     let (mut raw, token) = world.acme().await;
     raw.call(get("/data/", &token)).await;
     raw.call(get("/data/", "rubbish")).await;
-    raw.call(get("/made/up/by/the/caller", &token).replace("GET", "X-CALLER-S-OWN")).await;
+    raw.call(get("/made/up/by/the/caller", &token).replacen("GET", "X-CALLER-S-OWN", 1)).await;
     raw.call("POST /oauth2/token HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").await;
     let expired = world.clients_ca.client(&uri("acme-pay"), Flaw::Expired);
     let mut dial = world.dial(Some(&expired));
