@@ -4,7 +4,9 @@ use crate::Context;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing::get};
+use countersign_ca::EndingIssuer;
 use countersign_model::Timestamp;
+use countersign_model::certificate::IssuerRole;
 use countersign_policy::Registry;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
@@ -86,6 +88,22 @@ fn certificates_out_of_time(listeners: &[String]) -> String {
     )
 }
 
+/// What the end of one of our CAs means, for readiness and the log.
+pub fn issuer_ends(issuer: &EndingIssuer, now: Timestamp) -> String {
+    let EndingIssuer { id, role, not_after } = issuer;
+    let what = match role {
+        IssuerRole::Root => "nothing of this installation is trusted after it",
+        IssuerRole::Clients => "no client certificate is valid after it",
+        IssuerRole::Servers => "no server certificate of our own is valid after it",
+    };
+    let days = not_after.since(now).as_secs() / 86_400;
+    let when = if *not_after < now { "has ended".to_owned() } else { format!("ends in {days} days") };
+    format!(
+        "the CA `{id}` {when} ({}), and {what}: make a new installation in time, and move partners to it",
+        not_after.date()
+    )
+}
+
 fn records_missing(records: u64) -> String {
     format!(
         "{records} records of the audit log are gone or changed: somebody removed or cut its files; `countersign audit \
@@ -152,6 +170,7 @@ async fn readyz(State(context): State<Arc<Context>>) -> Response {
         warnings: (recorded.missing > 0)
             .then(|| records_missing(recorded.missing).into())
             .into_iter()
+            .chain(context.ca.ending(now).iter().map(|issuer| issuer_ends(issuer, now).into()))
             .collect(),
         crls,
         server_certificates,

@@ -5,7 +5,7 @@ use crate::signing_issuer::{SigningIssuer, unreadable};
 use crate::{Refusal, Settings};
 use countersign_keys::Custody;
 use countersign_model::certificate::{CertificateRecord, IssuerRole};
-use countersign_model::{Clock, IssuerId, Rng};
+use countersign_model::{Clock, IssuerId, Rng, Timestamp};
 use countersign_pki::TrustedIssuer;
 use countersign_storage::Store;
 use std::sync::Arc;
@@ -24,6 +24,17 @@ pub struct CertificateAuthority {
     pub(crate) orphans: Mutex<Vec<CertificateRecord>>,
     /// Rows of this program whose certificate was not signed or not stored. They say nothing against its readiness.
     pub(crate) unfinished: Mutex<Vec<CertificateRecord>>,
+}
+
+/// One of our CAs whose end is near.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndingIssuer {
+    /// Which.
+    pub id: IssuerId,
+    /// What it signs.
+    pub role: IssuerRole,
+    /// The last moment at which its certificate is valid.
+    pub not_after: Timestamp,
 }
 
 impl CertificateAuthority {
@@ -70,6 +81,27 @@ impl CertificateAuthority {
                 TrustedIssuer::new(issuer.id.clone(), issuer.certificate.clone()).map_err(unreadable)
             })
             .collect()
+    }
+
+    /// Our CAs of which a third of their life or less is left at `now`, the one that ends first in front. What they issue
+    /// does not outlive them, so it becomes shorter and shorter.
+    pub fn ending(&self, now: Timestamp) -> Vec<EndingIssuer> {
+        let mut ending: Vec<_> = self
+            .issuers
+            .iter()
+            .filter_map(|issuer| {
+                let life = countersign_pki::chain_validity(&[&issuer.certificate])?;
+                let third = life.not_after.since(life.not_before) / 3;
+                let is_ending = life.not_after.since(now) <= third;
+                is_ending.then(|| EndingIssuer {
+                    id: issuer.id.clone(),
+                    role: issuer.role,
+                    not_after: life.not_after,
+                })
+            })
+            .collect();
+        ending.sort_by_key(|issuer| issuer.not_after);
+        ending
     }
 
     pub(crate) fn issuer_for(&self, role: IssuerRole) -> Result<&SigningIssuer, Refusal> {

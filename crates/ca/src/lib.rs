@@ -19,6 +19,6 @@ pub mod server;
 pub mod settings;
 mod signing_issuer;
 
-pub use authority::CertificateAuthority;
+pub use authority::{CertificateAuthority, EndingIssuer};
 pub use refusal::Refusal;
 pub use settings::Settings;

@@ -125,6 +125,11 @@ pub const METRICS: &[Metric] = &[
         &["route", "decision"],
         "Sandbox calls with client_id and client_secret instead of a token.",
     ),
+    gauge(
+        "countersign_issuers_ending",
+        &[],
+        "How many of our CAs have a third of their life or less left. Nothing that they sign outlives them.",
+    ),
     counter(
         "countersign_request_headers_removed_total",
         &["route", "class"],

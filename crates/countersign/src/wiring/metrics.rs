@@ -61,6 +61,8 @@ pub(super) fn publish(context: &Context, certificates: &[(String, Arc<Present>)]
             publish_crl(context, &issuer.id);
         }
     }
+    let ending = u32::try_from(context.ca.ending(context.clock.now()).len()).unwrap_or(u32::MAX);
+    gauge!("countersign_issuers_ending").set(f64::from(ending));
     for (listener, certificate) in certificates {
         not_after_seconds("server", listener, certificate.not_after().map(|end| end.unix_s()));
     }

@@ -7,7 +7,7 @@ use super::outbox::{Delivery, StoredHeads};
 use super::policy::{self, PolicyError};
 use super::space::SpaceWatch;
 use super::start_on_full::try_with_reserve;
-use super::timers::{Upkeep, write_uses};
+use super::timers::{Upkeep, warn_of_ending_issuers, write_uses};
 use super::tls::{CertificateError, Loaded, Present, Purpose, ServerCertificates};
 use super::{Installation, metrics};
 use crate::config::sections::listeners::{Listener, Serve};
@@ -193,6 +193,7 @@ impl Server {
         for (listener, certificate) in &certificates {
             certificate.warn_of_end(listener, now);
         }
+        warn_of_ending_issuers(ca, now);
         let context = Arc::new(Context {
             server_certificates: Arc::new(ServerCertificates(certificates.clone())),
             issuer: configuration.issuer.clone(),

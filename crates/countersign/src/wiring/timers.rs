@@ -5,6 +5,8 @@ use super::metrics;
 use super::tls::Present;
 use crate::words::error_chain;
 use countersign_api::Context;
+use countersign_api::health::issuer_ends;
+use countersign_ca::CertificateAuthority;
 use countersign_keys::Custody;
 use countersign_model::audit::Actor;
 use countersign_model::{Reference, Timestamp};
@@ -56,6 +58,13 @@ pub(super) struct Upkeep {
     pub(super) watches_clock: bool,
     /// Held during a turn: two at once would both renew what is due.
     pub(super) turn: Mutex<()>,
+}
+
+/// Logs which of our CAs will end: nothing of them outlives them.
+pub(super) fn warn_of_ending_issuers(ca: &CertificateAuthority, now: Timestamp) {
+    for issuer in ca.ending(now) {
+        tracing::warn!(issuer = %issuer.id, not_after = %issuer.not_after, "{}", issuer_ends(&issuer, now));
+    }
 }
 
 impl Upkeep {
@@ -117,6 +126,7 @@ impl Upkeep {
             for (listener, certificate) in &self.certificates {
                 certificate.warn_of_end(listener, now);
             }
+            warn_of_ending_issuers(&context.ca, now);
         }
         context.views.forget_expired(now);
         context.tokens.budget.sweep(now);

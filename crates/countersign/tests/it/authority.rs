@@ -4,6 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use countersign_keys::PortableKey;
 use countersign_model::Clock;
 use countersign_pki::{assemble_csr, csr_info_to_sign, pem};
+use countersign_testkit::server::STORAGE_END;
 use countersign_testkit::{Answer, Client, TestServer};
 use http::Method;
 use serde_json::{Value, json};
@@ -316,4 +317,37 @@ async fn the_roots_are_fetched_as_one_pem_file_from_every_public_listener() {
     for other in ["/pki/ca.pemx", "/pki/ca.pem/x", "/pki/clients.crt"] {
         assert_eq!(server.caller(None).get(other, &[]).await.unwrap().status, 404, "{other}");
     }
+}
+
+/// Issuing CAs live three years, the root fifteen.
+#[tokio::test]
+async fn the_end_of_a_ca_is_told_from_its_last_third_on_and_refuses_nothing() {
+    let log = crate::audit::captured_log();
+    let server = TestServer::start_with(&format!("max_staleness = \"3650d\"\n{STORAGE_END}")).await;
+    server.add_client("acme-pay", "production", "tls_client_auth", &["data:read"]).await;
+    let told = async || {
+        let answer = server.health("/readyz").await;
+        let told = answer.json()["warnings"].as_array().unwrap().clone();
+        (answer.status, told.iter().map(|it| it.as_str().unwrap().to_owned()).collect::<Vec<_>>())
+    };
+    let upkeep_after = async |days: i64| {
+        server.clock.advance_s(days * 86_400);
+        server.server.upkeep().await;
+    };
+    upkeep_after(2 * 365 - 2).await;
+    assert_eq!(told().await, (200, Vec::new()));
+    assert!(!log.text().contains("the CA `"));
+    upkeep_after(4).await;
+    let (status, warnings) = told().await;
+    assert_eq!((status, warnings.len()), (200, 2), "{warnings:?}");
+    for (warning, ca) in warnings.iter().zip(["clients", "servers"]) {
+        assert!(warning.starts_with(&format!("the CA `{ca}` ends in 36")), "{warning}");
+        assert!(log.text().lines().any(|line| line.contains("WARN") && line.contains(warning)), "{warning}");
+    }
+    assert_eq!(sign(&server, "acme-pay", &request("acme-pay")).await.status, 201, "what works goes on");
+    let metrics = String::from_utf8(server.health("/metrics").await.body).unwrap();
+    assert!(metrics.contains("\ncountersign_issuers_ending "), "{metrics}");
+    let before = log.text().matches("the CA `clients`").count();
+    server.server.upkeep().await;
+    assert_eq!(log.text().matches("the CA `clients`").count(), before, "once a day");
 }
