@@ -165,6 +165,12 @@ fn sign(
         let failure = Failure::new(Exit::Refused, format!("{} exists already", file.display()));
         return Err(failure.why("nothing is overwritten").action("choose another file with --out"));
     }
+    let parent = file.and_then(Path::parent).filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent.filter(|parent| !parent.is_dir()) {
+        let failure =
+            Failure::new(Exit::NotFound, format!("the directory {} is not there", parent.display()));
+        return Err(failure.why("nothing was signed").action("make it, or choose another file with --out"));
+    }
     let new = NewCertificate { client, csr: csr_text(&request), profile: Some(profile) };
     let issued: CertificateIssued = AdminClient::new(target)?.post("/certificates", &new)?;
     match (file, out.is_some()) {
@@ -182,9 +188,20 @@ fn sign(
             issued.serial.short(),
             issued.client,
             issued.not_after.date(),
-            file.map(|file| format!("written: {}\n", file.display())).unwrap_or_default()
+            file.map(|file| next_steps(file, csr)).unwrap_or_default()
         )
     })
+}
+
+/// What the partner gets, and what it does with that.
+fn next_steps(certificate: &Path, csr: &Path) -> String {
+    let (certificate, key) = (certificate.display(), csr.with_extension("key"));
+    let key = key.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    format!(
+        "written: {certificate}\n\
+         next: give the partner this file and the ca.crt of the server; nothing in them is secret\n      \
+         its program calls with both and its own key: curl --cacert ca.crt --cert {certificate} --key {key} URL\n"
+    )
 }
 
 /// PEM as it is, DER as base64.

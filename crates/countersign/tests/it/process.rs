@@ -55,6 +55,11 @@ fn every_error_says_what_to_do() {
         ),
         (&["serve", "--dir", nowhere], "countersign.toml cannot be read", "--dir"),
         (&["operator", "reset-token", "--dir", nowhere], "no installation", "--dir"),
+        (
+            &["cert", "sign", "/dev/null", "--client", "shop", "--out", "/nowhere/x.crt"],
+            "/nowhere is not there",
+            "--out",
+        ),
         (&["cert", "sign", nowhere, "--client", "shop"], "nowhere cannot be read", "each directory in it"),
         (&["cert", "revoke", "--reason", "superseded"], "<CERTIFICATE>", "--help"),
         (&["client", "show"], "<CLIENT>", "--help"),
