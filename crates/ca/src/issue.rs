@@ -17,6 +17,17 @@ use countersign_pki::{client_uri, pem, profile, serial, thumbprint};
 use countersign_storage::views::CRL_SHARDS;
 use countersign_storage::{Transaction, Write};
 
+/// A wish for a client certificate, as an operator hands it in.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientRequest<'a> {
+    /// For whom.
+    pub client: &'a ClientId,
+    /// The CSR, PEM or DER.
+    pub csr: &'a [u8],
+    /// Signs also when another client has a certificate for this key (rule P10).
+    pub allow_shared_key: bool,
+}
+
 /// A certificate that was signed and is on disk.
 #[derive(Debug, Clone)]
 pub struct IssuedCertificate {
@@ -34,6 +45,8 @@ pub struct IssuedCertificate {
     pub der: Vec<u8>,
     /// The certificate and its issuing CA, PEM, in the order in which TLS sends them.
     pub chain_pem: String,
+    /// What the CSR asked for and the certificate does not have ([`Csr::not_granted`]).
+    pub left_out: Vec<String>,
     /// The position in the change feed after which the client's new certificate is known to the views.
     pub sequence: u64,
 }
@@ -49,51 +62,58 @@ pub(crate) struct Wanted {
     pub key: Option<KeyRecord>,
     pub client: Option<Client>,
     pub renews: Option<Serial>,
+    /// Whether the key may belong to another client, too.
+    pub allow_shared_key: bool,
+    /// What was asked for and is not granted.
+    pub left_out: Vec<String>,
 }
 
 impl CertificateAuthority {
-    /// Issues a certificate for a registered client from its CSR (PEM or DER).
+    /// Issues a certificate for a registered client from its CSR.
     ///
     /// # Errors
-    /// [`Refusal::Csr`] when the request is at fault, `NotFound` without such a client, `Conflict` when it is disabled.
+    /// [`Refusal::Csr`] when the request is at fault, `OtherClient` when it bears the name of another one, `NotFound` without
+    /// such a client, `Conflict` when it is disabled, [`StorageError::KeyTaken`](countersign_storage::StorageError::KeyTaken)
+    /// when the key is another client's.
     pub async fn issue_client(
         &self,
-        client: &ClientId,
-        csr: &[u8],
+        request: ClientRequest<'_>,
         actor: Actor,
         reference: Reference,
     ) -> Result<IssuedCertificate, Refusal> {
-        let issued = self.issue_from_csr(client, csr, actor, reference).await;
+        let issued = self.issue_from_csr(request, actor, reference).await;
         count(IssuerRole::Clients, Profile::Client, issued.is_ok());
         issued
     }
 
     async fn issue_from_csr(
         &self,
-        client: &ClientId,
-        csr: &[u8],
+        request: ClientRequest<'_>,
         actor: Actor,
         reference: Reference,
     ) -> Result<IssuedCertificate, Refusal> {
-        let csr = Csr::parse(csr)?;
-        let (client, _) = self.store.client(client).await?.ok_or(Refusal::NotFound("client"))?;
+        let csr = Csr::parse(request.csr)?;
+        let (client, _) = self.store.client(request.client).await?.ok_or(Refusal::NotFound("client"))?;
         if client.state != ClientState::Active {
             return Err(Refusal::Conflict("the client is disabled"));
         }
-        let uri = client_uri(&self.settings.issuer, &client.id);
-        let name = SubjectAltName::Uri(uri.clone());
-        csr.check_names(std::slice::from_ref(&name))?;
+        self.refuse_names_of_others(&csr, &client.id).await?;
         self.refuse_own_keys(csr.public_key())?;
+        let uri = client_uri(&self.settings.issuer, &client.id);
+        let names = vec![SubjectAltName::Uri(uri.clone())];
+        let subject = Subject::client(&client.name, &client.id);
         let matcher = self.matcher(&client, uri);
         let wanted = Wanted {
             profile: Profile::Client,
             role: IssuerRole::Clients,
-            subject: Subject::client(&client.name, &client.id),
-            names: vec![name],
+            left_out: csr.not_granted(&subject, &names),
+            subject,
+            names,
             public_key: csr.public_key().clone(),
             key: None,
             client: Some(client),
             renews: None,
+            allow_shared_key: request.allow_shared_key,
         };
         self.issue(wanted, Some(matcher), actor, reference).await
     }
@@ -160,7 +180,11 @@ impl CertificateAuthority {
             calls: 0,
         };
         // Rule P7: the row is on disk before the issuer's key is touched.
-        let mut pending = Transaction::new().write(Write::InsertPendingCertificate(record.clone()));
+        let mut pending = Transaction::new();
+        if let Some(client) = record.client.clone().filter(|_| !wanted.allow_shared_key) {
+            pending.writes.push(Write::KeyIsFree { key_hash: record.key_hash, client });
+        }
+        pending.writes.push(Write::InsertPendingCertificate(record.clone()));
         pending.writes.extend(wanted.key.map(Write::InsertKey));
         self.store.commit(pending).await?;
         let signed = self.sign(issuer, &record, linted, matcher, actor, reference).await;
@@ -168,7 +192,7 @@ impl CertificateAuthority {
             // Else the row would be pending, and perhaps signed, until the next start.
             self.unfinished.lock().await.push(record);
         }
-        signed
+        signed.map(|issued| IssuedCertificate { left_out: wanted.left_out, ..issued })
     }
 
     /// Sign and commit: from the row that is on disk to the certificate that is handed out.
@@ -215,6 +239,7 @@ impl CertificateAuthority {
             not_after: record.not_after,
             der,
             chain_pem,
+            left_out: Vec::new(),
             sequence: receipt.sequence,
         })
     }
@@ -225,6 +250,17 @@ impl CertificateAuthority {
         let id = CredentialId::generate(now, self.rng.as_ref());
         let kind = CredentialKind::Certificate(CertificateMatcher::SanUri(uri));
         Credential::new(id, client.id.clone(), "certificate".to_owned(), kind, now)
+    }
+
+    /// Nothing of these names enters the certificate, but who sends the request of one client for another has mixed up two
+    /// files, and would hand a partner a certificate for a key that he does not have.
+    async fn refuse_names_of_others(&self, csr: &Csr, client: &ClientId) -> Result<(), Refusal> {
+        for named in csr.clients_named().into_iter().filter(|named| named != client) {
+            if self.store.client(&named).await?.is_some() {
+                return Err(Refusal::OtherClient(named));
+            }
+        }
+        Ok(())
     }
 
     /// Rule P4: a leaf with a CA's key would be a CA.

@@ -1,7 +1,7 @@
 //! Why the authority did not do what it was asked.
 
 use countersign_keys::{CustodyError, SignError};
-use countersign_model::ReasonCode;
+use countersign_model::{ClientId, ReasonCode};
 use countersign_pki::name::NameError;
 use countersign_pki::signature::SignatureInvalid;
 use countersign_pki::{BuildError, CsrError, LintErrors};
@@ -19,6 +19,9 @@ pub enum Refusal {
     /// The object is in a state that forbids it.
     #[error("{0}")]
     Conflict(&'static str),
+    /// The CSR bears the name of another registered client.
+    #[error("the request bears the name of another client, `{0}`")]
+    OtherClient(ClientId),
     /// The CSR asks for a certificate on a key of one of our own CAs (rule P4).
     #[error("the CSR's key is one of our own authorities'")]
     OwnKey,
@@ -62,6 +65,7 @@ impl Refusal {
     pub fn reason(&self) -> ReasonCode {
         match self {
             Self::Csr(error) => error.reason(),
+            Self::OtherClient(_) => ReasonCode::CsrNameRefused,
             Self::OwnKey => ReasonCode::CsrKeyRefused,
             Self::NotFound(_) => ReasonCode::ObjectNotFound,
             Self::Conflict(_) => ReasonCode::ObjectConflict,

@@ -66,6 +66,8 @@ impl CertificateAuthority {
             key: Some(key.clone()),
             client: None,
             renews: None,
+            allow_shared_key: false,
+            left_out: Vec::new(),
         };
         let reference = Reference::generate(now, self.rng.as_ref());
         let issued = self.issue(wanted, None, Actor::System, reference).await;

@@ -1,22 +1,27 @@
 //! Certificate signing requests (PKCS#10, RFC 2986): proof that the partner holds a key, and nothing more.
 //!
-//! Of a request only the public key is ever used (rule P5). Its subject is ignored. Alternative names that it asks for are
-//! read so that [`Csr::check_names`] can refuse what the partner will not get, and a request to become a CA is refused
-//! outright: nothing of it would be copied, but whoever sends it expects a certificate that we do not issue.
+//! Of a request only the public key is ever used (rule P5). The names in it are read for two reasons: the answer says which
+//! of them the certificate will not have, and a request that bears another client's name is the wrong file. A request to
+//! become a CA is refused outright: nothing of it would be copied, but whoever sends it expects a certificate that we do not
+//! issue.
 
 use crate::asn1::Signed;
 use crate::key::{KeyError, PublicKey};
-use crate::name::SubjectAltName;
+use crate::name::{Subject, SubjectAltName};
 use crate::pem::{self, Label};
 use crate::signature;
-use countersign_model::ReasonCode;
+use countersign_model::{ClientId, ReasonCode};
 use der::asn1::AnyRef;
 use der::oid::ObjectIdentifier;
 use der::{Class, Decode, Encode, Reader, SliceReader, Tag, Tagged};
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+use x509_parser::asn1_rs::{Any, Tag as StringType};
 use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
+use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::FromDer;
+use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 /// More is no request: an RSA-8192 key with a page of names has 4 KiB.
 pub const MAX_BYTES: usize = 64 * 1024;
@@ -53,9 +58,6 @@ pub enum CsrError {
     /// The request asks for a certificate that signs others.
     #[error("the request asks for a CA certificate")]
     AsksForCa,
-    /// The request asks for a name that is not the client's.
-    #[error("the request asks for a name that is not registered: {0:?}")]
-    Name(String),
 }
 
 impl CsrError {
@@ -67,7 +69,7 @@ impl CsrError {
             Self::SignatureAlgorithm(_) => ReasonCode::CsrSignatureAlgorithmRefused,
             Self::Key(KeyError::Malformed) => ReasonCode::CsrMalformed,
             Self::Key(_) => ReasonCode::CsrKeyRefused,
-            Self::AsksForCa | Self::Name(_) => ReasonCode::CsrNameRefused,
+            Self::AsksForCa => ReasonCode::CsrNameRefused,
         }
     }
 }
@@ -76,7 +78,25 @@ impl CsrError {
 #[derive(Debug, Clone)]
 pub struct Csr {
     public_key: PublicKey,
-    requested_names: Vec<String>,
+    subject: Vec<Attribute>,
+    requested: Requested,
+}
+
+/// What the extension requests ask for.
+#[derive(Debug, Clone, Default)]
+struct Requested {
+    /// The alternative names, as [`name_text`] writes them.
+    names: Vec<String>,
+    /// What stands in those that are directory names.
+    directory: Vec<Attribute>,
+}
+
+/// An attribute of a subject, as text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Attribute {
+    /// `CN`, `O`, or the digits of its type.
+    kind: String,
+    value: String,
 }
 
 impl Csr {
@@ -94,8 +114,9 @@ impl Csr {
         let public_key = PublicKey::from_spki_der(&info.public_key)?;
         public_key.check_strength()?;
         verify_signature(&outer, &public_key)?;
-        let requested_names = requested_names(info.attributes)?;
-        Ok(Self { public_key, requested_names })
+        let subject = subject(info.subject)?;
+        let requested = requested(info.attributes)?;
+        Ok(Self { public_key, subject, requested })
     }
 
     /// The key whose possession the request proves: the only thing that a certificate takes from it.
@@ -107,24 +128,47 @@ impl Csr {
     ///
     /// The requester wrote them: escape them wherever they are shown.
     pub fn requested_names(&self) -> &[String] {
-        &self.requested_names
+        &self.requested.names
     }
 
-    /// Whether every name asked for is one of `allowed`. Nothing asked for is fine: the profile gives what it gives.
+    /// What the request asks for and a certificate with this subject and these names does not have: attributes of the
+    /// subject as `CN=…`, names as [`Csr::requested_names`] has them.
     ///
-    /// # Errors
-    /// The first name that is not allowed.
-    pub fn check_names(&self, allowed: &[SubjectAltName]) -> Result<(), CsrError> {
-        let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
-        match self.requested_names.iter().find(|name| !allowed.contains(name)) {
-            Some(foreign) => Err(CsrError::Name(foreign.clone())),
-            None => Ok(()),
-        }
+    /// The requester wrote them: escape them wherever they are shown.
+    pub fn not_granted(&self, subject: &Subject, names: &[SubjectAltName]) -> Vec<String> {
+        let granted: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let has = |attribute: &Attribute| {
+            let value = match attribute.kind.as_str() {
+                "CN" => &subject.common_name,
+                "O" => &subject.organization,
+                _ => &None,
+            };
+            value.as_ref() == Some(&attribute.value)
+        };
+        let attributes = self.subject.iter().filter(|attribute| !has(attribute));
+        let attributes = attributes.map(|Attribute { kind, value }| format!("{kind}={value}"));
+        let names = self.requested.names.iter().filter(|name| !granted.contains(name)).cloned();
+        attributes.chain(names).collect()
+    }
+
+    /// The clients that the request may speak of: common names, user identifiers and alternative names, whole, and the end of
+    /// a client's URI ([`crate::client_uri`]), where they have the form of a `client_id`. Most of them are no client's. An
+    /// organisation is not among them: it is a name for people, and several clients of one partner have it.
+    pub fn clients_named(&self) -> BTreeSet<ClientId> {
+        let attributes = self.subject.iter().chain(&self.requested.directory);
+        let identifies = |attribute: &&Attribute| matches!(attribute.kind.as_str(), "CN" | "uid");
+        let values = attributes.filter(identifies).map(|attribute| attribute.value.as_str());
+        let names = self.requested.names.iter().filter_map(|name| name.split_once(':')).map(|(_, name)| name);
+        let names = names.map(|name| name.rsplit_once("/clients/").map_or(name, |(_, client)| client));
+        let names = names.map(|name| name.trim_end_matches('/'));
+        // DNS names and people's fingers know no case; a client_id has lower case only.
+        values.chain(names).filter_map(|name| name.trim().to_ascii_lowercase().parse().ok()).collect()
     }
 }
 
-/// `CertificationRequestInfo` (RFC 2986 section 4.1), without its subject.
+/// `CertificationRequestInfo` (RFC 2986 section 4.1).
 struct RequestInfo<'a> {
+    subject: AnyRef<'a>,
     public_key: Vec<u8>,
     attributes: &'a [u8],
 }
@@ -157,7 +201,7 @@ impl<'a> RequestInfo<'a> {
             return Err(CsrError::Malformed("its attributes are not a set with the tag [0]"));
         }
         let public_key = public_key.to_der().map_err(not_a_request)?;
-        Ok(Self { public_key, attributes: attributes.value() })
+        Ok(Self { subject, public_key, attributes: attributes.value() })
     }
 }
 
@@ -205,9 +249,48 @@ fn verify_signature(outer: &Signed<'_>, key: &PublicKey) -> Result<(), CsrError>
     key.verify(&algorithm, &info, signature).map_err(|_| CsrError::SignatureInvalid)
 }
 
+/// The attributes of the subject that are text.
+fn subject(name: AnyRef<'_>) -> Result<Vec<Attribute>, CsrError> {
+    let der = name.to_der().map_err(|_| CsrError::Malformed("a broken subject"))?;
+    let (_, name) = X509Name::from_der(&der).map_err(|_| CsrError::Malformed("a broken subject"))?;
+    attributes_of(&name)
+}
+
+fn attributes_of(name: &X509Name<'_>) -> Result<Vec<Attribute>, CsrError> {
+    // Rule T13: counted before they are copied.
+    if name.iter_attributes().count() > MAX_NAMES {
+        return Err(CsrError::Malformed("more than 100 names"));
+    }
+    let text = |attribute: &AttributeTypeAndValue<'_>| {
+        let kind = oid2abbrev(attribute.attr_type(), oid_registry());
+        let kind = kind.map_or_else(|_| attribute.attr_type().to_id_string(), str::to_owned);
+        Attribute { kind, value: attribute_text(attribute.attr_value()) }
+    };
+    Ok(name.iter_attributes().map(text).collect())
+}
+
+/// The text of an attribute, in whichever string type it stands (X.520 section 2.6): a name must not escape the comparison
+/// with those of other clients by being written in an old one.
+fn attribute_text(value: &Any<'_>) -> String {
+    match value.tag() {
+        StringType::BmpString => {
+            let units: Vec<u16> =
+                value.data.as_chunks().0.iter().map(|pair| u16::from_be_bytes(*pair)).collect();
+            String::from_utf16_lossy(&units)
+        }
+        StringType::UniversalString => {
+            let units = value.data.as_chunks().0.iter().map(|unit| u32::from_be_bytes(*unit));
+            units.map(|unit| char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+        }
+        // T.61 as everybody writes it: Latin-1.
+        StringType::T61String => value.data.iter().map(|&octet| char::from(octet)).collect(),
+        _ => String::from_utf8_lossy(value.data).into_owned(),
+    }
+}
+
 /// Every name of every extension request.
-fn requested_names(attributes: &[u8]) -> Result<Vec<String>, CsrError> {
-    let mut names = Vec::new();
+fn requested(attributes: &[u8]) -> Result<Requested, CsrError> {
+    let mut requested = Requested::default();
     let broken = |_| CsrError::Malformed("a broken attribute");
     let mut attributes = SliceReader::new(attributes).map_err(broken)?;
     while !attributes.is_finished() {
@@ -227,13 +310,13 @@ fn requested_names(attributes: &[u8]) -> Result<Vec<String>, CsrError> {
             if extensions.tag() != Tag::Sequence {
                 return Err(CsrError::Malformed("a broken attribute"));
             }
-            names_of_extensions(extensions.value(), &mut names)?;
+            read_extensions(extensions.value(), &mut requested)?;
         }
     }
-    Ok(names)
+    Ok(requested)
 }
 
-fn names_of_extensions(mut extensions: &[u8], names: &mut Vec<String>) -> Result<(), CsrError> {
+fn read_extensions(mut extensions: &[u8], requested: &mut Requested) -> Result<(), CsrError> {
     while !extensions.is_empty() {
         let (rest, extension) =
             X509Extension::from_der(extensions).map_err(|_| CsrError::Malformed("a broken extension"))?;
@@ -247,10 +330,15 @@ fn names_of_extensions(mut extensions: &[u8], names: &mut Vec<String>) -> Result
             }
             ParsedExtension::SubjectAlternativeName(san) => {
                 // Rule T13: counted before they are copied.
-                if names.len() + san.general_names.len() > MAX_NAMES {
+                if requested.names.len() + san.general_names.len() > MAX_NAMES {
                     return Err(CsrError::Malformed("more than 100 names"));
                 }
-                names.extend(san.general_names.iter().map(name_text));
+                for name in &san.general_names {
+                    requested.names.push(name_text(name));
+                    if let GeneralName::DirectoryName(name) = name {
+                        requested.directory.extend(attributes_of(name)?);
+                    }
+                }
             }
             ParsedExtension::ParseError { .. } => return Err(CsrError::Malformed("a broken extension")),
             _ => {}

@@ -34,7 +34,7 @@ pub enum NameError {
 }
 
 /// The subject of a certificate: organisation and common name. Nothing decides by it (rule T7).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Subject {
     /// `O`: the registered name of a partner.
     pub organization: Option<String>,

@@ -29,6 +29,9 @@ pub(crate) async fn apply(
         Write::ReplaceSecrets { new, known, others_end_at } => {
             clients::replace_secrets(connection, new, known, *others_end_at).await.map(Some)
         }
+        Write::KeyIsFree { key_hash, client } => {
+            certificates::key_is_free(connection, key_hash, client).await.map(nothing)
+        }
         Write::InsertPendingCertificate(record) => {
             certificates::insert_pending(connection, record).await.map(nothing)
         }

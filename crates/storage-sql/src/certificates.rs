@@ -9,7 +9,7 @@ use countersign_model::certificate::{CertificateRecord, CertificateState, Profil
 use countersign_model::change::Changed;
 use countersign_model::{ClientId, IssuerId, Serial, Thumbprint, Timestamp};
 use countersign_storage::StorageError;
-use countersign_storage::stores::{CertificateFilter, RevokedCertificate};
+use countersign_storage::stores::{CertificateFilter, Expiring, RevokedCertificate};
 
 #[cfg(test)]
 pub(crate) const STATEMENTS: &[&str] = &[
@@ -22,6 +22,8 @@ pub(crate) const STATEMENTS: &[&str] = &[
     NEWEST_OF_CLIENT,
     NEWEST_WITH_PREFIX,
     NEWEST_OF_CLIENT_WITH_PREFIX,
+    SOONEST,
+    SOONEST_OF_CLIENT,
     PENDING,
     REVOKED,
     INSERT_PENDING,
@@ -29,6 +31,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     MARK_ABANDONED,
     REVOKE,
     EXISTS,
+    TAKEN,
     LEFT,
     USED,
 ];
@@ -66,6 +69,18 @@ const NEWEST_WITH_PREFIX: &str = select_page!("serial >= $8 AND serial < $9 AND 
 /// The beginning of a serial number narrows more than a client: the cast keeps the index of clients out of it.
 const NEWEST_OF_CLIENT_WITH_PREFIX: &str =
     select_page!("CAST(client AS TEXT) = $8 AND serial >= $9 AND serial < $10 AND ");
+macro_rules! select_soonest {
+    ($condition:literal) => {
+        select_certificates!(
+            $condition,
+            "ended_at IS NULL AND state = 'issued' AND (not_after, serial) > ($1, $2) AND not_after < $3 ",
+            "ORDER BY not_after, serial LIMIT $4"
+        )
+    };
+}
+
+const SOONEST: &str = select_soonest!("");
+const SOONEST_OF_CLIENT: &str = select_soonest!("client = $5 AND ");
 const CERTIFICATE: &str = select_certificates!("serial = $1 AND issuer = $2");
 const CERTIFICATE_BY_THUMBPRINT: &str = select_certificates!("thumbprint = $1");
 const PENDING: &str = select_certificates!("state = 'pending' ORDER BY issuer, serial");
@@ -84,6 +99,8 @@ const MARK_ABANDONED: &str = "UPDATE certificates SET state = 'abandoned', ended
 const REVOKE: &str = "UPDATE certificates SET state = 'revoked', ended_at = $3, revocation_reason = $4 \
      WHERE serial = $1 AND issuer = $2 AND ended_at IS NULL";
 const EXISTS: &str = "SELECT state FROM certificates WHERE serial = $1 AND issuer = $2";
+const TAKEN: &str = "SELECT environment FROM certificates \
+     WHERE key_hash = $1 AND (client IS NULL OR client <> $2) LIMIT 1";
 const LEFT: &str = "SELECT state FROM certificates \
      WHERE client = $1 AND state IN ('pending', 'issued') AND not_after >= $2 LIMIT 1";
 const USED: &str = "UPDATE certificates SET calls = calls + $4, \
@@ -182,6 +199,28 @@ fn serials_with_prefix(prefix: &str) -> Option<(Vec<u8>, Vec<u8>)> {
     Some((pack(&digits), end))
 }
 
+pub(crate) async fn expiring_certificates(
+    store: &SqliteStore,
+    filter: &Expiring,
+    limit: u32,
+) -> Result<Vec<CertificateRecord>, StorageError> {
+    // No serial number is empty: every row of the first moment comes after it.
+    let (after, after_serial) = match &filter.after {
+        Some((at, serial)) if *at >= filter.from => (at.unix_ms(), serial.octets().to_vec()),
+        _ => (filter.from.unix_ms(), Vec::new()),
+    };
+    let statement = if filter.client.is_some() { SOONEST_OF_CLIENT } else { SOONEST };
+    let mut query = sqlx::query(statement)
+        .bind(after)
+        .bind(after_serial)
+        .bind(filter.before.unix_ms())
+        .bind(i64::from(limit));
+    if let Some(client) = &filter.client {
+        query = query.bind(client.as_str());
+    }
+    fetch_all(store.scanners(), query, record).await
+}
+
 pub(crate) async fn pending_certificates(
     store: &SqliteStore,
 ) -> Result<Vec<CertificateRecord>, StorageError> {
@@ -238,6 +277,18 @@ fn state(columns: &mut Columns<'_>) -> Result<CertificateState, StorageError> {
         ("abandoned", Some(at), None) => Ok(CertificateState::Abandoned { at }),
         ("revoked", Some(at), Some(reason)) => Ok(CertificateState::Revoked { at, reason }),
         _ => Err(columns.corrupt(&"not what a certificate in its state has")),
+    }
+}
+
+pub(crate) async fn key_is_free(
+    connection: &mut Connection,
+    key_hash: &[u8; 32],
+    client: &ClientId,
+) -> Result<(), StorageError> {
+    let query = sqlx::query(TAKEN).bind(key_hash.to_vec()).bind(client.as_str());
+    match fetch_optional(connection, query).await? {
+        Some(row) => Err(StorageError::KeyTaken(Columns::of(&row).optional_parsed()?)),
+        None => Ok(()),
     }
 }
 

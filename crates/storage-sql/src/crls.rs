@@ -9,7 +9,7 @@ use countersign_model::certificate::{CertificateRecord, CrlRecord, Issuer, Issue
 use countersign_model::change::Changed;
 use countersign_model::{IssuerId, KeyId, Serial, Thumbprint, Timestamp};
 use countersign_storage::StorageError;
-use countersign_storage::stores::{CertificateFilter, CertificateStore, RevokedCertificate};
+use countersign_storage::stores::{CertificateFilter, CertificateStore, Expiring, RevokedCertificate};
 
 #[cfg(test)]
 pub(crate) const STATEMENTS: &[&str] = &[ISSUERS, INSERT_ISSUER, CRL, PUT_CRL];
@@ -50,6 +50,14 @@ impl CertificateStore for SqliteStore {
         limit: u32,
     ) -> Result<Vec<CertificateRecord>, StorageError> {
         certificates::certificates(self, filter, limit).await
+    }
+
+    async fn expiring_certificates(
+        &self,
+        filter: &Expiring,
+        limit: u32,
+    ) -> Result<Vec<CertificateRecord>, StorageError> {
+        certificates::expiring_certificates(self, filter, limit).await
     }
 
     async fn pending_certificates(&self) -> Result<Vec<CertificateRecord>, StorageError> {

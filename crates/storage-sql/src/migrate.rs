@@ -7,8 +7,11 @@ use countersign_model::Timestamp;
 use countersign_storage::StorageError;
 
 /// The steps, oldest first; the version of the schema is how many of them were taken.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("../migrations/0001_first.sql"), include_str!("../migrations/0002_listings.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("../migrations/0001_first.sql"),
+    include_str!("../migrations/0002_listings.sql"),
+    include_str!("../migrations/0003_keys_and_expiry.sql"),
+];
 
 #[cfg(test)]
 pub(crate) const STATEMENTS: &[&str] = &[CREATE_VERSIONS, VERSION, INSERT_VERSION];

@@ -174,6 +174,32 @@ async fn what_is_passed_over_is_not_read() {
     assert!(plan[0].contains("USING COVERING INDEX certificates_newest"), "{plan:?}");
 }
 
+/// And what is looked up before a certificate is issued.
+#[tokio::test]
+async fn what_expires_next_and_whose_a_key_is_are_found_on_their_indexes() {
+    let mut connection = migrated().await;
+    for (part, index, sorted) in [
+        (
+            "(not_after, serial) > ($1, $2) AND not_after < $3 ORDER",
+            "certificates_soonest ((not_after",
+            false,
+        ),
+        ("client = $5 AND ended_at IS NULL", "certificates_client (client=?", true),
+        ("key_hash = $1", "certificates_key (key_hash=?)", false),
+    ] {
+        let found = |text: &&&str| match part.contains("client") {
+            false => text.contains(part) && !text.contains("client = $5"),
+            true => text.contains(part),
+        };
+        let statement = certificates::STATEMENTS.iter().find(found).unwrap();
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+        let rows = sqlx::query(explain).fetch_all(&mut connection).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+        assert!(plan[0].starts_with("SEARCH") && plan[0].contains(index), "{plan:?}");
+        assert_eq!(plan.iter().any(|step| step.contains("TEMP B-TREE")), sorted, "{plan:?}");
+    }
+}
+
 /// The other listings: clients in the order of their names, page by page.
 #[tokio::test]
 async fn a_page_of_clients_walks_on_their_names() {

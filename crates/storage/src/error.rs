@@ -1,6 +1,6 @@
 //! Why storage did not do what it was asked.
 
-use countersign_model::ReasonCode;
+use countersign_model::{Environment, ReasonCode};
 
 /// A failed read or commit. Nothing of a failed transaction was written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -8,6 +8,13 @@ pub enum StorageError {
     /// A precondition did not hold: the object is there already, or is in another state.
     #[error("{0} is there already, or is in another state")]
     Conflict(&'static str),
+    /// The ledger has a certificate for this public key, and it is not this client's (rule P10). Only the environment is
+    /// told: who else uses a key is nobody's business but the other's.
+    #[error("the key belongs to {} already", match .0 {
+        Some(environment) => format!("another client, of the environment {environment}"),
+        None => "this installation itself".to_owned(),
+    })]
+    KeyTaken(Option<Environment>),
     /// The transaction names an object that does not exist.
     #[error("there is no such {0}")]
     Missing(&'static str),
@@ -41,6 +48,7 @@ impl StorageError {
     pub fn reason(&self) -> ReasonCode {
         match self {
             Self::Conflict(_) => ReasonCode::ObjectConflict,
+            Self::KeyTaken(_) => ReasonCode::CsrKeyOfAnother,
             Self::Missing(_) => ReasonCode::ObjectNotFound,
             Self::NotStored(_) => ReasonCode::NotStored,
             Self::Full | Self::Unavailable(_) | Self::Corrupt(_) | Self::NewerSchema { .. } => {

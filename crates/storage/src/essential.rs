@@ -280,6 +280,7 @@ fn is_the_backends(error: &StorageError) -> bool {
     match error {
         StorageError::Full | StorageError::Unavailable(_) | StorageError::Corrupt(_) => true,
         StorageError::Conflict(_)
+        | StorageError::KeyTaken(_)
         | StorageError::Missing(_)
         | StorageError::NotStored(_)
         | StorageError::NewerSchema { .. } => false,

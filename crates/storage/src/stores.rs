@@ -76,6 +76,19 @@ pub struct CertificateFilter {
     pub before: Option<(Timestamp, Serial)>,
 }
 
+/// Which certificates expire soon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expiring {
+    /// Only those of this client.
+    pub client: Option<ClientId>,
+    /// Only those that expire at this moment or later: now, for those that are valid still.
+    pub from: Timestamp,
+    /// Only those that expire before this moment.
+    pub before: Timestamp,
+    /// Only those that expire after this row: the last one of the page before.
+    pub after: Option<(Timestamp, Serial)>,
+}
+
 /// A line of a CRL to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RevokedCertificate {
@@ -121,6 +134,13 @@ pub trait CertificateStore {
     async fn certificates(
         &self,
         filter: &CertificateFilter,
+        limit: u32,
+    ) -> Result<Vec<CertificateRecord>, StorageError>;
+
+    /// Up to `limit` issued certificates that expire in a span of time, the soonest first.
+    async fn expiring_certificates(
+        &self,
+        filter: &Expiring,
         limit: u32,
     ) -> Result<Vec<CertificateRecord>, StorageError>;
 

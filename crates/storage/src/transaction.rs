@@ -92,6 +92,15 @@ pub enum Write {
         /// When the others end, if they do not end before already; `None` revokes them and adds one to their epochs.
         others_end_at: Option<Timestamp>,
     },
+    /// Says that a public key is free for a client: `KeyTaken` when the ledger has a row with it, in any state and however
+    /// old, that is not this client's (rule P10). Before the row of the client, in one transaction, so that of two clients at
+    /// once only one gets a certificate for the key. No change.
+    KeyIsFree {
+        /// SHA-256 of the SubjectPublicKeyInfo.
+        key_hash: [u8; 32],
+        /// For whom.
+        client: ClientId,
+    },
     /// Adds a row to the ledger; its state must be `Pending`. `Conflict` when the issuer used the serial already
     /// (rule P1), `Missing` when it names a client that does not exist. No change: nobody can present it yet.
     InsertPendingCertificate(CertificateRecord),

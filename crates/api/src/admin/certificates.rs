@@ -12,6 +12,7 @@ use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use axum::{Extension, Json as Answer};
 use countersign_ca::Refusal;
+use countersign_ca::issue::ClientRequest;
 use countersign_ca::revoke::Revocation;
 use countersign_model::audit::AuditAction;
 use countersign_model::certificate::{CertificateRecord, CertificateState, Profile};
@@ -19,7 +20,7 @@ use countersign_model::{IssuerId, ReasonCode, Serial, SerialPattern, Thumbprint,
 use countersign_pki::pem;
 use countersign_policy::{Denial, Registry};
 use countersign_storage::essential::Enforced;
-use countersign_storage::stores::CertificateFilter;
+use countersign_storage::stores::{CertificateFilter, Expiring};
 use http::StatusCode;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -39,9 +40,10 @@ pub(super) async fn sign(
         return Err(malformed("only the profile client is signed from a CSR".to_owned()));
     }
     let csr = csr_bytes(&new.csr).map_err(|refused| Refused(refused.0.client(Some(new.client.clone()))))?;
+    let request = ClientRequest { client: &new.client, csr: &csr, allow_shared_key: new.allow_shared_key };
     let issued = context
         .ca
-        .issue_client(&new.client, &csr, call.actor(), call.reference)
+        .issue_client(request, call.actor(), call.reference)
         .await
         .map_err(|refusal| Refused(refused(&refusal).0.client(Some(new.client.clone()))))?;
     let committed = format!(
@@ -59,11 +61,12 @@ pub(super) async fn sign(
         not_after: issued.not_after,
         certificate: pem::encode(pem::Label::Certificate, &issued.der),
         chain: issued.chain_pem,
+        left_out: issued.left_out,
     };
     Ok((StatusCode::CREATED, Answer(answer)))
 }
 
-/// Lists certificates, newest first, 1000 in an answer.
+/// Lists certificates, newest first, 1000 in an answer; those that expire soon by their expiry.
 #[utoipa::path(
     get, path = "/certificates", operation_id = "list_certificates", params(CertificateQuery),
     responses((status = 200, body = CertificateList))
@@ -73,20 +76,34 @@ pub(super) async fn list(
     Query(query): Query<CertificateQuery>,
 ) -> Result<Answer<CertificateList>, Refused> {
     let now = context.clock.now();
-    let asked = |state| query.state == Some(state);
-    let filter = CertificateFilter {
-        client: query.client,
-        state: query.state.map(stored_state),
-        // To storage, valid and expired certificates are one state.
-        valid_until: asked(CertificateStateName::Valid).then_some(now),
-        expired_before: asked(CertificateStateName::Expired).then_some(now),
-        before: query.before.as_deref().map(row_of).transpose()?,
-        ..CertificateFilter::default()
+    let behind = query.before.as_deref().map(row_of).transpose()?;
+    let (found, place): (_, fn(&CertificateRecord) -> Timestamp) = match query.expires_before {
+        None => {
+            let asked = |state| query.state == Some(state);
+            let filter = CertificateFilter {
+                client: query.client,
+                state: query.state.map(stored_state),
+                // To storage, valid and expired certificates are one state.
+                valid_until: asked(CertificateStateName::Valid).then_some(now),
+                expired_before: asked(CertificateStateName::Expired).then_some(now),
+                before: behind,
+                ..CertificateFilter::default()
+            };
+            (context.store.certificates(&filter, one_more_than(MOST)).await, |row| row.created_at)
+        }
+        Some(before) => {
+            if query.state.is_some_and(|state| state != CertificateStateName::Valid) {
+                return Err(malformed(
+                    "`expires_before` lists valid certificates: leave `state` out".to_owned(),
+                ));
+            }
+            let filter = Expiring { client: query.client, from: now, before, after: behind };
+            (context.store.expiring_certificates(&filter, one_more_than(MOST)).await, |row| row.not_after)
+        }
     };
-    let found = context.store.certificates(&filter, one_more_than(MOST)).await;
     let mut found = found.map_err(|error| Refused::storage(&error))?;
     let more = cut(&mut found, MOST);
-    let next = found.last().filter(|_| more).map(cursor);
+    let next = found.last().filter(|_| more).map(|row| cursor(place(row), row));
     let enforced = context.essential.enforced();
     let certificates = found.into_iter().map(|record| view(record, now, false, &enforced)).collect();
     Ok(Answer(CertificateList { certificates, more, next }))
@@ -244,10 +261,10 @@ fn not_found(text: &str) -> Refused {
     Denial::new(ReasonCode::ObjectNotFound).note(format!("no certificate {text}")).into()
 }
 
-/// The place of a row in a listing: when it was made, and its serial number. Rows that come or change meanwhile move none of
-/// the others, so that no page repeats or skips one.
-fn cursor(row: &CertificateRecord) -> String {
-    format!("{}-{}", row.created_at.unix_ms(), row.serial)
+/// The place of a row in a listing: the moment that orders it, and its serial number. Rows that come or change meanwhile move
+/// none of the others, so that no page repeats or skips one.
+fn cursor(at: Timestamp, row: &CertificateRecord) -> String {
+    format!("{}-{}", at.unix_ms(), row.serial)
 }
 
 fn row_of(cursor: &str) -> Result<(Timestamp, Serial), Refused> {

@@ -234,6 +234,9 @@ pub struct NewCertificate {
     #[schema(value_type = Option<String>)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<Profile>,
+    /// Signs also when the key is another client's (rule P10): whoever holds the key can then be both.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_shared_key: bool,
 }
 
 /// The answer to [`NewCertificate`].
@@ -261,9 +264,13 @@ pub struct CertificateIssued {
     pub certificate: String,
     /// The certificate and the issuing CA after it, PEM: what a TLS client presents.
     pub chain: String,
+    /// What the request asked for and the certificate does not have: attributes of its subject (`O=Example`) and names
+    /// (`dns:api.example`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
 }
 
-/// `GET /admin/v1/certificates?client=&state=&before=`.
+/// `GET /admin/v1/certificates?client=&state=&expires_before=&before=`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -276,6 +283,11 @@ pub struct CertificateQuery {
     /// Only those in this state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<CertificateStateName>,
+    /// Only valid ones that expire before this moment, the soonest first.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[param(value_type = Option<String>, format = DateTime)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_before: Option<Timestamp>,
     /// Only those behind an answer: its `next`, as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
@@ -284,7 +296,7 @@ pub struct CertificateQuery {
 /// The answer to [`CertificateQuery`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CertificateList {
-    /// Newest first.
+    /// Newest first; the soonest to expire first where [`CertificateQuery::expires_before`] was given.
     pub certificates: Vec<CertificateView>,
     /// Whether there are more than an answer holds.
     #[serde(default)]

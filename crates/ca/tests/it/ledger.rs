@@ -19,6 +19,7 @@ async fn rule_p7_the_row_is_committed_before_the_certificate_exists() {
     installation.issue(&ca, request("acme-pay").as_bytes()).await.unwrap();
     let committed = installation.store.committed();
     let [
+        Write::KeyIsFree { .. },
         Write::InsertPendingCertificate(row),
         Write::MarkIssued { serial, .. },
         Write::InsertMatcherIfAbsent(_),

@@ -10,7 +10,7 @@ use countersign_model::operator::Operator;
 use countersign_model::{ClientId, Clock, IssuerId, KeyId, Serial, Thumbprint, Timestamp};
 use countersign_storage::memory::MemoryStore;
 use countersign_storage::stores::{
-    AuditOutbox, CertificateFilter, CertificateStore, ChangeFeed, ClientStore, Commit, KeyStore,
+    AuditOutbox, CertificateFilter, CertificateStore, ChangeFeed, ClientStore, Commit, Expiring, KeyStore,
     OperatorStore, RevokedCertificate,
 };
 use countersign_storage::transaction::AuditHead;
@@ -108,6 +108,14 @@ impl CertificateStore for FaultyStore {
     ) -> Result<Vec<CertificateRecord>, StorageError> {
         self.inner.certificates(filter, limit).await
     }
+    async fn expiring_certificates(
+        &self,
+        filter: &Expiring,
+        limit: u32,
+    ) -> Result<Vec<CertificateRecord>, StorageError> {
+        self.inner.expiring_certificates(filter, limit).await
+    }
+
     async fn pending_certificates(&self) -> Result<Vec<CertificateRecord>, StorageError> {
         self.inner.pending_certificates().await
     }

@@ -1,7 +1,7 @@
 //! What the tests share: an installation with a clock that stands still, and a partner who makes keys and requests.
 
 use crate::store::FaultyStore;
-use countersign_ca::issue::IssuedCertificate;
+use countersign_ca::issue::{ClientRequest, IssuedCertificate};
 use countersign_ca::{CertificateAuthority, Refusal, Settings};
 use countersign_keys::{Custody, MasterKey, PortableKey, SystemRng};
 use countersign_model::audit::Actor;
@@ -121,8 +121,17 @@ impl Installation {
         ca: &CertificateAuthority,
         csr: &[u8],
     ) -> Result<IssuedCertificate, Refusal> {
-        ca.issue_client(&client("acme-pay"), csr, Actor::Operator("tester".to_owned()), self.reference())
-            .await
+        self.issue_for(ca, "acme-pay", csr).await
+    }
+
+    pub(crate) async fn issue_for(
+        &self,
+        ca: &CertificateAuthority,
+        id: &str,
+        csr: &[u8],
+    ) -> Result<IssuedCertificate, Refusal> {
+        let request = ClientRequest { client: &client(id), csr, allow_shared_key: false };
+        ca.issue_client(request, Actor::Operator("tester".to_owned()), self.reference()).await
     }
 }
 

@@ -3,6 +3,7 @@
 use super::admin_client::{AdminClient, AdminTarget, segment};
 use super::audit_story;
 use super::console::{Console, table};
+use super::duration::{duration, seconds};
 use super::human::counted;
 use crate::audit_words;
 use crate::failure::{Exit, Failure};
@@ -155,20 +156,9 @@ fn network(text: &str) -> Result<IpNet, String> {
 
 /// A moment of RFC 3339, or so long ago.
 fn moment(text: &str) -> Result<Timestamp, String> {
-    let ago = || {
-        let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-        let seconds = match unit {
-            "s" => 1,
-            "m" => 60,
-            "h" => 3600,
-            "d" => 86_400,
-            _ => return None,
-        };
-        let number: u32 = number.parse().ok()?;
-        Some(SystemClock.now().plus_s(-i64::from(number).checked_mul(seconds)?))
-    };
+    let ago = |text| duration(text).ok().map(|ago| SystemClock.now().plus_s(-seconds(ago)));
     Timestamp::parse_rfc3339(text)
-        .or_else(ago)
+        .or_else(|| ago(text))
         .ok_or_else(|| "a moment is written as 2026-11-27T08:00:00Z, or as 8h for eight hours ago".to_owned())
 }
 

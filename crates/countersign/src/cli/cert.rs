@@ -3,6 +3,7 @@
 use super::admin_client::{AdminClient, AdminTarget, segment};
 use super::cert_request;
 use super::console::{Console, fields};
+use super::duration::{duration, seconds};
 use super::human::{counted, grouped, relative, relative_and_date, standing};
 use super::listing::Listing;
 use crate::failure::{Exit, Failure};
@@ -17,7 +18,7 @@ use countersign_api::admin::shapes::{
 use countersign_model::certificate::{Profile, RevocationReason};
 use countersign_model::{ClientId, Clock, SerialPattern, Thumbprint, Timestamp};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -37,6 +38,9 @@ pub(crate) enum Command {
         /// With --json nothing is written unless this is given
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+        /// Sign also when another client has a certificate for the same key: whoever holds it can then be both clients
+        #[arg(long)]
+        allow_shared_key: bool,
         #[command(flatten)]
         target: AdminTarget,
     },
@@ -51,6 +55,10 @@ pub(crate) enum Command {
         /// Only those in this state: valid, expired, revoked, pending or abandoned
         #[arg(long, value_parser = state_of)]
         state: Option<CertificateStateName>,
+        /// Only valid ones that expire within this time, the soonest first
+        #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "30d")]
+        #[arg(value_parser = duration, conflicts_with = "state")]
+        expiring: Option<Duration>,
         #[command(flatten)]
         target: AdminTarget,
     },
@@ -86,11 +94,15 @@ impl Command {
     pub(crate) fn run(self, console: Console) -> Result<(), Failure> {
         match self {
             Self::Request(request) => request.run(console),
-            Self::Sign { csr, client, profile, out, target } => {
-                sign(&csr, client, profile, out, &target, console)
+            Self::Sign { csr, client, profile, out, allow_shared_key, target } => {
+                // What is asked for; the request itself is read when it is known that the answer can be written.
+                let new =
+                    NewCertificate { client, csr: String::new(), profile: Some(profile), allow_shared_key };
+                sign(&csr, new, out, &target, console)
             }
-            Self::List { all, client, state, target } => {
-                list(&AdminClient::new(&target)?, &list_path(client.as_ref(), state), all, console)
+            Self::List { all, client, state, expiring, target } => {
+                let before = expiring.map(|within| SystemClock.now().plus_s(seconds(within)));
+                list(&AdminClient::new(&target)?, &list_path(client.as_ref(), state, before), all, console)
             }
             Self::Show { certificate, target } => {
                 let view = find(&AdminClient::new(&target)?, &certificate)?;
@@ -142,17 +154,21 @@ fn path(certificate: &str, rest: &str) -> Result<String, Failure> {
     Ok(format!("/certificates/{}{rest}", segment(&plain)?))
 }
 
-fn list_path(client: Option<&ClientId>, state: Option<CertificateStateName>) -> String {
+fn list_path(
+    client: Option<&ClientId>,
+    state: Option<CertificateStateName>,
+    expires_before: Option<Timestamp>,
+) -> String {
     let client = client.map(|client| format!("client={client}"));
     let state = state.map(|state| format!("state={}", state.as_str()));
-    let query: Vec<String> = client.into_iter().chain(state).collect();
+    let expires = expires_before.map(|moment| format!("expires_before={moment}"));
+    let query: Vec<String> = client.into_iter().chain(state).chain(expires).collect();
     if query.is_empty() { "/certificates".to_owned() } else { format!("/certificates?{}", query.join("&")) }
 }
 
 fn sign(
     csr: &Path,
-    client: ClientId,
-    profile: Profile,
+    new: NewCertificate,
     out: Option<PathBuf>,
     target: &AdminTarget,
     console: Console,
@@ -171,7 +187,7 @@ fn sign(
             Failure::new(Exit::NotFound, format!("the directory {} is not there", parent.display()));
         return Err(failure.why("nothing was signed").action("make it, or choose another file with --out"));
     }
-    let new = NewCertificate { client, csr: csr_text(&request), profile: Some(profile) };
+    let new = NewCertificate { csr: csr_text(&request), ..new };
     let issued: CertificateIssued = AdminClient::new(target)?.post("/certificates", &new)?;
     match (file, out.is_some()) {
         (Some(file), _) => {
@@ -184,13 +200,29 @@ fn sign(
     }
     console.answer(&issued, || {
         format!(
-            "certificate {} for {}, valid until {}\n{}",
+            "certificate {} for {}, valid until {}\n{}{}",
             issued.serial.short(),
             issued.client,
             issued.not_after.date(),
+            left_out(&issued.left_out),
             file.map(|file| next_steps(file, csr)).unwrap_or_default()
         )
     })
+}
+
+/// What the request asked for in vain: many tools add names by themselves, and nobody misses them; who needs one of them must
+/// learn that it is not there. A request may ask for very much.
+fn left_out(names: &[String]) -> String {
+    const SHOWN: usize = 8;
+    if names.is_empty() {
+        return String::new();
+    }
+    let mut shown: Vec<String> = names.iter().take(SHOWN).map(|name| printable(name)).collect();
+    let more = names.len().saturating_sub(SHOWN);
+    if more > 0 {
+        shown.push(format!("{more} more"));
+    }
+    format!("left out: {} (names come from the registration)\n", shown.join(", "))
 }
 
 /// What the partner gets, and what it does with that.
@@ -237,7 +269,8 @@ fn revoke_all(
     console: Console,
 ) -> Result<(), Failure> {
     let now = SystemClock.now();
-    let valid: CertificateList = admin.get(&list_path(Some(client), Some(CertificateStateName::Valid)))?;
+    let valid: CertificateList =
+        admin.get(&list_path(Some(client), Some(CertificateStateName::Valid), None))?;
     let lines: Vec<String> = valid.certificates.iter().map(|view| summary(view, now)).collect();
     let question = match lines.len() {
         0 => format!(
@@ -313,7 +346,7 @@ fn list(admin: &AdminClient, path: &str, all: bool, console: Console) -> Result<
         match page.next {
             Some(_) if !all => {
                 return listing.end(Some(&format!(
-                    "there are more: these are the newest {}; narrow it with --client or --state, or list them with --all",
+                    "there are more than these {}; narrow it with --client, --state or --expiring, or list them with --all",
                     page.certificates.len()
                 )));
             }

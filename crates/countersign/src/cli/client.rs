@@ -2,6 +2,7 @@
 
 use super::admin_client::{AdminClient, AdminTarget, segment};
 use super::console::{Console, fields, table};
+use super::duration::{duration_or_none, seconds};
 use super::human::{counted, relative, relative_and_date, standing};
 use super::listing::Listing;
 use crate::failure::{Exit, Failure};
@@ -15,6 +16,7 @@ use countersign_model::client::{AuthMethod, CredentialState};
 use countersign_model::text::check_registration;
 use countersign_model::{ClientId, Clock, Environment, Scope, Timestamp};
 use serde_json::json;
+use std::time::Duration;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -69,9 +71,9 @@ pub(crate) enum Command {
     RotateSecret {
         /// Its client_id
         client: ClientId,
-        /// How long the present secrets stay good, in seconds; 0 ends them and their tokens at once
-        #[arg(long, value_name = "SECONDS", default_value_t = RotateSecret::DEFAULT_OVERLAP_S)]
-        overlap: u32,
+        /// How long the present secrets stay good, as 30m, 8h, 7d; 0 ends them and their tokens at once
+        #[arg(long, value_name = "DURATION", default_value = "1d", value_parser = duration_or_none)]
+        overlap: Duration,
         #[command(flatten)]
         target: AdminTarget,
     },
@@ -106,7 +108,9 @@ impl Command {
             }
             Self::Disable { client, yes, target } => disable(&client, yes, &target, console),
             Self::RotateSecret { client, overlap, target } => {
-                let request = RotateSecret { overlap_s: Some(overlap) };
+                // Ten years, the longest duration, fit.
+                let overlap_s = u32::try_from(seconds(overlap)).unwrap_or(u32::MAX);
+                let request = RotateSecret { overlap_s: Some(overlap_s) };
                 let rotated: SecretRotated =
                     AdminClient::new(&target)?.post(&path(&client, "/rotate-secret")?, &request)?;
                 console.answer(&rotated, || rotated_text(&rotated, SystemClock.now()))

@@ -13,6 +13,7 @@ mod completions;
 mod config;
 mod config_file;
 mod console;
+mod duration;
 mod explain;
 mod handover;
 mod human;

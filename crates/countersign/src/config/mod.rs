@@ -29,7 +29,7 @@ use toml::de::DeTable;
 pub use configuration::Configuration;
 pub use mistake::{Colour, Hidden, Located, Mistake, Severity, render};
 pub use surroundings::{Present, Surroundings};
-pub(crate) use values::{HostName, LOCAL_NAMES};
+pub(crate) use values::{HostName, LOCAL_NAMES, Period};
 pub use values::{Name, NotUnderstood, Origin};
 
 /// Why there is no configuration.

@@ -9,6 +9,7 @@ use crate::setup::directory::write_new;
 use crate::setup::operator::storage;
 use crate::setup::root::{authority, write_root};
 use crate::wiring::Installation;
+use countersign_ca::issue::ClientRequest;
 use countersign_keys::PortableKey;
 use countersign_keys::file::{create_private, read_private};
 use countersign_model::audit::Actor;
@@ -242,8 +243,9 @@ async fn ensure_certificate(
     let pem = key.to_pem().map_err(|error| unmade(error.to_string()))?;
     create_private(&key_file, pem.expose().as_bytes()).map_err(|error| unmade(error.to_string()))?;
     let reference = Reference::generate(installation.clock.now(), installation.rng.as_ref());
-    let issued =
-        installation.ca.issue_client(&client_id(partner)?, csr.as_bytes(), Actor::System, reference).await;
+    let client = client_id(partner)?;
+    let request = ClientRequest { client: &client, csr: csr.as_bytes(), allow_shared_key: false };
+    let issued = installation.ca.issue_client(request, Actor::System, reference).await;
     let issued = issued.map_err(|refusal| authority(&refusal))?;
     write_new(&certificate_file, issued.chain_pem.as_bytes())?;
     Ok(PartnerCertificate { serial: issued.serial, not_after: issued.not_after, replaced })

@@ -465,9 +465,70 @@ async fn an_expired_certificate_is_listed_behind_a_thousand_valid_ones() {
     let second = server.administer(Method::GET, &path, &Value::Null).await.json();
     assert_eq!((second["certificates"].as_array().unwrap().len(), &second["more"]), (1, &json!(false)));
     let pages = [&first, &second].map(|page| page["certificates"].as_array().unwrap());
-    let serials: std::collections::HashSet<_> =
-        pages.into_iter().flatten().map(|certificate| certificate["serial"].as_str().unwrap()).collect();
-    assert_eq!(serials.len(), 1001);
+    let distinct = |pages: [&Vec<Value>; 2]| {
+        let serials = pages.into_iter().flatten().map(|row| row["serial"].as_str().unwrap().to_owned());
+        serials.collect::<std::collections::HashSet<_>>().len()
+    };
+    assert_eq!(distinct(pages), 1001);
+    // By expiry as well.
+    let path =
+        format!("/admin/v1/certificates?client=acme-pay&expires_before={}", server.clock.now().plus_days(30));
+    let first = server.administer(Method::GET, &path, &Value::Null).await.json();
+    let path = format!("{path}&before={}", first["next"].as_str().unwrap());
+    let second = server.administer(Method::GET, &path, &Value::Null).await.json();
+    let pages = [&first, &second].map(|page| page["certificates"].as_array().unwrap());
+    assert_eq!((pages.map(Vec::len), distinct(pages), &second["more"]), ([1000, 1], 1001, &json!(false)));
+}
+
+/// Also our own among those of clients; what has ended does not expire any more.
+#[tokio::test]
+async fn what_expires_next_is_listed_soonest_first() {
+    let server = TestServer::start().await;
+    for client in ["acme-pay", "other-bank"] {
+        server.add_client(client, "production", "tls_client_auth", &["data:read"]).await;
+    }
+    let mut serials = Vec::new();
+    for client in ["acme-pay", "other-bank", "acme-pay", "acme-pay"] {
+        let issued = server.certificate(client).await;
+        let text = countersign_pki::thumbprint(&issued.chain[0]).to_string();
+        let shown =
+            server.administer(Method::GET, &format!("/admin/v1/certificates/{text}"), &Value::Null).await;
+        serials.push(shown.json()["serial"].as_str().unwrap().to_owned());
+        server.clock.advance_s(86_400);
+    }
+    let path = format!("/admin/v1/certificates/{}/revoke", serials[2]);
+    assert_eq!(server.administer(Method::POST, &path, &json!({ "reason": "superseded" })).await.status, 200);
+    let list = async |query: &str| {
+        server.administer(Method::GET, &format!("/admin/v1/certificates?{query}"), &Value::Null).await
+    };
+    // The first certificate of four ends 30 days after it was made, four days ago.
+    let within = |days: i64| format!("expires_before={}", server.clock.now().plus_days(days));
+    let shown = async |query: &str| -> Vec<String> {
+        let list = list(query).await.json();
+        let clients = |row: &&Value| row["client"].is_string();
+        let rows = list["certificates"].as_array().unwrap().iter().filter(clients);
+        rows.map(|row| row["serial"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(shown(&within(40)).await, [0, 1, 3].map(|n: usize| serials[n].clone()));
+    assert_eq!(shown(&within(28)).await, [0, 1].map(|n: usize| serials[n].clone()));
+    assert_eq!(shown(&within(1)).await, [""; 0]);
+    assert_eq!(
+        shown(&format!("{}&client=acme-pay", within(40))).await,
+        [0, 3].map(|n: usize| serials[n].clone())
+    );
+    assert_eq!(shown(&format!("{}&state=valid", within(28))).await.len(), 2);
+    let ours = list(&within(4000)).await.json();
+    let profiles: Vec<_> =
+        ours["certificates"].as_array().unwrap().iter().map(|row| &row["profile"]).collect();
+    assert!(profiles.contains(&&json!("server")) && profiles.contains(&&json!("issuing-ca")), "{profiles:?}");
+    for (query, place) in [
+        (format!("{}&state=expired", within(30)), "expires_before"),
+        ("expires_before=tomorrow".to_owned(), "expires_before"),
+    ] {
+        let refused = list(&query).await;
+        assert_refused(&server, &refused, 400, "request_parameter_invalid", &query).await;
+        assert!(refused.json()["detail"].as_str().unwrap().contains(place), "{}", refused.json());
+    }
 }
 
 #[tokio::test]

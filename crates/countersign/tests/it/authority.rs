@@ -84,6 +84,7 @@ async fn a_request_is_taken_as_pem_and_as_base64_of_the_der() {
 #[tokio::test]
 async fn every_refusal_of_a_request_has_its_code_and_leaves_no_certificate() {
     let server = TestServer::start().await;
+    server.add_client("other-bank", "sandbox", "tls_client_auth", &["data:read"]).await;
     server.add_client("acme-pay", "production", "tls_client_auth", &["data:read"]).await;
     let mut forged = pem::decode(pem::Label::CertificateRequest, request("acme-pay").as_bytes()).unwrap();
     let last = forged.len() - 1;
@@ -143,6 +144,65 @@ async fn every_refusal_of_a_request_has_its_code_and_leaves_no_certificate() {
     let path = "/admin/v1/certificates?client=acme-pay";
     let list = server.administer(Method::GET, path, &Value::Null).await.json();
     assert_eq!(list["certificates"], json!([]), "not even a row");
+}
+
+/// One request for two clients, one of them a sandbox: whoever holds its key would be both.
+#[tokio::test]
+async fn rule_p10_a_key_belongs_to_one_client_and_one_environment() {
+    let server = TestServer::start().await;
+    for (client, environment) in
+        [("acme-test", "sandbox"), ("acme-pay", "production"), ("other-bank", "production")]
+    {
+        server.add_client(client, environment, "tls_client_auth", &["data:read"]).await;
+    }
+    // Its subject names no client that is registered.
+    let csr = request("api-client");
+    assert_eq!(sign(&server, "acme-test", &csr).await.status, 201);
+    assert_eq!(sign(&server, "acme-test", &csr).await.status, 201, "a renewal with the same key");
+    for client in ["acme-pay", "other-bank"] {
+        let refused = sign(&server, client, &csr).await;
+        assert_eq!((refused.status, refused.code().as_deref()), (409, Some("csr_key_of_another")));
+        let told = String::from_utf8_lossy(&refused.body).into_owned();
+        assert!(told.contains("environment sandbox") && !told.contains("acme-test"), "{told}");
+        let record = server.explanation(&refused).await;
+        assert_eq!(
+            (&record["action"], &record["client"]),
+            (&json!("certificate_refused"), &json!(client)),
+            "{record}"
+        );
+    }
+    let list = server.administer(Method::GET, "/admin/v1/certificates?client=acme-pay", &Value::Null).await;
+    assert_eq!(list.json()["certificates"], json!([]), "not even a row");
+
+    let body = json!({ "client": "acme-pay", "csr": csr, "allow_shared_key": true });
+    let shared = server.administer(Method::POST, "/admin/v1/certificates", &body).await;
+    assert_eq!(shared.status, 201, "{}", String::from_utf8_lossy(&shared.body));
+    assert_eq!(sign(&server, "acme-test", &csr).await.code().as_deref(), Some("csr_key_of_another"));
+}
+
+/// As certreq, certtool and cert-manager ask: for names that they add by themselves.
+#[tokio::test]
+async fn rule_p5_names_that_are_not_granted_are_left_out_and_named() {
+    let server = TestServer::start().await;
+    server.add_client("acme-pay", "production", "tls_client_auth", &["data:read"]).await;
+    let csr = include_str!("../../../pki/tests/it/fixtures/foreign-names.csr");
+    let issued = sign(&server, "acme-pay", csr).await;
+    assert_eq!(issued.status, 201, "{}", String::from_utf8_lossy(&issued.body));
+    let issued = issued.json();
+    assert_eq!(
+        issued["left_out"],
+        json!([
+            "uri:https://localhost:8443/clients/other-bank",
+            "dns:localhost",
+            "ip:127.0.0.1",
+            "email:a@example.com"
+        ])
+    );
+    let path = format!("/admin/v1/certificates/{}", issued["serial"].as_str().unwrap());
+    let shown = server.administer(Method::GET, &path, &Value::Null).await.json();
+    assert_eq!(shown["names"], json!(["uri:https://localhost/clients/acme-pay"]));
+    let plain = sign(&server, "acme-pay", &request("acme-pay")).await.json();
+    assert!(plain.get("left_out").is_none(), "{plain}");
 }
 
 /// What foreign judges need, in files.

@@ -296,7 +296,7 @@ async fn a_database_of_a_newer_program_is_refused_with_both_versions() {
     let OpenError::Database(countersign_storage_sql::OpenError::Database { source, .. }) = &error else {
         panic!("{error}")
     };
-    assert_eq!(source, &StorageError::NewerSchema { found: 99, known: 2 });
+    assert_eq!(source, &StorageError::NewerSchema { found: 99, known: 3 });
     assert!(source.to_string().contains("99"), "{source}");
 }
 

@@ -146,7 +146,7 @@ reasons! {
         title: "The client certificate has expired",
         detail: "The validity of the client certificate is over. The TLS handshake ends with the alert certificate_expired, so that there is no HTTP answer; 401 is answered only on a connection that was open already.",
         action: "Renew the certificate: `countersign cert request CLIENT`, then have it signed. Its end is shown by `openssl x509 -noout -enddate -in client.crt`.",
-        operator: "Sign a new certificate: `countersign cert sign CSR --client CLIENT`. `countersign cert list` shows what expires next.",
+        operator: "Sign a new certificate: `countersign cert sign CSR --client CLIENT`. `countersign cert list --expiring` shows what expires next.",
         incident: false,
         standard: "RFC 5280 section 4.1.2.5; RFC 8446 section 6.2",
     }
@@ -742,11 +742,19 @@ reasons! {
         incident: false,
         standard: "RFC 9325 section 4.5; CA/Browser Forum BR sections 6.1.1.3 and 6.1.5",
     }
+    CsrKeyOfAnother = "csr_key_of_another" 409 {
+        title: "The key in the certificate request belongs to another client",
+        detail: "A certificate with this public key was issued for another client before. A key belongs to one client in one environment: two clients with one key cannot be told apart by whoever holds it.",
+        action: "Make a new key for this client, and a request with it: `countersign cert request CLIENT` does both.",
+        operator: "Did the partner send the request of another client, or of the other environment? The record names that environment. Ask for a new key. If both must use one key, `cert sign --allow-shared-key` signs, each time.",
+        incident: false,
+        standard: "none",
+    }
     CsrNameRefused = "csr_name_refused" 422 {
-        title: "The certificate request asks for a name that is not allowed",
-        detail: "The request asks for names or extensions that are not the client's own.",
-        action: "Request a certificate with your client_id as common name and nothing else.",
-        operator: "Check that the request is for this client. Names come from the registration, never from the request.",
+        title: "The certificate request is for another client, or for a CA",
+        detail: "The request bears the name of another registered client, or asks for a CA certificate.",
+        action: "Make a request with your own client_id as common name: `countersign cert request CLIENT` does.",
+        operator: "Check that this is the request of this client: the record names the other one. A CA certificate is never issued from a request. Other names do no harm: the certificate has those of the registration, and the answer says which were left out.",
         incident: false,
         standard: "RFC 2986 section 4.1; RFC 5280 section 4.2.1.6",
     }

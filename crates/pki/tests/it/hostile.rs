@@ -5,7 +5,7 @@ use crate::support::{Authority, Key, NOW, new_serial};
 use countersign_model::certificate::RevocationReason;
 use countersign_pki::pem::{self, Label};
 use countersign_pki::{
-    CrlEntry, Csr, IssuerIdentity, PathOptions, PublicKey, Purpose, RevocationList, SubjectAltName,
+    CrlEntry, Csr, IssuerIdentity, PathOptions, PublicKey, Purpose, RevocationList, Subject, SubjectAltName,
     TrustAnchors, TrustedIssuer, distribution_point_url, signature, validate_client, validate_path,
 };
 use proptest::prelude::*;
@@ -39,7 +39,7 @@ static DOCUMENTS: LazyLock<Documents> = LazyLock::new(|| {
 /// Everything that reads bytes from somebody else.
 fn read(bytes: &[u8]) {
     let anchors = &DOCUMENTS.anchors;
-    let _ = Csr::parse(bytes).map(|csr| csr.check_names(&[]));
+    let _ = Csr::parse(bytes).map(|csr| (csr.clients_named(), csr.not_granted(&Subject::default(), &[])));
     let _ = PublicKey::from_spki_der(bytes).map(|key| key.check_strength());
     let _ = RevocationList::parse(bytes);
     let _ = IssuerIdentity::from_certificate(bytes);

@@ -6,8 +6,8 @@ use countersign_pki::csr::MAX_BYTES;
 use countersign_pki::key::{KeyError, KeyKind};
 use countersign_pki::pem::{self, Label};
 use countersign_pki::signature::{SignatureInvalid, ecdsa_p256_to_der};
-use countersign_pki::{Csr, CsrError, SubjectAltName, assemble_csr, client_uri, csr_info_to_sign};
-use rcgen::{CertificateParams, KeyPair, SanType};
+use countersign_pki::{Csr, CsrError, Subject, SubjectAltName, assemble_csr, client_uri, csr_info_to_sign};
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType};
 
 fn fixture(name: &str) -> Vec<u8> {
     let path = format!("{}/tests/it/fixtures/{name}.csr", env!("CARGO_MANIFEST_DIR"));
@@ -278,12 +278,12 @@ fn rule_p5_a_request_for_a_ca_is_refused() {
 }
 
 #[test]
-fn rule_p5_foreign_names_are_refused() {
-    let registered =
-        [SubjectAltName::Uri(client_uri("https://localhost:8443", &"acme-pay".parse().unwrap()))];
+fn rule_p5_what_is_not_granted_is_named() {
+    let acme = "acme-pay".parse().unwrap();
+    let subject = Subject::client("Acme Ltd", &acme);
+    let granted = [SubjectAltName::Uri(client_uri("https://localhost:8443", &acme))];
     let own = Csr::parse(&fixture("own-name")).unwrap();
-    assert_eq!(own.check_names(&registered), Ok(()));
-    assert_eq!(Csr::parse(&fixture("p384")).unwrap().check_names(&registered), Ok(()));
+    assert_eq!(own.not_granted(&subject, &granted), [""; 0]);
     let foreign = Csr::parse(&fixture("foreign-names")).unwrap();
     let asked = [
         "uri:https://localhost:8443/clients/other-bank",
@@ -292,9 +292,49 @@ fn rule_p5_foreign_names_are_refused() {
         "email:a@example.com",
     ];
     assert_eq!(foreign.requested_names(), asked);
-    let error = foreign.check_names(&registered).unwrap_err();
-    assert_eq!(error, CsrError::Name(asked[0].to_owned()));
-    assert_eq!(error.reason(), ReasonCode::CsrNameRefused);
+    assert_eq!(foreign.not_granted(&subject, &granted), asked);
+    let named: Vec<String> = foreign.clients_named().iter().map(ToString::to_string).collect();
+    assert_eq!(named, ["127.0.0.1", "acme-pay", "localhost", "other-bank"]);
+}
+
+/// As certreq, certtool and cert-manager write it: attributes of a subject that a certificate of ours does not have.
+#[test]
+fn rule_p5_what_is_left_out_of_a_subject_is_named() {
+    let mut params = CertificateParams::default();
+    let subject = &mut params.distinguished_name;
+    *subject = DistinguishedName::new();
+    for (kind, value) in [
+        (DnType::CountryName, "AU"),
+        (DnType::OrganizationName, "Acme Ltd"),
+        (DnType::OrganizationalUnitName, "Paymentś"),
+        (DnType::CommonName, "acme-pay"),
+    ] {
+        subject.push(kind, value);
+    }
+    subject.push(DnType::CustomDnType(vec![2, 5, 4, 97]), "PSDES-BDE-3DFD21");
+    subject.push(DnType::CustomDnType(vec![1, 3, 6, 1, 4, 1, 99999, 1]), "x");
+    let request = params.serialize_request(&KeyPair::generate().unwrap()).unwrap();
+    let csr = Csr::parse(request.der()).unwrap();
+    let granted = Subject::client("Acme Ltd", &"acme-pay".parse().unwrap());
+    assert_eq!(
+        csr.not_granted(&granted, &[]),
+        ["C=AU", "OU=Paymentś", "2.5.4.97=PSDES-BDE-3DFD21", "1.3.6.1.4.1.99999.1=x"]
+    );
+}
+
+/// Rule T13: what a request costs does not depend on how much stands in it.
+#[test]
+fn rule_t13_a_request_with_a_very_long_subject_is_malformed() {
+    let request = |count: u64| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        for number in 0..count {
+            params.distinguished_name.push(DnType::CustomDnType(vec![1, 3, 6, 1, 4, 1, 99999, number]), "x");
+        }
+        params.serialize_request(&KeyPair::generate().unwrap()).unwrap().der().to_vec()
+    };
+    assert!(Csr::parse(&request(100)).is_ok());
+    assert_eq!(Csr::parse(&request(101)).unwrap_err(), CsrError::Malformed("more than 100 names"));
 }
 
 #[test]

@@ -105,7 +105,7 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     for _ in 0..2 {
         let refused = open(&database).await.err().unwrap();
         let OpenError::Database { source, .. } = &refused else { panic!("{refused:?}") };
-        assert_eq!(*source, StorageError::NewerSchema { found: 999, known: 2 });
+        assert_eq!(*source, StorageError::NewerSchema { found: 999, known: 3 });
         let text = refused.to_string();
         assert!(text.contains("test.db") && text.contains("newer program"), "{text}");
     }

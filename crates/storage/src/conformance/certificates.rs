@@ -2,11 +2,11 @@
 
 use super::fixtures::{NOW, client, client_id, issuer_id, pending, serial};
 use super::{commit, commit_each};
-use crate::stores::CertificateFilter;
-use crate::{StorageError, Store, Write};
+use crate::stores::{CertificateFilter, Expiring};
+use crate::{StorageError, Store, Transaction, Write};
 use countersign_model::certificate::{CertificateRecord, CertificateState, Profile, RevocationReason};
 use countersign_model::client::ClientState;
-use countersign_model::{Serial, Thumbprint, Timestamp};
+use countersign_model::{Environment, Serial, Thumbprint, Timestamp};
 use std::sync::Arc;
 
 pub(super) fn issued(n: u64) -> Write {
@@ -85,6 +85,125 @@ pub async fn rule_p7_a_row_is_pending_before_it_is_issued(store: Arc<dyn Store>)
         assert_eq!(read(&*store, n).await, CertificateRecord { state, ..issued });
     }
     assert_eq!(store.certificate(&issuer_id("clients"), &serial(9)).await, Ok(None));
+}
+
+/// In every state of the other's certificate and however old it is; the client itself renews with its key as often as it
+/// likes. An operator who must share a key leaves the write out.
+pub async fn rule_p10_a_key_belongs_to_one_client(store: Arc<dyn Store>) {
+    commit_each(&*store, ["acme-pay", "other"].map(|name| Write::InsertClient(client(name)))).await;
+    let free = |key: u8, name: &str| Write::KeyIsFree { key_hash: [key; 32], client: client_id(name) };
+    let of = |n, name: &str, environment| CertificateRecord {
+        client: Some(client_id(name)),
+        environment: Some(environment),
+        not_after: NOW.plus_days(-400),
+        key_hash: [u8::try_from(n).unwrap(); 32],
+        ..pending(n)
+    };
+    for (n, environment) in [
+        (1, Environment::Production),
+        (2, Environment::Sandbox),
+        (3, Environment::Production),
+        (4, Environment::Production),
+    ] {
+        commit(&*store, free(u8::try_from(n).unwrap(), "acme-pay")).await.unwrap();
+        commit(&*store, Write::InsertPendingCertificate(of(n, "acme-pay", environment))).await.unwrap();
+    }
+    commit_each(&*store, [issued(2), abandoned(3, NOW), issued(4)]).await;
+    commit(&*store, revoked(4, NOW, RevocationReason::Superseded)).await.unwrap();
+    for n in 1..=4 {
+        commit(&*store, free(n, "acme-pay")).await.unwrap();
+        let environment = if n == 2 { Environment::Sandbox } else { Environment::Production };
+        let taken = Err(StorageError::KeyTaken(Some(environment)));
+        assert_eq!(commit(&*store, free(n, "other")).await, taken, "{n}");
+    }
+    commit(&*store, free(5, "other")).await.unwrap();
+
+    let ours = CertificateRecord { environment: None, key_hash: [6; 32], ..pending(6) };
+    commit(&*store, Write::InsertPendingCertificate(ours)).await.unwrap();
+    assert_eq!(commit(&*store, free(6, "other")).await, Err(StorageError::KeyTaken(None)));
+
+    // Both clients have certificates for one key once that was allowed: neither of them owns it alone.
+    commit(
+        &*store,
+        Write::InsertPendingCertificate(CertificateRecord {
+            key_hash: [1; 32],
+            ..of(7, "other", Environment::Sandbox)
+        }),
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        commit(&*store, free(1, "acme-pay")).await,
+        Err(StorageError::KeyTaken(Some(Environment::Sandbox)))
+    );
+}
+
+/// The check and the row are one transaction: of many clients at once with one key, one gets a certificate.
+pub async fn rule_p10_of_many_clients_with_one_key_one_wins(store: Arc<dyn Store>) {
+    let names: Vec<String> = (0..8).map(|n| format!("client-{n}")).collect();
+    for name in &names {
+        commit(&*store, Write::InsertClient(client(name))).await.unwrap();
+    }
+    let attempts: Vec<_> = (0..)
+        .zip(&names)
+        .map(|(n, name)| {
+            let record = CertificateRecord { client: Some(client_id(name)), ..pending(n) };
+            let free = Write::KeyIsFree { key_hash: record.key_hash, client: client_id(name) };
+            let transaction = Transaction::new().write(free).write(Write::InsertPendingCertificate(record));
+            let store = store.clone();
+            tokio::spawn(async move { store.commit(transaction).await })
+        })
+        .collect();
+    let mut won = 0;
+    for attempt in attempts {
+        match attempt.await.unwrap() {
+            Ok(_) => won += 1,
+            Err(error) => assert_eq!(error, StorageError::KeyTaken(Some(Environment::Production))),
+        }
+    }
+    assert_eq!(won, 1);
+}
+
+/// Valid ones only, the soonest first, in pages that neither repeat nor skip a row.
+pub async fn certificates_are_listed_by_their_expiry(store: Arc<dyn Store>) {
+    commit_each(&*store, ["acme-pay", "other"].map(|name| Write::InsertClient(client(name)))).await;
+    for (n, name, days) in [
+        (1, "acme-pay", 9),
+        (2, "other", 3),
+        (3, "acme-pay", 3),
+        (4, "acme-pay", -1),
+        (5, "acme-pay", 4),
+        (6, "acme-pay", 5),
+        (7, "acme-pay", 10),
+        (8, "other", 3),
+        (9, "acme-pay", 0),
+    ] {
+        let (client, not_after) = (Some(client_id(name)), NOW.plus_days(days));
+        let record = CertificateRecord { client, not_after, ..pending(n) };
+        commit(&*store, Write::InsertPendingCertificate(record)).await.unwrap();
+    }
+    commit_each(&*store, [1, 2, 3, 4, 5, 7, 8, 9].map(issued)).await;
+    commit(&*store, revoked(5, NOW, RevocationReason::Superseded)).await.unwrap();
+    let all = Expiring { client: None, from: NOW, before: NOW.plus_days(10), after: None };
+    let acme = Expiring { client: Some(client_id("acme-pay")), ..all.clone() };
+    let until_3 = Expiring { before: NOW.plus_days(3).plus_s(1), ..all.clone() };
+    let nobodys = Expiring { client: Some(client_id("nobody")), ..all.clone() };
+    for (mut filter, expected) in
+        [(all, vec![9, 2, 3, 8, 1]), (acme, vec![9, 3, 1]), (until_3, vec![9, 2, 3, 8]), (nobodys, vec![])]
+    {
+        for limit in [1, 2, 10] {
+            filter.after = None;
+            let mut seen = Vec::new();
+            loop {
+                let page = store.expiring_certificates(&filter, limit).await.unwrap();
+                assert!(page.len() <= limit as usize);
+                seen.extend(page.iter().map(|record| record.serial));
+                let Some(last) = page.last() else { break };
+                filter.after = Some((last.not_after, last.serial));
+            }
+            assert_eq!(seen, expected.iter().copied().map(serial).collect::<Vec<_>>(), "{filter:?}");
+        }
+    }
 }
 
 /// `Conflict` for any other state, `Missing` for a client that does not exist.

@@ -68,6 +68,7 @@ pub async fn writes_that_no_view_needs_add_no_change(store: Arc<dyn Store>) {
         Write::InsertPendingCertificate(pending(1)),
         issued(1),
         Write::NoCertificateLeft { client: client_id("a"), valid_at: NOW },
+        Write::KeyIsFree { key_hash: [9; 32], client: client_id("a") },
         Write::CredentialUsed { credential: credential_id(1), at: NOW, uses: 1 },
         Write::CertificateUsed { issuer: issuer_id("clients"), serial: serial(1), at: NOW, calls: 1 },
         Write::InsertKey(key("ca", KeyPurpose::CertificateAuthority)),

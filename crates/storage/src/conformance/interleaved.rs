@@ -2,7 +2,7 @@
 //! what another caller does.
 
 use crate::stores::{
-    AuditOutbox, CertificateFilter, CertificateStore, ChangeFeed, ClientStore, Commit, KeyStore,
+    AuditOutbox, CertificateFilter, CertificateStore, ChangeFeed, ClientStore, Commit, Expiring, KeyStore,
     OperatorStore, RevokedCertificate,
 };
 use crate::transaction::AuditHead;
@@ -106,6 +106,14 @@ impl CertificateStore for Interleaved {
         let read = self.inner.certificates(filter, limit).await;
         self.after(Step::CertificatesRead, read).await
     }
+    async fn expiring_certificates(
+        &self,
+        filter: &Expiring,
+        limit: u32,
+    ) -> Result<Vec<CertificateRecord>, StorageError> {
+        self.inner.expiring_certificates(filter, limit).await
+    }
+
     async fn pending_certificates(&self) -> Result<Vec<CertificateRecord>, StorageError> {
         self.inner.pending_certificates().await
     }

@@ -37,6 +37,9 @@ macro_rules! conformance_tests {
             clients::rule_c12_of_two_replacements_at_once_one_wins
             certificates::rule_p1_a_serial_is_used_once_by_its_issuer
             certificates::rule_p7_a_row_is_pending_before_it_is_issued
+            certificates::rule_p10_a_key_belongs_to_one_client
+            certificates::rule_p10_of_many_clients_with_one_key_one_wins
+            certificates::certificates_are_listed_by_their_expiry
             certificates::a_row_begins_as_pending_and_of_a_known_client
             certificates::only_a_pending_row_is_issued_or_abandoned
             certificates::rule_r5_the_first_revocation_stays

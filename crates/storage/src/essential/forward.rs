@@ -2,7 +2,7 @@
 
 use super::EssentialStore;
 use crate::stores::{
-    AuditOutbox, CertificateFilter, CertificateStore, ChangeFeed, ClientStore, Commit, KeyStore,
+    AuditOutbox, CertificateFilter, CertificateStore, ChangeFeed, ClientStore, Commit, Expiring, KeyStore,
     OperatorStore, RevokedCertificate,
 };
 use crate::transaction::AuditHead;
@@ -62,6 +62,14 @@ impl CertificateStore for EssentialStore {
         limit: u32,
     ) -> Result<Vec<CertificateRecord>, StorageError> {
         self.inner.certificates(filter, limit).await
+    }
+
+    async fn expiring_certificates(
+        &self,
+        filter: &Expiring,
+        limit: u32,
+    ) -> Result<Vec<CertificateRecord>, StorageError> {
+        self.inner.expiring_certificates(filter, limit).await
     }
 
     async fn pending_certificates(&self) -> Result<Vec<CertificateRecord>, StorageError> {

@@ -38,6 +38,10 @@ impl State {
             Write::RevokeCertificate { issuer, serial, at, reason } => {
                 Some(self.revoke_certificate(issuer, serial, at, reason)?)
             }
+            Write::KeyIsFree { key_hash, client } => {
+                self.key_is_free(&key_hash, &client)?;
+                None
+            }
             Write::NoCertificateLeft { client, valid_at } => {
                 self.no_certificate_left(&client, valid_at)?;
                 None
@@ -242,6 +246,15 @@ impl State {
         }
         self.clients.put(owner.clone(), (client, credentials));
         Ok(Some(Changed::Client(owner)))
+    }
+
+    fn key_is_free(&self, key_hash: &[u8; 32], client: &ClientId) -> Result<(), StorageError> {
+        let of_another =
+            |row: &&CertificateRecord| row.key_hash == *key_hash && row.client.as_ref() != Some(client);
+        match self.certificates.values().find(of_another) {
+            Some(row) => Err(StorageError::KeyTaken(row.environment)),
+            None => Ok(()),
+        }
     }
 
     fn insert_pending(&mut self, record: CertificateRecord) -> Result<(), StorageError> {

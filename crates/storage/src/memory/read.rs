@@ -3,8 +3,8 @@
 use super::{MemoryStore, Registration};
 use crate::StorageError;
 use crate::stores::{
-    AuditOutbox, CertificateFilter, CertificateStore, ChangeFeed, ClientStore, KeyStore, OperatorStore,
-    RevokedCertificate,
+    AuditOutbox, CertificateFilter, CertificateStore, ChangeFeed, ClientStore, Expiring, KeyStore,
+    OperatorStore, RevokedCertificate,
 };
 use crate::transaction::AuditHead;
 use async_trait::async_trait;
@@ -74,6 +74,26 @@ impl CertificateStore for MemoryStore {
         };
         let mut page: Vec<_> = state.certificates.values().filter(|record| shown(record)).collect();
         page.sort_by_key(|record| Reverse((record.created_at, record.serial.octets())));
+        Ok(page.into_iter().take(size(limit)).cloned().collect())
+    }
+
+    async fn expiring_certificates(
+        &self,
+        filter: &Expiring,
+        limit: u32,
+    ) -> Result<Vec<CertificateRecord>, StorageError> {
+        let state = self.state();
+        let place = |record: &CertificateRecord| (record.not_after, record.serial.octets().to_vec());
+        let after = filter.after.as_ref().map(|(at, serial)| (*at, serial.octets().to_vec()));
+        let listed = |record: &&CertificateRecord| {
+            record.state == CertificateState::Issued
+                && filter.client.as_ref().is_none_or(|client| record.client.as_ref() == Some(client))
+                && record.not_after >= filter.from
+                && record.not_after < filter.before
+                && after.as_ref().is_none_or(|after| place(record) > *after)
+        };
+        let mut page: Vec<_> = state.certificates.values().filter(listed).collect();
+        page.sort_by_key(|record| place(record));
         Ok(page.into_iter().take(size(limit)).cloned().collect())
     }
 
