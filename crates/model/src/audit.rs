@@ -187,6 +187,10 @@ pub enum AuditAction {
     ClientAdded,
     /// A client was disabled.
     ClientDisabled,
+    /// A disabled client was enabled again.
+    ClientEnabled,
+    /// The name, contacts, scopes or audiences of a client were changed.
+    ClientEdited,
     /// A client got a new secret.
     ClientSecretRotated,
     /// A new token key was published.

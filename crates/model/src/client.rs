@@ -38,6 +38,47 @@ impl Client {
     pub fn may_address(&self, audience: &str) -> bool {
         self.audiences.is_empty() || self.audiences.iter().any(|registered| registered == audience)
     }
+
+    /// Whether it may have every scope and address every API that `other` may.
+    pub fn may_all_that(&self, other: &Client) -> bool {
+        let addresses = match other.audiences.as_slice() {
+            [] => self.audiences.is_empty(),
+            audiences => audiences.iter().all(|audience| self.may_address(audience)),
+        };
+        addresses && self.scopes.covers(&other.scopes)
+    }
+}
+
+/// What an operator sets anew of a client; `None` leaves a member as it is. The rest of a client never changes, or has an
+/// order of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClientChanges {
+    /// The registered name.
+    pub name: Option<String>,
+    /// Where to reach its people.
+    pub contacts: Option<Vec<String>>,
+    /// What it may ask for.
+    pub scopes: Option<Scopes>,
+    /// The audiences it may ask for; empty means every API that owns one of its scopes.
+    pub audiences: Option<Vec<String>>,
+}
+
+impl ClientChanges {
+    /// Sets in `client` what is to be set at `at`. A scope or an audience that is taken away adds one to the epoch: a token that
+    /// bears it must not outlive it. Whether anything is different.
+    pub fn apply(self, client: &mut Client, at: Timestamp) -> bool {
+        let before = client.clone();
+        client.name = self.name.unwrap_or_else(|| before.name.clone());
+        client.contacts = self.contacts.unwrap_or_else(|| before.contacts.clone());
+        client.scopes = self.scopes.unwrap_or_else(|| before.scopes.clone());
+        client.audiences = self.audiences.unwrap_or_else(|| before.audiences.clone());
+        if *client == before {
+            return false;
+        }
+        client.epoch += u32::from(!client.may_all_that(&before));
+        client.updated_at = at;
+        true
+    }
 }
 
 /// `token_endpoint_auth_method` (RFC 7591 section 2, RFC 8705 section 2).

@@ -1,9 +1,9 @@
-//! Registration of clients by operators: add, disable, rotate a secret. The same use cases for the admin API and for
+//! Registration of clients by operators: add, edit, disable and enable, rotate a secret. The same use cases for the admin API and for
 //! whatever sets up an installation. (Registration by clients themselves, RFC 7591, is not there yet.)
 
 use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
 use countersign_model::client::{
-    AuthMethod, Client, ClientState, Credential, CredentialKind, CredentialState,
+    AuthMethod, Client, ClientChanges, ClientState, Credential, CredentialKind, CredentialState,
 };
 use countersign_model::text::{TextRefused, check_registration};
 use countersign_model::{
@@ -79,6 +79,14 @@ pub enum RegistrationError {
         "another change of {0} came first, or the client is disabled; run `countersign client show {0}`, then rotate again if needed"
     )]
     Overtaken(ClientId),
+    /// The client was disabled, and storage does not know it yet.
+    #[error(
+        "{0} was disabled and that is not stored yet: it is tried again every few seconds; enable it after that"
+    )]
+    StillEnding(ClientId),
+    /// An edit that changes nothing.
+    #[error("nothing to change: give a name, contacts, scopes or audiences")]
+    NothingToChange,
     /// Storage refused or failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -88,8 +96,8 @@ impl RegistrationError {
     /// What the caller is told.
     pub fn reason(&self) -> ReasonCode {
         match self {
-            Self::Text(_) => ReasonCode::RequestParameterInvalid,
-            Self::NoSecret(_) | Self::Overtaken(_) => ReasonCode::ObjectConflict,
+            Self::Text(_) | Self::NothingToChange => ReasonCode::RequestParameterInvalid,
+            Self::NoSecret(_) | Self::Overtaken(_) | Self::StillEnding(_) => ReasonCode::ObjectConflict,
             Self::Unknown(_) => ReasonCode::ObjectNotFound,
             Self::Storage(error) => error.reason(),
         }
@@ -152,6 +160,56 @@ impl Registrar<'_> {
         Ok(self.store.commit(Transaction::new().write(write).record(event)).await?)
     }
 
+    /// Enables a client: its secrets and certificates that have not ended are accepted again; its tokens from before are not.
+    /// Idempotent.
+    ///
+    /// # Errors
+    /// When there is no such client, its disabling waits to be stored, or storage fails.
+    pub async fn enable(&self, client: &ClientId, order: Order) -> Result<Receipt, RegistrationError> {
+        let (client, _) = self.find(client).await?;
+        let Order { actor, reference, at } = order;
+        let event = AuditEvent::done(reference, at, AuditAction::ClientEnabled, actor, facts(&client));
+        let write = Write::SetClientState { client: client.id.clone(), state: ClientState::Active, at };
+        let committed = self.store.commit(Transaction::new().write(write).record(event)).await;
+        committed.map_err(|error| match error {
+            StorageError::Conflict(_) => RegistrationError::StillEnding(client.id),
+            error => error.into(),
+        })
+    }
+
+    /// Changes the name, contacts, scopes or audiences of a client. What takes a scope or an audience away ends its tokens;
+    /// the second part of the answer says whether that happened. The name stands in certificates that are issued later.
+    ///
+    /// # Errors
+    /// When a text is refused, nothing is to be changed, there is no such client, or storage fails.
+    pub async fn edit(
+        &self,
+        client: &ClientId,
+        changes: ClientChanges,
+        order: Order,
+    ) -> Result<(Receipt, bool), RegistrationError> {
+        let (before, _) = self.find(client).await?;
+        let Order { actor, reference, at } = order;
+        if changes == ClientChanges::default() {
+            return Err(RegistrationError::NothingToChange);
+        }
+        check_registration(
+            changes.name.as_ref().unwrap_or(&before.name),
+            changes.contacts.as_ref().unwrap_or(&before.contacts),
+            changes.audiences.as_ref().unwrap_or(&before.audiences),
+        )?;
+        let facts = Facts {
+            scope: changes.scopes.as_ref().map(ToString::to_string),
+            detail: Some(changed(&changes)),
+            ..facts(&before)
+        };
+        let event = AuditEvent::done(reference, at, AuditAction::ClientEdited, actor, facts);
+        let write = Write::EditClient { client: before.id.clone(), changes, at };
+        let receipt = self.store.commit(Transaction::new().write(write).record(event)).await?;
+        let (after, _) = self.find(&before.id).await?;
+        Ok((receipt, after.epoch != before.epoch))
+    }
+
     /// Makes a new secret beside the present ones, which end at `previous_end_at`; at once, with their tokens, when that
     /// is not in the future (rule C12). Of two rotations at once one succeeds: the other one would hand out a secret that is
     /// dead already, or leave one alive that it was to end.
@@ -201,6 +259,19 @@ impl Registrar<'_> {
 
 fn facts(client: &Client) -> Facts {
     Facts { client: Some(client.id.clone()), environment: Some(client.environment), ..Facts::default() }
+}
+
+/// What an edit sets, for the record. Contacts are people: the record says that they changed, not whom they name.
+fn changed(changes: &ClientChanges) -> String {
+    let ClientChanges { name, contacts, scopes, audiences } = changes;
+    let list = |list: &[String]| if list.is_empty() { "none".to_owned() } else { list.join(" ") };
+    let parts = [
+        name.as_ref().map(|name| format!("name: {name}")),
+        contacts.as_ref().map(|_| "contacts".to_owned()),
+        scopes.as_ref().map(|scopes| format!("scopes: {scopes}")),
+        audiences.as_ref().map(|audiences| format!("audiences: {}", list(audiences))),
+    ];
+    format!("set {}", parts.into_iter().flatten().collect::<Vec<_>>().join("; "))
 }
 
 fn is_live_secret(credential: &Credential) -> bool {

@@ -16,6 +16,9 @@ pub(crate) async fn apply(
         Write::SetClientState { client, state, at } => {
             clients::set_client_state(connection, client, *state, *at).await
         }
+        Write::EditClient { client, changes, at } => {
+            clients::edit_client(connection, client, changes, *at).await
+        }
         Write::InsertCredential(credential) => {
             clients::insert_credential(connection, credential).await.map(Some)
         }

@@ -8,7 +8,7 @@ use crate::store::SqliteStore;
 use async_trait::async_trait;
 use countersign_model::change::Changed;
 use countersign_model::client::{
-    CertificateMatcher, Client, ClientState, Credential, CredentialKind, CredentialState,
+    CertificateMatcher, Client, ClientChanges, ClientState, Credential, CredentialKind, CredentialState,
 };
 use countersign_model::{ClientId, CredentialId, Timestamp};
 use countersign_storage::StorageError;
@@ -27,6 +27,8 @@ pub(crate) const STATEMENTS: &[&str] = &[
     CLIENT_EXISTS,
     CLIENT_IDS,
     SET_CLIENT_STATE,
+    CLIENT_ALONE,
+    EDIT_CLIENT,
     INSERT_CREDENTIAL,
     MATCHER_HOLDER,
     EXPIRE_CREDENTIAL,
@@ -63,6 +65,10 @@ const CLIENT_IDS: &str = "SELECT id FROM clients ORDER BY id";
 const CLIENT_EXISTS: &str = "SELECT id FROM clients WHERE id = $1";
 const SET_CLIENT_STATE: &str =
     "UPDATE clients SET state = $2, epoch = epoch + 1, updated_at = $3 WHERE id = $1 AND state <> $2";
+const CLIENT_ALONE: &str = "SELECT id, environment, name, contacts, auth_method, scopes, audiences, state, epoch, \
+     created_at, updated_at FROM clients WHERE id = $1";
+const EDIT_CLIENT: &str = "UPDATE clients SET name = $2, contacts = $3, scopes = $4, audiences = $5, epoch = $6, \
+     updated_at = $7 WHERE id = $1";
 const INSERT_CREDENTIAL: &str = "INSERT INTO credentials (id, client, name, kind, secret_hmac, matcher, state, epoch, \
      not_before, expires_at, created_at, last_used_at, uses) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
@@ -206,6 +212,30 @@ pub(crate) async fn set_client_state(
     }
     let there = fetch_optional(connection, sqlx::query(CLIENT_EXISTS).bind(client.as_str())).await?;
     if there.is_some() { Ok(None) } else { Err(StorageError::Missing("client")) }
+}
+
+/// Reads and writes in the writer's transaction: nobody else changes the row in between.
+pub(crate) async fn edit_client(
+    connection: &mut Connection,
+    id: &ClientId,
+    changes: &ClientChanges,
+    at: Timestamp,
+) -> Result<Option<Changed>, StorageError> {
+    let row = fetch_optional(&mut *connection, sqlx::query(CLIENT_ALONE).bind(id.as_str())).await?;
+    let mut edited = client(&mut Columns::of(&row.ok_or(StorageError::Missing("client"))?))?;
+    if !changes.clone().apply(&mut edited, at) {
+        return Ok(None);
+    }
+    let query = sqlx::query(EDIT_CLIENT)
+        .bind(id.as_str())
+        .bind(edited.name.as_str().to_owned())
+        .bind(json(&edited.contacts)?)
+        .bind(json(&edited.scopes)?)
+        .bind(json(&edited.audiences)?)
+        .bind(i64::from(edited.epoch))
+        .bind(edited.updated_at.unix_ms());
+    execute(connection, query).await?;
+    Ok(Some(Changed::Client(id.clone())))
 }
 
 pub(crate) async fn insert_credential(

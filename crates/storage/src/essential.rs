@@ -12,11 +12,10 @@ pub use unstored::{Enforced, Unstored};
 
 use crate::views::Views;
 use crate::{Receipt, StorageError, Store, Transaction, Write};
-use countersign_model::KeyId;
-use countersign_model::Timestamp;
 use countersign_model::certificate::CertificateState;
 use countersign_model::change::Changed;
-use ending::{covers, endings};
+use countersign_model::{ClientId, KeyId, Timestamp};
+use ending::{covers, enabled, endings};
 use futures_util::future::join_all;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -166,6 +165,9 @@ impl EssentialStore {
     }
 
     async fn commit_essentially(&self, transaction: Transaction) -> Result<Receipt, StorageError> {
+        if let Some(client) = enabled(&transaction) {
+            return self.enable(client.clone(), transaction).await;
+        }
         let endings = endings(&transaction);
         if endings.is_empty() {
             return match ending::may_use_the_reserve(&transaction) {
@@ -200,6 +202,19 @@ impl EssentialStore {
             }
             outcome => outcome,
         }
+    }
+
+    /// Storage says from now on what this client is. `Conflict` while its disabling waits to be stored: it would be disabled
+    /// again a moment later, by an order from before.
+    async fn enable(&self, client: ClientId, transaction: Transaction) -> Result<Receipt, StorageError> {
+        let _alone = self.storing.lock().await;
+        if self.enforced().clients.contains(&client) {
+            return Err(StorageError::Conflict("client"));
+        }
+        if let Some(EnforcedBy { views, .. }) = self.enforced_by.get() {
+            views.withhold_no_longer(&client);
+        }
+        self.inner.commit(transaction).await
     }
 
     /// What waits and was stored by another order needs no order of its own any more.

@@ -2,7 +2,7 @@
 
 use countersign_model::audit::AuditEvent;
 use countersign_model::certificate::{CertificateRecord, CrlRecord, Issuer, RevocationReason};
-use countersign_model::client::{Client, ClientState, Credential};
+use countersign_model::client::{Client, ClientChanges, ClientState, Credential};
 use countersign_model::key::KeyRecord;
 use countersign_model::operator::Operator;
 use countersign_model::{ClientId, CredentialId, IssuerId, KeyId, Serial, Thumbprint, Timestamp};
@@ -58,6 +58,17 @@ pub enum Write {
         client: ClientId,
         /// The new state.
         state: ClientState,
+        /// When.
+        at: Timestamp,
+    },
+    /// Changes what is registered of a client, member by member, so that of two edits at once neither undoes the other's
+    /// members. What takes a scope or an audience away adds one to its epoch, so that its tokens die. `Missing`. Change: the
+    /// client, if anything is different afterwards.
+    EditClient {
+        /// Whose.
+        client: ClientId,
+        /// What is new.
+        changes: ClientChanges,
         /// When.
         at: Timestamp,
     },

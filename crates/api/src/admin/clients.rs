@@ -3,8 +3,8 @@
 use super::certificates::revoked_answer;
 use super::input::{Json, Query, malformed, parse_or_not_found};
 use super::shapes::{
-    ClientAdded, ClientList, ClientQuery, ClientView, CredentialKindName, CredentialView, NewClient,
-    OneTimeSecret, Revoke, Revoked, RotateSecret, SecretRotated,
+    ClientAdded, ClientList, ClientQuery, ClientView, CredentialKindName, CredentialView, EditClient,
+    NewClient, OneTimeSecret, Revoke, Revoked, RotateSecret, SecretRotated,
 };
 use super::{MOST, cut, one_more_than};
 use crate::Context;
@@ -13,7 +13,7 @@ use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use axum::{Extension, Json as Answer};
 use countersign_model::client::{
-    CertificateMatcher, Client, ClientState, Credential, CredentialKind, CredentialState,
+    CertificateMatcher, Client, ClientChanges, ClientState, Credential, CredentialKind, CredentialState,
 };
 use countersign_model::{ClientId, ReasonCode, Scopes};
 use countersign_oauth::{NewSecret, RegistrationError};
@@ -116,6 +116,62 @@ pub(super) async fn disable(
     let committed = "the client is disabled in the database; when /readyz is ready, repeat the call";
     let in_force = context.in_force(receipt.sequence, committed).await;
     context.connections.cut_client(&id).await;
+    in_force?;
+    let (client, credentials) = find(&context, &id).await?;
+    Ok(Answer(view(&context, client, credentials)))
+}
+
+/// Enables a client again: its secrets and certificates that have not ended are accepted, its tokens from before are not.
+#[utoipa::path(
+    post, path = "/clients/{id}/enable", operation_id = "enable_client", params(("id" = String, Path)),
+    responses((status = 200, body = ClientView))
+)]
+pub(super) async fn enable(
+    State(context): State<Arc<Context>>,
+    Extension(call): Extension<Call>,
+    Path(id): Path<String>,
+) -> Result<Answer<ClientView>, Refused> {
+    let id = parse_or_not_found(&id)?;
+    let receipt = context
+        .registrar()
+        .enable(&id, call.order(&context))
+        .await
+        .map_err(|error| refused(&error).of(&id))?;
+    context
+        .in_force(receipt.sequence, "the client is enabled, and works when /readyz is ready again")
+        .await?;
+    let (client, credentials) = find(&context, &id).await?;
+    Ok(Answer(view(&context, client, credentials)))
+}
+
+/// Changes the name, contacts, scopes or audiences of a client. Its tokens and connections end if a scope or an audience is
+/// taken away.
+#[utoipa::path(
+    post, path = "/clients/{id}/edit", operation_id = "edit_client", params(("id" = String, Path)),
+    request_body = EditClient, responses((status = 200, body = ClientView))
+)]
+pub(super) async fn edit(
+    State(context): State<Arc<Context>>,
+    Extension(call): Extension<Call>,
+    Path(id): Path<String>,
+    Json(edit): Json<EditClient>,
+) -> Result<Answer<ClientView>, Refused> {
+    let id = parse_or_not_found(&id)?;
+    if let Some(scopes) = &edit.scopes {
+        scopes_are_known(&context, scopes)?;
+    }
+    let EditClient { name, contacts, scopes, audiences } = edit;
+    let changes = ClientChanges { name, contacts, scopes, audiences };
+    let (receipt, took_away) = context
+        .registrar()
+        .edit(&id, changes, call.order(&context))
+        .await
+        .map_err(|error| refused(&error).of(&id))?;
+    let committed = "the client is changed in the database; when /readyz is ready, repeat the call";
+    let in_force = context.in_force(receipt.sequence, committed).await;
+    if took_away {
+        context.connections.cut_client(&id).await;
+    }
     in_force?;
     let (client, credentials) = find(&context, &id).await?;
     Ok(Answer(view(&context, client, credentials)))

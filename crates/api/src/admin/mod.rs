@@ -42,7 +42,9 @@ pub fn router(context: &Arc<Context>) -> (Router, OpenApi) {
         .route_layer(from_fn_with_state(Role::Auditor, auth::require));
     let operator = OpenApiRouter::new()
         .routes(routes!(clients::add))
+        .routes(routes!(clients::edit))
         .routes(routes!(clients::disable))
+        .routes(routes!(clients::enable))
         .routes(routes!(clients::rotate_secret))
         .routes(routes!(clients::revoke_certificates))
         .routes(routes!(certificates::sign))

@@ -112,6 +112,26 @@ pub struct ClientView {
     pub credentials: Vec<CredentialView>,
 }
 
+/// `POST /admin/v1/clients/{id}/edit`: sets what is given, and leaves what is absent as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EditClient {
+    /// The registered name. Certificates that are issued from now on have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Where to reach its people: all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contacts: Option<Vec<String>>,
+    /// What it may ask for: all of it. Its tokens end if a scope is taken away.
+    #[schema(value_type = Option<Vec<String>>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Scopes>,
+    /// The audiences that it may ask for: all of them; empty: every API that owns one of its scopes. Its tokens end if an
+    /// audience is taken away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audiences: Option<Vec<String>>,
+}
+
 /// `GET /admin/v1/clients?after=`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
 #[serde(deny_unknown_fields)]

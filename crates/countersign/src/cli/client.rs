@@ -8,13 +8,13 @@ use super::listing::Listing;
 use crate::failure::{Exit, Failure};
 use crate::system::SystemClock;
 use crate::words::printable;
-use clap::Subcommand;
+use clap::{ArgGroup, Args, Subcommand};
 use countersign_api::admin::shapes::{
-    ClientAdded, ClientList, ClientView, CredentialView, NewClient, RotateSecret, SecretRotated,
+    ClientAdded, ClientList, ClientView, CredentialView, EditClient, NewClient, RotateSecret, SecretRotated,
 };
 use countersign_model::client::{AuthMethod, CredentialState};
 use countersign_model::text::check_registration;
-use countersign_model::{ClientId, Clock, Environment, Scope, Timestamp};
+use countersign_model::{ClientId, Clock, Environment, Scope, Scopes, Timestamp};
 use serde_json::json;
 use std::time::Duration;
 
@@ -57,6 +57,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         target: AdminTarget,
     },
+    /// Change a client's name, contacts, scopes or audiences; what is not given stays
+    Edit(Edit),
     /// Disable a client: its tokens and credentials are refused at once
     Disable {
         /// Its client_id
@@ -64,6 +66,13 @@ pub(crate) enum Command {
         /// Do not ask
         #[arg(long)]
         yes: bool,
+        #[command(flatten)]
+        target: AdminTarget,
+    },
+    /// Enable a disabled client: its secrets and certificates are accepted again, its tokens from before are not
+    Enable {
+        /// Its client_id
+        client: ClientId,
         #[command(flatten)]
         target: AdminTarget,
     },
@@ -77,6 +86,94 @@ pub(crate) enum Command {
         #[command(flatten)]
         target: AdminTarget,
     },
+}
+
+/// What `client edit` changes. A list that is given is the whole of it.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("change").required(true).multiple(true))]
+pub(crate) struct Edit {
+    /// Its client_id
+    client: ClientId,
+    /// The registered name; certificates that are issued from now on have it
+    #[arg(long, group = "change")]
+    name: Option<String>,
+    /// Where to reach its people, in the place of all contacts from before; repeat for more
+    #[arg(long = "contact", value_name = "ADDRESS", group = "change")]
+    contacts: Vec<String>,
+    /// Remove all contacts
+    #[arg(long, conflicts_with = "contacts", group = "change")]
+    no_contacts: bool,
+    /// A scope that it may ask for, in the place of all scopes from before; repeat for more
+    #[arg(long = "scope", value_name = "SCOPE", group = "change")]
+    scopes: Vec<Scope>,
+    /// An audience that it may ask for, in the place of all audiences from before; repeat for more
+    #[arg(long = "audience", value_name = "URI", group = "change")]
+    audiences: Vec<String>,
+    /// Let it ask for every API that owns one of its scopes
+    #[arg(long, conflicts_with = "audiences", group = "change")]
+    all_audiences: bool,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    target: AdminTarget,
+}
+
+impl Edit {
+    fn changes(&self) -> EditClient {
+        let list = |texts: &[String], none: bool| (none || !texts.is_empty()).then(|| texts.to_vec());
+        EditClient {
+            name: self.name.clone(),
+            contacts: list(&self.contacts, self.no_contacts),
+            scopes: (!self.scopes.is_empty()).then(|| self.scopes.iter().cloned().collect()),
+            audiences: list(&self.audiences, self.all_audiences),
+        }
+    }
+
+    /// Asks before anything is taken away: tokens and open connections end then.
+    fn run(self, console: Console) -> Result<(), Failure> {
+        let changes = self.changes();
+        // By the server's own rule, and before anything is sent.
+        let (contacts, audiences) = (&changes.contacts, &changes.audiences);
+        let none = Vec::new();
+        check_registration(
+            changes.name.as_deref().unwrap_or(self.client.as_str()),
+            contacts.as_ref().unwrap_or(&none),
+            audiences.as_ref().unwrap_or(&none),
+        )
+        .map_err(|refused| {
+            Failure::new(Exit::Usage, refused.to_string()).action("countersign help client edit")
+        })?;
+        let admin = AdminClient::new(&self.target)?;
+        let before: ClientView = admin.get(&path(&self.client, "")?)?;
+        let lost = taken_away(&before, &changes);
+        if !lost.is_empty() {
+            let lost = lost.iter().map(|name| printable(name)).collect::<Vec<_>>().join(", ");
+            let question = format!(
+                "{} loses {lost}. Its tokens and open connections end at once. Change it?",
+                self.client
+            );
+            console.confirm(self.yes, &question)?;
+        }
+        let view: ClientView = admin.post(&path(&self.client, "/edit")?, &changes)?;
+        console.answer(&view, || view_text(&view, SystemClock.now()))
+    }
+}
+
+/// The scopes and audiences that a client has now and loses.
+fn taken_away(before: &ClientView, changes: &EditClient) -> Vec<String> {
+    let scopes = changes.scopes.as_ref().map(|scopes| before.scopes.without(scopes));
+    let mut lost: Vec<String> = scopes.iter().flat_map(Scopes::iter).map(ToString::to_string).collect();
+    match &changes.audiences {
+        Some(audiences) if before.audiences.is_empty() && !audiences.is_empty() => {
+            lost.push("every audience that is not given".to_owned());
+        }
+        Some(audiences) if !audiences.is_empty() => {
+            lost.extend(before.audiences.iter().filter(|audience| !audiences.contains(audience)).cloned());
+        }
+        _ => {}
+    }
+    lost
 }
 
 impl Command {
@@ -106,7 +203,15 @@ impl Command {
                 let view: ClientView = AdminClient::new(&target)?.get(&path(&client, "")?)?;
                 console.answer(&view, || view_text(&view, SystemClock.now()))
             }
+            Self::Edit(edit) => edit.run(console),
             Self::Disable { client, yes, target } => disable(&client, yes, &target, console),
+            Self::Enable { client, target } => {
+                let view: ClientView =
+                    AdminClient::new(&target)?.post(&path(&client, "/enable")?, &json!({}))?;
+                console.answer(&view, || {
+                    format!("client {client} enabled; its tokens from before stay refused\n")
+                })
+            }
             Self::RotateSecret { client, overlap, target } => {
                 // Ten years, the longest duration, fit.
                 let overlap_s = u32::try_from(seconds(overlap)).unwrap_or(u32::MAX);

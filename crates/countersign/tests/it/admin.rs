@@ -313,6 +313,117 @@ async fn disabling_a_client_holds_for_the_next_request() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_enabled_again_works_with_new_tokens_only() {
+    let server = TestServer::start().await;
+    server.add_client("acme-pay", "production", "tls_client_auth", &["data:read"]).await;
+    let acme = server.certificate("acme-pay").await;
+    let old = server.bound_token("acme-pay", &acme).await;
+    let order = async |order: &str| {
+        server.administer(Method::POST, &format!("/admin/v1/clients/acme-pay/{order}"), &Value::Null).await
+    };
+    assert_eq!(order("enable").await.json()["state"], "active", "it is already");
+    assert_eq!(server.call(Some(&acme), "/data/x", &old).await.status, 200);
+    for _ in 0..2 {
+        assert_eq!(order("disable").await.json()["state"], "disabled");
+    }
+    for _ in 0..2 {
+        let enabled = order("enable").await;
+        assert_eq!((enabled.status, &enabled.json()["state"]), (200, &json!("active")));
+    }
+    let refused = server.call(Some(&acme), "/data/x", &old).await;
+    assert_eq!((refused.status, refused.code().as_deref()), (401, Some("token_revoked")));
+    let new = server.bound_token("acme-pay", &acme).await;
+    assert_eq!(server.call(Some(&acme), "/data/x", &new).await.status, 200);
+    let path = "/admin/v1/audit?action=client_enabled";
+    let records = server.administer(Method::GET, path, &Value::Null).await.json();
+    let record = &records["records"][0];
+    assert_eq!((&record["client"], &record["actor"]["name"]), (&json!("acme-pay"), &json!("tester")));
+    let nobody = server.administer(Method::POST, "/admin/v1/clients/nobody/enable", &Value::Null).await;
+    assert_refused(&server, &nobody, 404, "object_not_found", "enable nobody").await;
+}
+
+/// What is given is set, what is absent stays; only what is taken away ends tokens and connections.
+#[tokio::test]
+async fn an_edit_of_a_client_holds_for_the_next_request() {
+    let server = TestServer::start().await;
+    server.add_client("acme-pay", "production", "tls_client_auth", &["data:read", "pay:write"]).await;
+    let acme = server.certificate("acme-pay").await;
+    let edit = async |change: Value| {
+        server.administer(Method::POST, "/admin/v1/clients/acme-pay/edit", &change).await
+    };
+    let token = server.bound_token("acme-pay", &acme).await;
+    let edited = edit(json!({ "name": "Acme Payments", "contacts": ["api@acme.example"] })).await;
+    assert_eq!(edited.status, 200, "{}", String::from_utf8_lossy(&edited.body));
+    let view = edited.json();
+    assert_eq!(
+        (&view["name"], &view["contacts"], &view["scopes"]),
+        (&json!("Acme Payments"), &json!(["api@acme.example"]), &json!(["data:read", "pay:write"]))
+    );
+    assert_eq!(server.call(Some(&acme), "/data/x", &token).await.status, 200, "nothing was taken away");
+    server.certificate("acme-pay").await;
+    let list =
+        server.administer(Method::GET, "/admin/v1/certificates?client=acme-pay", &Value::Null).await.json();
+    assert_eq!(list["certificates"][0]["subject"], "CN=acme-pay, O=Acme Payments");
+
+    let mut open = server.caller(Some(&acme)).connect().await.unwrap();
+    let authorization = format!("Bearer {token}");
+    let asked = [("authorization", authorization.as_str())];
+    assert_eq!(open.send(Method::GET, "/data/x", &asked, "").await.unwrap().status, 200);
+    assert_eq!(edit(json!({ "scopes": ["pay:write"] })).await.json()["scopes"], json!(["pay:write"]));
+    let refused = server.call(Some(&acme), "/data/x", &token).await;
+    assert_eq!((refused.status, refused.code().as_deref()), (401, Some("token_revoked")));
+    // The open connection is cut, or answers its last request with a refusal.
+    if let Ok(answer) = open.send(Method::GET, "/data/x", &asked, "").await {
+        assert_eq!(answer.status, 401);
+    }
+    let form = "grant_type=client_credentials&client_id=acme-pay&scope=data:read";
+    let refused = server.ask_token(Some(&acme), form).await;
+    assert_eq!((refused.status, refused.json()["error"].as_str()), (400, Some("invalid_scope")));
+
+    let before = edit(json!({ "scopes": ["data:read", "pay:write"], "audiences": [] })).await;
+    let token = server.bound_token("acme-pay", &acme).await;
+    assert_eq!(server.call(Some(&acme), "/data/x", &token).await.status, 200, "{:?}", before.json());
+    edit(json!({ "audiences": ["https://elsewhere.example"] })).await;
+    let refused = server.call(Some(&acme), "/data/x", &token).await;
+    assert_eq!((refused.status, refused.code().as_deref()), (401, Some("token_revoked")));
+
+    let records =
+        server.administer(Method::GET, "/admin/v1/audit?action=client_edited", &Value::Null).await.json();
+    let details: Vec<_> = records["records"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|record| record["detail"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        details,
+        [
+            "set audiences: https://elsewhere.example",
+            "set scopes: data:read pay:write; audiences: none",
+            "set scopes: pay:write",
+            "set name: Acme Payments; contacts",
+        ]
+    );
+    for (change, named) in [
+        (json!({}), "nothing to change"),
+        (json!({ "environment": "sandbox" }), "environment"),
+        (json!({ "auth_method": "client_secret_basic" }), "auth_method"),
+        (json!({ "name": "Acme\u{202e}dtL" }), "name: the character U+202E"),
+        (json!({ "contacts": vec!["a@b.example"; 17] }), "contacts: at most 16"),
+        (json!({ "scopes": ["data:raed"] }), "data:raed"),
+        (json!({ "audiences": ["x".repeat(513)] }), "audiences: 1 to 512"),
+    ] {
+        let refused = edit(change).await;
+        assert_refused(&server, &refused, 400, "request_parameter_invalid", named).await;
+        let told = refused.json()["detail"].as_str().unwrap().to_owned();
+        assert!(told.contains(named), "{named}: {told}");
+    }
+    let nobody =
+        server.administer(Method::POST, "/admin/v1/clients/nobody/edit", &json!({ "name": "x" })).await;
+    assert_refused(&server, &nobody, 404, "object_not_found", "edit nobody").await;
+}
+
+#[tokio::test]
 async fn rule_c12_rotating_a_secret_overlaps_unless_it_must_not() {
     let server = TestServer::start().await;
     let first =

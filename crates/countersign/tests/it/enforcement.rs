@@ -116,6 +116,8 @@ async fn rule_g16_what_the_data_path_has_not_heard_of_is_not_acknowledged() {
         (format!("/certificates/{serial}/revoke"), reason.clone(), "revoked in the ledger"),
         ("/clients/other/revoke-certificates".to_owned(), reason, "revoked in the ledger"),
         ("/clients/acme-pay/disable".to_owned(), json!({}), "disabled in the database"),
+        ("/clients/other/enable".to_owned(), json!({}), "is enabled"),
+        ("/clients/other/edit".to_owned(), json!({ "scopes": [] }), "changed in the database"),
         ("/token-keys/rotate".to_owned(), json!({ "now": true }), "do not repeat"),
     ];
     let document = server.administer(Method::GET, "/admin/v1/openapi.json", &Value::Null).await.json();

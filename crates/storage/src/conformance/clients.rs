@@ -3,7 +3,9 @@
 use super::fixtures::{NOW, client, client_id, credential_id, matcher, secret};
 use super::{commit, commit_each};
 use crate::{StorageError, Store, Write};
-use countersign_model::client::{AuthMethod, Client, ClientState, Credential, CredentialState};
+use countersign_model::client::{
+    AuthMethod, Client, ClientChanges, ClientState, Credential, CredentialState,
+};
 use countersign_model::{Environment, Scopes, Timestamp};
 use std::sync::Arc;
 
@@ -75,6 +77,77 @@ pub async fn a_change_of_state_ends_the_tokens_once(store: Arc<dyn Store>) {
     assert_eq!(store.client(&client_id("other")).await.unwrap().unwrap().0, client("other"));
     let refused = commit(&*store, set("nobody", ClientState::Active, NOW)).await;
     assert_eq!(refused, Err(StorageError::Missing("client")));
+}
+
+/// Member by member; what is not named stays. Only what takes a scope or an audience away ends the tokens.
+pub async fn an_edit_ends_the_tokens_if_it_takes_something_away(store: Arc<dyn Store>) {
+    commit_each(&*store, ["acme-pay", "other"].map(|name| Write::InsertClient(client(name)))).await;
+    let (first, second) = ("https://api.example/bank".to_owned(), "https://api.example/shop".to_owned());
+    let mut expected = client("acme-pay");
+    let scopes =
+        |text: &str| ClientChanges { scopes: Some(text.parse().unwrap()), ..ClientChanges::default() };
+    let audiences = |list: &[&String]| {
+        let audiences = Some(list.iter().map(|text| (*text).clone()).collect());
+        ClientChanges { audiences, ..ClientChanges::default() }
+    };
+    let name = ClientChanges { name: Some("Söhne & \"Co\"".to_owned()), ..ClientChanges::default() };
+    let contacts = ClientChanges { contacts: Some(vec![]), ..ClientChanges::default() };
+    for (second_of, (changes, ends_tokens, changes_something)) in (1..).zip([
+        (ClientChanges::default(), false, false),
+        (name.clone(), false, true),
+        (name, false, false),
+        (contacts, false, true),
+        (scopes("data:read pay:write"), false, false),
+        (scopes("data:read pay:write more:read"), false, true),
+        (scopes("data:read"), true, true),
+        (scopes("pay:write"), true, true),
+        (scopes(""), true, true),
+        (scopes("data:read"), false, true),
+        (audiences(&[&first, &second]), false, true),
+        (audiences(&[&second, &first]), false, true),
+        (audiences(&[&second]), true, true),
+        (audiences(&[]), false, true), // every API that owns one of its scopes
+        (audiences(&[&first]), true, true),
+    ]) {
+        let at = NOW.plus_s(second_of);
+        expected.name = changes.name.clone().unwrap_or(expected.name);
+        expected.contacts = changes.contacts.clone().unwrap_or(expected.contacts);
+        expected.scopes = changes.scopes.clone().unwrap_or(expected.scopes);
+        expected.audiences = changes.audiences.clone().unwrap_or(expected.audiences);
+        expected.epoch += u32::from(ends_tokens);
+        expected.updated_at = if changes_something { at } else { expected.updated_at };
+        let before = store.last_change().await.unwrap();
+        let told = format!("{changes:?}");
+        let after = commit(&*store, Write::EditClient { client: client_id("acme-pay"), changes, at }).await;
+        assert_eq!(after, Ok(before + u64::from(changes_something)), "{told}");
+        assert_eq!(store.client(&client_id("acme-pay")).await.unwrap().unwrap().0, expected, "{told}");
+    }
+    assert_eq!(store.client(&client_id("other")).await.unwrap().unwrap().0, client("other"));
+    let nobody = Write::EditClient { client: client_id("nobody"), changes: scopes("a"), at: NOW };
+    assert_eq!(commit(&*store, nobody).await, Err(StorageError::Missing("client")));
+}
+
+/// Two at once that change different members: neither undoes the other.
+pub async fn edits_of_different_members_do_not_undo_each_other(store: Arc<dyn Store>) {
+    commit(&*store, Write::InsertClient(client("acme-pay"))).await.unwrap();
+    let edits = [
+        ClientChanges { name: Some("New".to_owned()), ..ClientChanges::default() },
+        ClientChanges { contacts: Some(vec!["new@acme.example".to_owned()]), ..ClientChanges::default() },
+        ClientChanges { scopes: Some("data:read".parse().unwrap()), ..ClientChanges::default() },
+        ClientChanges { audiences: Some(vec![]), ..ClientChanges::default() },
+    ];
+    let edits = edits.map(|changes| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            commit(&*store, Write::EditClient { client: client_id("acme-pay"), changes, at: NOW }).await
+        })
+    });
+    for edit in edits {
+        edit.await.unwrap().unwrap();
+    }
+    let (client, _) = store.client(&client_id("acme-pay")).await.unwrap().unwrap();
+    assert_eq!((client.name.as_str(), client.contacts.len(), client.audiences.len()), ("New", 1, 0));
+    assert_eq!((client.scopes.to_string().as_str(), client.epoch), ("data:read", 1));
 }
 
 /// Every field of both kinds comes back.

@@ -26,6 +26,8 @@ macro_rules! conformance_tests {
             clients::a_client_id_is_taken_once
             clients::clients_are_paged_in_the_order_of_their_ids
             clients::a_change_of_state_ends_the_tokens_once
+            clients::an_edit_ends_the_tokens_if_it_takes_something_away
+            clients::edits_of_different_members_do_not_undo_each_other
             clients::credentials_are_read_as_they_were_written_oldest_first
             clients::a_credential_needs_its_client_and_an_id_of_its_own
             clients::rule_c4_a_certificate_matcher_belongs_to_one_client

@@ -1,6 +1,7 @@
 //! Which writes take rights away.
 
 use crate::{Transaction, Write};
+use countersign_model::ClientId;
 use countersign_model::audit::{AuditAction, AuditEvent};
 use countersign_model::client::ClientState;
 
@@ -49,6 +50,14 @@ pub(super) fn endings(transaction: &Transaction) -> Vec<Transaction> {
         }
     }
     endings
+}
+
+/// Whom a transaction enables.
+pub(super) fn enabled(transaction: &Transaction) -> Option<&ClientId> {
+    transaction.writes.iter().find_map(|write| match write {
+        Write::SetClientState { client, state: ClientState::Active, .. } => Some(client),
+        _ => None,
+    })
 }
 
 /// Whether the reserve is there for it too although this process cannot enforce it: the token of an operator that is in

@@ -9,8 +9,10 @@ use countersign_model::certificate::RevocationReason;
 use countersign_model::client::{ClientState, Credential, CredentialKind, CredentialState};
 use countersign_model::key::KeyPurpose;
 use countersign_model::{CredentialId, Thumbprint};
+use countersign_policy::Registry;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
+use std::time::Duration;
 
 struct NoReserve;
 
@@ -349,4 +351,34 @@ async fn rule_g20_the_reserve_is_for_everything_that_takes_rights_away_and_nothi
         assert_eq!(reserve.0.load(Ordering::SeqCst), asked, "{told}");
         assert_eq!(outcome.is_ok(), asked == 1, "{told}: {outcome:?}");
     }
+}
+
+/// An operator who enables a client that this node had refused without storage: not while the order to disable it waits, which
+/// would undo it, and then at once, not only after a restart.
+#[tokio::test]
+async fn a_client_is_enabled_when_its_disabling_is_stored_and_not_before() {
+    let node = Node::new().await;
+    let set = |state| {
+        let write = Write::SetClientState { client: client_id("acme-pay"), state, at: NOW };
+        Transaction::new().write(write).record(event(1))
+    };
+    let views = node.store.enforced_by.get().unwrap().views.clone();
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let clock = Arc::new(FixedClock);
+    tokio::spawn(crate::views::follow(views.clone(), node.inner.clone(), clock, |_| {}, stopped));
+    let state = || views.client(&client_id("acme-pay")).unwrap().client.state;
+    *node.inner.fails.lock().unwrap() = Box::new(|| Fails::Before(StorageError::Full));
+    let disabled = node.store.commit(set(ClientState::Disabled)).await;
+    assert!(matches!(disabled, Err(StorageError::NotStored(_))), "{disabled:?}");
+    assert_eq!(state(), ClientState::Disabled);
+
+    *node.inner.fails.lock().unwrap() = Box::new(|| Fails::No);
+    let enabled = node.store.commit(set(ClientState::Active)).await;
+    assert_eq!(enabled, Err(StorageError::Conflict("client")));
+    node.store.store_waiting().await;
+    assert_eq!(state(), ClientState::Disabled);
+    let enabled = node.store.commit(set(ClientState::Active)).await.unwrap();
+    assert!(views.applied(enabled.sequence, Duration::from_secs(5)).await);
+    assert_eq!(state(), ClientState::Active);
+    drop(stop);
 }

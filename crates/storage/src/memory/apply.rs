@@ -5,7 +5,7 @@ use crate::{StorageError, Write};
 use countersign_model::certificate::{CertificateRecord, CertificateState, CrlRecord, RevocationReason};
 use countersign_model::change::{Change, Changed};
 use countersign_model::client::{
-    CertificateMatcher, Client, ClientState, Credential, CredentialKind, CredentialState,
+    CertificateMatcher, Client, ClientChanges, ClientState, Credential, CredentialKind, CredentialState,
 };
 use countersign_model::key::{KeyPurpose, KeyRecord};
 use countersign_model::operator::Operator;
@@ -17,6 +17,7 @@ impl State {
         let changed = match write {
             Write::InsertClient(client) => Some(self.insert_client(client)?),
             Write::SetClientState { client, state, at } => self.set_client_state(&client, state, at)?,
+            Write::EditClient { client, changes, at } => self.edit_client(&client, changes, at)?,
             Write::InsertCredential(credential) => Some(self.insert_credential(credential)?),
             Write::InsertMatcherIfAbsent(credential) => self.insert_matcher_if_absent(credential)?,
             Write::ExpireCredential { credential, expires_at } => {
@@ -135,6 +136,21 @@ impl State {
         client.state = state;
         client.epoch += 1;
         client.updated_at = at;
+        self.clients.put(id.clone(), (client, credentials));
+        Ok(Some(Changed::Client(id.clone())))
+    }
+
+    fn edit_client(
+        &mut self,
+        id: &ClientId,
+        changes: ClientChanges,
+        at: Timestamp,
+    ) -> Result<Option<Changed>, StorageError> {
+        let (mut client, credentials) =
+            self.clients.get(id).cloned().ok_or(StorageError::Missing("client"))?;
+        if !changes.apply(&mut client, at) {
+            return Ok(None);
+        }
         self.clients.put(id.clone(), (client, credentials));
         Ok(Some(Changed::Client(id.clone())))
     }

@@ -9,7 +9,7 @@ use countersign_policy::ClientEntry;
 use std::collections::HashSet;
 
 /// Clients and credentials that are refused until a restart, whatever storage says. What was stored meanwhile says the
-/// same: neither becomes active again.
+/// same: a credential never becomes active again, and a client does only by an order of an operator.
 #[derive(Debug, Default)]
 pub(super) struct Withheld {
     clients: HashSet<ClientId>,
@@ -43,6 +43,11 @@ impl Views {
             Write::DeleteKey { .. } => Some(Changed::TokenKeys),
             _ => None,
         }
+    }
+
+    /// Goes by what storage says of this client again: an operator enables it.
+    pub(crate) fn withhold_no_longer(&self, client: &ClientId) {
+        self.withheld().clients.remove(client);
     }
 
     fn put_again(&self, client: &ClientId) -> Option<Changed> {
