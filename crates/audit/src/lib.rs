@@ -36,6 +36,7 @@ mod line;
 pub mod recorder;
 mod writer;
 
+mod committed;
 pub mod find;
 mod lines;
 pub mod list;
@@ -44,6 +45,7 @@ pub mod verify;
 #[cfg(test)]
 mod testing;
 
+pub use committed::committed_after;
 pub use error::{AuditError, Unrecorded};
 pub use find::find;
 pub use fold::FoldSettings;

@@ -3,9 +3,10 @@
 use crate::published::{Known, Listed};
 use crate::signing_issuer::SigningIssuer;
 use crate::{CertificateAuthority, Refusal};
+use countersign_model::audit::{Actor, AuditAction, AuditEvent, Facts};
 use countersign_model::certificate::{CrlRecord, IssuerRole};
 use countersign_model::change::Changed;
-use countersign_model::{IssuerId, Timestamp};
+use countersign_model::{IssuerId, Reference, Timestamp};
 use countersign_pki::{CrlEntry, CrlPolicy, CrlTemplate, RevocationList};
 use countersign_storage::stores::RevokedCertificate;
 use countersign_storage::views::CRL_SHARDS;
@@ -247,11 +248,25 @@ impl CertificateAuthority {
             None => self.store.revoked_certificates(&issuer.id, shard, expires_from).await?,
         };
         let crl = self.sign_crl(issuer, shard, before.as_deref(), this_update, &entries).await?;
-        self.store.commit(Transaction::new().write(Write::PutCrl(crl.clone()))).await?;
+        self.store
+            .commit(Transaction::new().write(Write::PutCrl(crl.clone())).record(self.published(&crl)))
+            .await?;
         tracing::info!(issuer = %issuer.id, shard, number = crl.number, "CRL published");
         known.signed_at = Some(position);
         known.listed = Some(Listed { number: crl.number, through: position, entries });
         Ok(self.crls.keep(crl))
+    }
+
+    /// Tells the log which number is out in the world: the database alone cannot know it when an older one is put back.
+    fn published(&self, crl: &CrlRecord) -> AuditEvent {
+        let now = self.clock.now();
+        let facts = Facts {
+            object: Some(format!("{}/{}", crl.issuer, crl.shard)),
+            detail: Some(format!("number {}", crl.number)),
+            ..Facts::default()
+        };
+        let reference = Reference::generate(now, self.rng.as_ref());
+        AuditEvent::done(reference, now, AuditAction::CrlPublished, Actor::System, facts)
     }
 
     async fn sign_crl(

@@ -29,6 +29,10 @@ pub struct AuditEvent {
     /// Everything else.
     #[serde(flatten)]
     pub facts: Facts,
+    /// Which of the events it is that the database of this installation has committed with what they tell of, counted from 1.
+    /// A database that has counted less far is older than the log (rule R7).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub committed: Option<u64>,
 }
 
 impl AuditEvent {
@@ -40,7 +44,7 @@ impl AuditEvent {
         actor: Actor,
         facts: Facts,
     ) -> Self {
-        Self { reference, at, action, reason: None, told: None, actor, facts }
+        Self { reference, at, action, reason: None, told: None, actor, facts, committed: None }
     }
 
     /// An event of something that was refused.
@@ -52,7 +56,7 @@ impl AuditEvent {
         actor: Actor,
         facts: Facts,
     ) -> Self {
-        Self { reference, at, action, reason: Some(reason), told: None, actor, facts }
+        Self { reference, at, action, reason: Some(reason), told: None, actor, facts, committed: None }
     }
 
     /// Adds the public code that the caller read. Whatever else he is told must not tell more than this code does.
@@ -183,6 +187,8 @@ pub enum AuditAction {
     CertificateRevoked,
     /// A certificate was pending when the program stopped, and is given up.
     CertificateAbandoned,
+    /// A CRL was published: no other list of this issuer and shard may have its number (rule R7).
+    CrlPublished,
     /// A client was registered.
     ClientAdded,
     /// A client was disabled.
@@ -205,6 +211,8 @@ pub enum AuditAction {
     ConfigurationReloaded,
     /// A new configuration was refused; the one from before runs on.
     ConfigurationRefused,
+    /// An older database was put back, and what the log knows beyond it was applied.
+    LogReplayed,
     /// The program started on its data.
     Started,
     /// The program stopped in order.

@@ -55,6 +55,9 @@ pub(crate) async fn apply(
         Write::RetireKey { key, at } => keys::retire_key(connection, key, *at).await,
         Write::DeleteKey { key } => keys::delete_key(connection, key).await,
         Write::PutCrl(crl) => crls::put_crl(connection, crl).await.map(Some),
+        Write::RaiseCrlNumber { issuer, shard, number } => {
+            crls::raise_crl_number(connection, issuer, *shard, *number).await
+        }
         Write::InsertOperator(operator) => operators::insert_operator(connection, operator).await.map(Some),
         Write::ReplaceOperatorToken { name, token_hmac } => {
             operators::replace_token(connection, name, *token_hmac).await.map(Some)
@@ -70,6 +73,8 @@ pub(crate) async fn apply(
         }
         Write::SettleOutbox { through } => audit::settle_outbox(connection, *through).await.map(nothing),
         Write::SaveAuditHead(head) => audit::save_audit_head(connection, head).await.map(nothing),
+        // The writer counts.
+        Write::NumberEventsAfter(_) => Ok(None),
         Write::ForgetChanges { through } => changes::forget_changes(connection, *through).await.map(nothing),
     }
 }

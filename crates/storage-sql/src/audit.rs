@@ -10,9 +10,11 @@ use countersign_storage::stores::AuditOutbox;
 use countersign_storage::transaction::AuditHead;
 
 #[cfg(test)]
-pub(crate) const STATEMENTS: &[&str] = &[OUTBOX, INSERT_EVENT, SETTLE_OUTBOX, AUDIT_HEAD, SAVE_AUDIT_HEAD];
+pub(crate) const STATEMENTS: &[&str] =
+    &[OUTBOX, LAST_EVENT, INSERT_EVENT, SETTLE_OUTBOX, AUDIT_HEAD, SAVE_AUDIT_HEAD];
 
 const OUTBOX: &str = "SELECT id, event FROM audit_outbox ORDER BY id LIMIT $1";
+const LAST_EVENT: &str = "SELECT last_event FROM counters WHERE id = 1";
 const INSERT_EVENT: &str = "INSERT INTO audit_outbox (id, event) VALUES ($1, $2)";
 const SETTLE_OUTBOX: &str = "DELETE FROM audit_outbox WHERE id <= $1";
 const AUDIT_HEAD: &str = "SELECT chain, sequence, hash FROM audit_heads WHERE chain = $1";
@@ -25,6 +27,11 @@ impl AuditOutbox for SqliteStore {
     async fn outbox(&self, limit: u32) -> Result<Vec<(u64, AuditEvent)>, StorageError> {
         let waiting = |columns: &mut Columns<'_>| Ok((columns.unsigned()?, columns.json()?));
         fetch_all(self.readers(), sqlx::query(OUTBOX).bind(i64::from(limit)), waiting).await
+    }
+
+    async fn last_event(&self) -> Result<u64, StorageError> {
+        let last = fetch_first(self.readers(), sqlx::query(LAST_EVENT), |columns| columns.unsigned()).await?;
+        Ok(last.unwrap_or(0))
     }
 
     async fn audit_head(&self, chain: &str) -> Result<Option<AuditHead>, StorageError> {

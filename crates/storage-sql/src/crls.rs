@@ -12,13 +12,15 @@ use countersign_storage::StorageError;
 use countersign_storage::stores::{CertificateFilter, CertificateStore, Expiring, RevokedCertificate};
 
 #[cfg(test)]
-pub(crate) const STATEMENTS: &[&str] = &[ISSUERS, INSERT_ISSUER, CRL, PUT_CRL];
+pub(crate) const STATEMENTS: &[&str] = &[ISSUERS, INSERT_ISSUER, CRL, RAISE_CRL_NUMBER, PUT_CRL];
 
 const ISSUERS: &str = "SELECT id, role, certificate, key_id, created_at FROM issuers ORDER BY created_at, id";
 const INSERT_ISSUER: &str =
     "INSERT INTO issuers (id, role, certificate, key_id, created_at) VALUES ($1, $2, $3, $4, $5)";
 const CRL: &str = "SELECT issuer, shard, number, this_update, next_update, der FROM crls \
      WHERE issuer = $1 AND shard = $2";
+const RAISE_CRL_NUMBER: &str =
+    "UPDATE crls SET number = $3, this_update = 0 WHERE issuer = $1 AND shard = $2 AND number < $3";
 /// Rule R1: CRLNumber strictly increases.
 const PUT_CRL: &str = "INSERT INTO crls (issuer, shard, number, this_update, next_update, der) \
      VALUES ($1, $2, $3, $4, $5, $6) \
@@ -116,6 +118,18 @@ pub(crate) async fn insert_issuer(
         .bind(issuer.created_at.unix_ms());
     insert(connection, query, "issuer").await?;
     Ok(Changed::Issuers)
+}
+
+pub(crate) async fn raise_crl_number(
+    connection: &mut Connection,
+    issuer: &IssuerId,
+    shard: u16,
+    number: u64,
+) -> Result<Option<Changed>, StorageError> {
+    let query =
+        sqlx::query(RAISE_CRL_NUMBER).bind(issuer.as_str()).bind(i64::from(shard)).bind(integer(number));
+    let raised = execute(connection, query).await? == 1;
+    Ok(raised.then(|| Changed::Crl(issuer.clone(), shard)))
 }
 
 pub(crate) async fn put_crl(connection: &mut Connection, crl: &CrlRecord) -> Result<Changed, StorageError> {

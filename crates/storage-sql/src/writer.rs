@@ -17,7 +17,7 @@ use crate::dialect::{
 use crate::exclusive::Exclusive;
 use crate::in_place::DatabaseFiles;
 use countersign_model::Clock;
-use countersign_storage::{Receipt, StorageError, Transaction};
+use countersign_storage::{Receipt, StorageError, Transaction, Write};
 use sqlx::Connection as _;
 use std::slice;
 use std::sync::Arc;
@@ -206,6 +206,9 @@ impl Writer {
         let mut receipts = Vec::with_capacity(transactions.len());
         for transaction in transactions {
             for write in &transaction.writes {
+                if let Write::NumberEventsAfter(number) = write {
+                    self.counters.event = self.counters.event.max(*number);
+                }
                 if let Some(subject) = apply(connection, write).await? {
                     self.counters.change += 1;
                     insert_change(connection, self.counters.change, now, &subject).await?;

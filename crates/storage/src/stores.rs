@@ -201,6 +201,9 @@ pub trait AuditOutbox {
     /// Up to `limit` waiting events with their row numbers, oldest first.
     async fn outbox(&self, limit: u32) -> Result<Vec<(u64, AuditEvent)>, StorageError>;
 
+    /// The number of the last event that was committed ([`AuditEvent::committed`]); 0 when there was none.
+    async fn last_event(&self) -> Result<u64, StorageError>;
+
     /// The saved head of a chain.
     async fn audit_head(&self, chain: &str) -> Result<Option<AuditHead>, StorageError>;
 }

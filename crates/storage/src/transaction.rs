@@ -177,6 +177,17 @@ pub enum Write {
     },
     /// Publishes a CRL in the place of the one before. `Conflict` unless its number is greater (rule R1). Change: the CRL.
     PutCrl(CrlRecord),
+    /// The next list of an issuer's shard has a greater number than this one, and is due at once (rule R7): the number is out in
+    /// the world, and the list is not here. Silently nothing without a list, or when its number is not smaller. Change: the CRL,
+    /// if so.
+    RaiseCrlNumber {
+        /// Whose list.
+        issuer: IssuerId,
+        /// Which shard of it.
+        shard: u16,
+        /// The last number that was published.
+        number: u64,
+    },
     /// Adds an operator. `Conflict` when the name is taken. Change: the operators.
     InsertOperator(Operator),
     /// Gives an operator another token, in the place of the one before, and enables him. `Missing`. Change: the operators.
@@ -224,6 +235,9 @@ pub enum Write {
     /// Saves the head of an audit chain, so that a cut tail shows. Never goes back: a head of a smaller sequence than the
     /// saved one is ignored, because saves may overtake one another. No change.
     SaveAuditHead(AuditHead),
+    /// Events of the audit log are numbered behind this one, because the log has events of this installation up to it. No
+    /// change.
+    NumberEventsAfter(u64),
     /// Deletes changes up to and including `through`: every follower has them. No change.
     ForgetChanges {
         /// The last one to go.

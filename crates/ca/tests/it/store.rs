@@ -173,6 +173,10 @@ impl AuditOutbox for FaultyStore {
     async fn outbox(&self, limit: u32) -> Result<Vec<(u64, AuditEvent)>, StorageError> {
         self.inner.outbox(limit).await
     }
+    async fn last_event(&self) -> Result<u64, StorageError> {
+        self.inner.last_event().await
+    }
+
     async fn audit_head(&self, chain: &str) -> Result<Option<AuditHead>, StorageError> {
         self.inner.audit_head(chain).await
     }

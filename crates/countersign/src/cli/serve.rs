@@ -11,7 +11,7 @@ use crate::process::{self, SAME_SIGNAL, Watchdog};
 use crate::setup::master_key::{self, Founding};
 use crate::setup::ports::LOW_PORT;
 use crate::system::{SystemClock, SystemEnvironment};
-use crate::wiring::{Installation, OpenError, Server, StartError};
+use crate::wiring::{Installation, Older, OpenError, Server, StartError};
 use crate::words::error_chain;
 use clap::Args;
 use countersign_gateway::StartError as GatewayError;
@@ -32,6 +32,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(crate) struct Serve {
     #[command(flatten)]
     file: ConfigFile,
+    /// Start with a database that is older than its audit log: revocations and everything else that takes rights away are
+    /// applied from the log first
+    #[arg(long)]
+    replay_audit: bool,
 }
 
 impl Serve {
@@ -49,7 +53,8 @@ impl Serve {
                 ));
             }
             let watchdog = Watchdog::start(configuration.limits.shutdown_timeout, console.is_json())?;
-            let installation = open(&configuration).await?;
+            let older = if self.replay_audit { Older::Replay } else { Older::Refuse };
+            let installation = open_or(older, &configuration).await?;
             let handover = Handover::of(&configuration);
             let ready = json!({
                 "issuer": configuration.issuer,
@@ -90,12 +95,23 @@ pub(crate) fn run(server: impl Future<Output = Result<(), Failure>>) -> Result<(
 
 /// Opens database, keys and authority.
 pub(crate) async fn open(configuration: &Configuration) -> Result<Installation, Failure> {
+    open_or(Older::Refuse, configuration).await
+}
+
+async fn open_or(older: Older, configuration: &Configuration) -> Result<Installation, Failure> {
     let (clock, rng) = (Arc::new(SystemClock), Arc::new(SystemRng));
-    let opened = Installation::open(configuration, &SystemEnvironment, clock, rng).await;
+    let opened = Installation::open_or(older, configuration, &SystemEnvironment, clock, rng).await;
     opened.map_err(|error| {
         let failure = Failure::caused(Exit::Refused, "the installation does not open", &error);
         match error {
             OpenError::DiskFull { .. } => failure.action(ROOM),
+            OpenError::Behind(behind) => failure.action(match behind.is_new {
+                true => "put the database of this log back, or move the log away if this is a new installation",
+                false => {
+                    "put the newest database back, or start with `countersign serve --replay-audit`: it applies only what \
+                     takes rights away"
+                }
+            }),
             _ => failure,
         }
     })

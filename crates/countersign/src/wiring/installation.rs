@@ -1,5 +1,7 @@
 //! An installation, opened: storage, custody of keys, the certificate authority and the token keys.
 
+use super::older_database::{Behind, BehindError, Replayed, replay};
+use super::outbox::AUDIT_CHAIN;
 use super::reserve::ReserveFile;
 use super::space::{Disk, SystemDisk};
 use super::start_on_full::try_with_reserve;
@@ -53,6 +55,15 @@ pub struct Installation {
     pub watches_clock: bool,
 }
 
+/// What becomes of a database that lacks events of its own audit log (rule R7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Older {
+    /// It is not opened.
+    Refuse,
+    /// What takes rights away is applied, then it is opened.
+    Replay,
+}
+
 /// Why an installation does not open.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -68,6 +79,12 @@ pub enum OpenError {
     /// The database cannot be read or written.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The database is older than its audit log.
+    #[error("{0}")]
+    Behind(Box<Behind>),
+    /// It is not known whether the database is older than its audit log.
+    #[error(transparent)]
+    BehindUnknown(#[from] BehindError),
     /// The authorities cannot be made or opened.
     #[error("the certificate authority: {0}")]
     Authority(#[from] Refusal),
@@ -102,16 +119,32 @@ impl Installation {
         clock: Arc<dyn Clock>,
         rng: Arc<dyn Rng>,
     ) -> Result<Self, OpenError> {
+        Self::open_or(Older::Refuse, configuration, environment, clock, rng).await
+    }
+
+    /// The same, for a database that may be older than its audit log: `Replay` applies what the log knows beyond it.
+    ///
+    /// # Errors
+    /// As [`Installation::open`].
+    pub async fn open_or(
+        older: Older,
+        configuration: &Configuration,
+        environment: &dyn ProcessEnvironment,
+        clock: Arc<dyn Clock>,
+        rng: Arc<dyn Rng>,
+    ) -> Result<Self, OpenError> {
         let database = &configuration.storage.database;
         let reserve = Arc::new(ReserveFile::of(database, configuration.storage.disk_reserve));
         let directory = database.parent().unwrap_or(Path::new("."));
-        let attempt =
-            async || Self::open_with(&reserve, configuration, environment, clock.clone(), rng.clone()).await;
+        let attempt = async || {
+            Self::open_with(&reserve, older, configuration, environment, clock.clone(), rng.clone()).await
+        };
         try_with_reserve(reserve.as_ref(), &SystemDisk, directory, attempt).await
     }
 
     async fn open_with(
         reserve: &Arc<ReserveFile>,
+        older: Older,
         configuration: &Configuration,
         environment: &dyn ProcessEnvironment,
         clock: Arc<dyn Clock>,
@@ -126,6 +159,22 @@ impl Installation {
         let database = Arc::new(SqliteStore::open(&configuration.storage.database, options).await?);
         let essential = Arc::new(EssentialStore::new(database.clone(), reserve.clone()));
         let store: Arc<dyn Store> = essential.clone();
+        // Before anything is made or published: rule R7.
+        if let Some(behind) = Behind::of(store.as_ref(), AUDIT_CHAIN, &configuration.audit.directory).await? {
+            if older == Older::Refuse || behind.is_new {
+                return Err(OpenError::Behind(Box::new(behind)));
+            }
+            let Replayed { applied, left } =
+                replay(store.as_ref(), &behind, clock.now(), rng.as_ref()).await?;
+            tracing::warn!(
+                events = behind.lacking.len(),
+                applied,
+                "the database was older than the audit log: what takes rights away was applied"
+            );
+            for event in left {
+                tracing::warn!(event, "not applied, or not by itself: look at it");
+            }
+        }
         let custody = Arc::new(Custody::new(master, rng.clone()));
         let pepper = Pepper::new(&custody.pepper());
 

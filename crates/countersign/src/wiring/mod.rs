@@ -1,6 +1,7 @@
 //! Puts the parts together into one process: what the configuration says, over what storage holds.
 //!
-//! - [`installation`]: storage, keys and the authority, opened; what `init`, `quickstart` and `serve` share.
+//! - [`installation`]: storage, keys and the authority, opened; what `init`, `quickstart` and `serve` share. Before that,
+//!   [`older_database`]: a database that somebody put back is refused, or replayed from the audit log.
 //! - [`server`]: the whole server, started and stopped in order.
 //! - [`policy`]: from configuration to the snapshots that a reload swaps; [`tls`]: the listeners' certificates.
 //! - [`metric_table`]: every metric with its help text.
@@ -16,6 +17,7 @@ mod connections;
 mod follow;
 mod memory;
 mod metrics;
+mod older_database;
 mod outbox;
 mod policy;
 mod reserve;
@@ -24,6 +26,7 @@ mod start_on_full;
 mod timers;
 mod tls;
 
-pub use installation::{Installation, OpenError};
+pub use installation::{Installation, Older, OpenError};
+pub use older_database::Behind;
 pub use server::{ReloadError, Server, StartError};
 pub use space::{Disk, SystemDisk};

@@ -6,12 +6,15 @@ use crate::words::error_chain;
 use async_trait::async_trait;
 use countersign_api::context::Outbox;
 use countersign_audit::{Head, HeadStore, HeadStoreError, Recorder};
-use countersign_model::audit::AuditEvent;
+use countersign_model::audit::{AuditAction, AuditEvent};
 use countersign_storage::transaction::AuditHead;
 use countersign_storage::{Store, Transaction, Write};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
+
+/// The audit chain of this node. Nodes of one installation will have names of their own.
+pub(super) const AUDIT_CHAIN: &str = "node";
 
 /// How many events are appended at once.
 const BATCH: u32 = 500;
@@ -70,7 +73,10 @@ impl Delivery {
         let waiting = store.outbox(BATCH).await.map_err(|error| error_chain(&error))?;
         let Some((through, _)) = waiting.last() else { return Ok(false) };
         let through = *through;
-        let events: Vec<AuditEvent> = waiting.into_iter().map(|(_, event)| event).collect();
+        let events: Vec<AuditEvent> = waiting
+            .into_iter()
+            .map(|(number, event)| AuditEvent { committed: Some(number), ..event })
+            .collect();
         let head = recorder.append_durably(events.clone()).await.map_err(|error| error_chain(&error))?;
         let settled = Transaction::new().write(Write::SettleOutbox { through }).write(save(chain, head));
         store.commit(settled).await.map_err(|error| error_chain(&error))?;
@@ -91,6 +97,9 @@ impl Outbox for Delivery {
 
 /// One line for each administrative event, so that whoever watches the log sees changes beside denials.
 fn log_change(event: &AuditEvent) {
+    if event.action == AuditAction::CrlPublished {
+        return; // Who publishes it says so.
+    }
     let facts = &event.facts;
     let serial = facts.certificate.as_ref().and_then(|certificate| certificate.serial);
     tracing::info!(

@@ -3,7 +3,7 @@
 use super::connections::OpenConnections;
 use super::follow::{react, reload_operators};
 use super::memory::give_back;
-use super::outbox::{Delivery, StoredHeads};
+use super::outbox::{AUDIT_CHAIN, Delivery, StoredHeads};
 use super::policy::{self, PolicyError};
 use super::space::SpaceWatch;
 use super::start_on_full::try_with_reserve;
@@ -50,9 +50,6 @@ use tokio::task::JoinHandle;
 
 /// The name of the admin listener, in metrics and logs.
 pub const ADMIN_LISTENER: &str = "admin";
-
-/// The audit chain of this node. Nodes of one installation will have names of their own.
-const AUDIT_CHAIN: &str = "node";
 
 /// How many callers with failed attempts are remembered.
 const THROTTLED_CALLERS: usize = 100_000;

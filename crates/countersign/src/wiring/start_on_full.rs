@@ -30,7 +30,12 @@ impl Failed for OpenError {
                 source.kind() == io::ErrorKind::StorageFull
             }
             Self::Database(_) | Self::Storage(_) | Self::Authority(_) | Self::TokenKeys(_) => true,
-            Self::MasterReference(_) | Self::MasterKey(_) | Self::Custody(_) | Self::DiskFull { .. } => false,
+            Self::BehindUnknown(_) => true,
+            Self::MasterReference(_)
+            | Self::MasterKey(_)
+            | Self::Custody(_)
+            | Self::Behind(_)
+            | Self::DiskFull { .. } => false,
         }
     }
 

@@ -17,6 +17,7 @@ mod full_disk;
 mod kill;
 mod main_path;
 mod metrics;
+mod older_database;
 mod operation;
 mod process;
 mod program;

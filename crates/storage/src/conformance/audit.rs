@@ -51,3 +51,17 @@ pub async fn the_head_of_each_chain_is_kept(store: Arc<dyn Store>) {
     assert_eq!(store.audit_head("node-1").await, Ok(Some(head("node-1", 20))));
     assert_eq!(store.audit_head("node-2").await, Ok(Some(head("node-2", 3))));
 }
+
+/// Also behind those of a log that knows more than the database.
+pub async fn rule_r7_events_are_counted_and_never_numbered_twice(store: Arc<dyn Store>) {
+    assert_eq!(store.last_event().await, Ok(0));
+    store.commit(Transaction::new().record(event(1)).record(event(2))).await.unwrap();
+    assert_eq!(store.last_event().await, Ok(2));
+    let settle = Write::SettleOutbox { through: 2 };
+    let replay = Transaction::new().write(settle).write(Write::NumberEventsAfter(9)).record(event(3));
+    store.commit(replay).await.unwrap();
+    assert_eq!(store.last_event().await, Ok(10));
+    assert_eq!(store.outbox(10).await.unwrap().iter().map(|(row, _)| *row).collect::<Vec<_>>(), [10]);
+    store.commit(Transaction::new().write(Write::NumberEventsAfter(4))).await.unwrap();
+    assert_eq!(store.last_event().await, Ok(10), "it never goes back");
+}

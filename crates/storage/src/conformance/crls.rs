@@ -100,3 +100,23 @@ pub async fn issuers_are_listed_in_the_order_of_their_making(store: Arc<dyn Stor
     assert_eq!(refused, Err(StorageError::Conflict("issuer")));
     assert_eq!(store.issuers().await, Ok(vec![root, clients, servers]));
 }
+
+/// The next list has a number that nobody has seen, and is due.
+pub async fn rule_r7_a_number_that_was_published_elsewhere_is_not_used_again(store: Arc<dyn Store>) {
+    let raise = |number| Write::RaiseCrlNumber { issuer: issuer_id("clients"), shard: 3, number };
+    let of = async || store.crl(&issuer_id("clients"), 3).await.unwrap();
+    commit(&*store, raise(7)).await.unwrap();
+    assert_eq!(of().await, None, "there is no list to follow");
+    commit(&*store, Write::PutCrl(crl("clients", 3, 4))).await.unwrap();
+    commit(&*store, raise(4)).await.unwrap();
+    assert_eq!(of().await, Some(crl("clients", 3, 4)));
+    commit(&*store, raise(7)).await.unwrap();
+    let raised = of().await.unwrap();
+    assert_eq!((raised.number, raised.this_update), (7, Timestamp::default()));
+    assert_eq!(raised.der, crl("clients", 3, 4).der);
+    for number in [5, 7] {
+        let refused = commit(&*store, Write::PutCrl(crl("clients", 3, number))).await;
+        assert_eq!(refused, Err(StorageError::Conflict("CRL")), "{number}");
+    }
+    commit(&*store, Write::PutCrl(crl("clients", 3, 8))).await.unwrap();
+}

@@ -55,6 +55,7 @@ macro_rules! conformance_tests {
             crls::rule_r1_an_entry_stays_until_it_was_on_one_crl_after_its_expiry
             crls::revoked_and_abandoned_certificates_are_listed_by_issuer_and_shard
             crls::rule_r1_the_crl_number_strictly_increases
+            crls::rule_r7_a_number_that_was_published_elsewhere_is_not_used_again
             crls::issuers_are_listed_in_the_order_of_their_making
             keys::keys_are_listed_by_purpose_oldest_first
             keys::rule_k9_a_token_key_retires_and_is_forgotten
@@ -74,6 +75,7 @@ macro_rules! conformance_tests {
             atomicity::an_empty_transaction_is_committed
             audit::events_wait_in_the_outbox_in_order_until_settled
             audit::outbox_rows_are_not_used_twice
+            audit::rule_r7_events_are_counted_and_never_numbered_twice
             audit::the_head_of_each_chain_is_kept
         );
     };

@@ -136,6 +136,10 @@ impl AuditOutbox for EssentialStore {
         self.inner.outbox(limit).await
     }
 
+    async fn last_event(&self) -> Result<u64, StorageError> {
+        self.inner.last_event().await
+    }
+
     async fn audit_head(&self, chain: &str) -> Result<Option<AuditHead>, StorageError> {
         self.inner.audit_head(chain).await
     }

@@ -65,6 +65,11 @@ impl State {
                 changed
             }
             Write::PutCrl(crl) => Some(self.put_crl(crl)?),
+            Write::RaiseCrlNumber { issuer, shard, number } => self.raise_crl_number(issuer, shard, number),
+            Write::NumberEventsAfter(number) => {
+                self.counters.event = self.counters.event.max(number);
+                None
+            }
             Write::InsertOperator(operator) => {
                 absent(self.operators.contains_key(&operator.name), "operator")?;
                 self.operators.put(operator.name.clone(), operator);
@@ -369,6 +374,13 @@ impl State {
         let changed = token_keys(&key);
         self.keys.put(id.clone(), key);
         Ok(changed)
+    }
+
+    fn raise_crl_number(&mut self, issuer: IssuerId, shard: u16, number: u64) -> Option<Changed> {
+        let key = (issuer, shard);
+        let crl = self.crls.get(&key).filter(|crl| crl.number < number)?.clone();
+        self.crls.put(key.clone(), CrlRecord { number, this_update: Timestamp::default(), ..crl });
+        Some(Changed::Crl(key.0, key.1))
     }
 
     fn put_crl(&mut self, crl: CrlRecord) -> Result<Changed, StorageError> {

@@ -174,6 +174,10 @@ impl AuditOutbox for MemoryStore {
         Ok(state.outbox.iter().take(size(limit)).map(|(row, event)| (*row, event.clone())).collect())
     }
 
+    async fn last_event(&self) -> Result<u64, StorageError> {
+        Ok(self.state().counters.event)
+    }
+
     async fn audit_head(&self, chain: &str) -> Result<Option<AuditHead>, StorageError> {
         Ok(self.state().audit_heads.get(chain).cloned())
     }
