@@ -161,6 +161,23 @@ mod tests {
     }
 
     #[test]
+    fn a_cause_that_is_known_has_its_own_remedy() {
+        for (code, says) in [
+            (Errno::ROFS, "can be written"),
+            (Errno::NOSPC, "make room"),
+            (Errno::DQUOT, "quota"),
+            (Errno::MFILE, "open files"),
+            (Errno::NFILE, "open files"),
+            (Errno::ACCESS, "let this user in"),
+            (Errno::NOENT, "must be there"),
+            (Errno::ADDRNOTAVAIL, "an address of this machine"),
+        ] {
+            let told = remedy(&io::Error::from_raw_os_error(code.raw_os_error()));
+            assert!(told.contains(says), "{code:?}: {told}");
+        }
+    }
+
+    #[test]
     fn the_name_that_was_meant_is_found() {
         let names = ["client_certificate", "clients", "scopes", "token"];
         assert_eq!(similar("client_certficate", names), Some("client_certificate"));

@@ -3,7 +3,7 @@
 use super::input::{Json, Query, malformed};
 use super::shapes::{
     CertificateIssued, CertificateList, CertificateQuery, CertificateStateName, CertificateView, DelayedCrl,
-    NewCertificate, Problem, PublishedCrl, Revoke, Revoked,
+    NewCertificate, PartnerEndpoints, Problem, PublishedCrl, Revoke, Revoked,
 };
 use super::{MOST, cut, one_more_than};
 use crate::Context;
@@ -62,6 +62,7 @@ pub(super) async fn sign(
         certificate: pem::encode(pem::Label::Certificate, &issued.der),
         chain: issued.chain_pem,
         left_out: issued.left_out,
+        partner: PartnerEndpoints::of(&context.issuer),
     };
     Ok((StatusCode::CREATED, Answer(answer)))
 }

@@ -4,7 +4,7 @@ use super::certificates::revoked_answer;
 use super::input::{Json, Query, malformed, parse_or_not_found};
 use super::shapes::{
     ClientAdded, ClientList, ClientQuery, ClientView, CredentialKindName, CredentialView, EditClient,
-    NewClient, OneTimeSecret, Revoke, Revoked, RotateSecret, SecretRotated,
+    NewClient, OneTimeSecret, PartnerEndpoints, Revoke, Revoked, RotateSecret, SecretRotated,
 };
 use super::{MOST, cut, one_more_than};
 use crate::Context;
@@ -91,10 +91,9 @@ pub(super) async fn add(
     }
     let (client, credentials) = find(&context, &id).await?;
     let client_secret = made.map(|made| OneTimeSecret::new(made.secret.expose().clone()));
-    Ok((
-        StatusCode::CREATED,
-        Answer(ClientAdded { client: view(&context, client, credentials), client_secret }),
-    ))
+    let partner = PartnerEndpoints::of(&context.issuer);
+    let client = view(&context, client, credentials);
+    Ok((StatusCode::CREATED, Answer(ClientAdded { client, client_secret, partner })))
 }
 
 /// Disables a client: its tokens, secrets and certificates are refused from the next request on.

@@ -3,6 +3,7 @@
 //! The handlers and the CLI use these very types, so that neither can drift from the other; the OpenAPI document is made
 //! from them. Unknown members in a request are refused: a misspelt option must not pass for its default.
 
+use crate::documents::CA_BUNDLE_PATH;
 use countersign_audit::{Folded, Lost};
 use countersign_model::audit::AuditEvent;
 use countersign_model::certificate::{Profile, RevocationReason};
@@ -10,6 +11,7 @@ use countersign_model::client::{AuthMethod, ClientState, CredentialState};
 use countersign_model::{
     ClientId, CredentialId, Environment, IssuerId, KeyId, Reference, Scopes, Serial, Thumbprint, Timestamp,
 };
+use countersign_oauth::metadata::{AUTHORIZATION_SERVER_PATH, TOKEN_PATH};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use utoipa::{IntoParams, ToSchema};
@@ -73,6 +75,30 @@ pub struct ClientAdded {
     /// Its secret, where its method uses one. It is shown here and never again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_secret: Option<OneTimeSecret>,
+    /// What its people need beside it.
+    pub partner: PartnerEndpoints,
+}
+
+/// Where a partner's program goes, and what it trusts: what an operator hands over beside the credential.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PartnerEndpoints {
+    /// `token_endpoint` (RFC 8414).
+    pub token_endpoint: String,
+    /// The metadata of the authorization server (RFC 8414 section 3).
+    pub metadata: String,
+    /// The root certificates, PEM: the same as the `ca.crt` of the installation.
+    pub ca_bundle: String,
+}
+
+impl PartnerEndpoints {
+    /// Those of an issuer.
+    pub fn of(issuer: &str) -> Self {
+        Self {
+            token_endpoint: format!("{issuer}{TOKEN_PATH}"),
+            metadata: format!("{issuer}{AUTHORIZATION_SERVER_PATH}"),
+            ca_bundle: format!("{issuer}{CA_BUNDLE_PATH}"),
+        }
+    }
 }
 
 /// A client as operators see it.
@@ -288,6 +314,8 @@ pub struct CertificateIssued {
     /// (`dns:api.example`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
+    /// What the client's people need beside it.
+    pub partner: PartnerEndpoints,
 }
 
 /// `GET /admin/v1/certificates?client=&state=&expires_before=&before=`.

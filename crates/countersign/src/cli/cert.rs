@@ -4,12 +4,13 @@ use super::admin_client::{AdminClient, AdminTarget, segment};
 use super::cert_request;
 use super::console::{Console, fields};
 use super::duration::{duration, seconds};
+use super::handover::{for_partners, quoted};
 use super::human::{counted, grouped, relative, relative_and_date, standing};
 use super::listing::Listing;
 use crate::failure::{Exit, Failure};
 use crate::setup::directory::write_new;
 use crate::system::SystemClock;
-use crate::words::printable;
+use crate::words::{printable, shown};
 use clap::Subcommand;
 use countersign_api::admin::shapes::{
     CertificateIssued, CertificateList, CertificateStateName, CertificateView, NewCertificate, Revoke,
@@ -205,7 +206,7 @@ fn sign(
             issued.client,
             issued.not_after.date(),
             left_out(&issued.left_out),
-            file.map(|file| next_steps(file, csr)).unwrap_or_default()
+            file.map(|file| next_steps(&issued, file, csr)).unwrap_or_default()
         )
     })
 }
@@ -226,13 +227,20 @@ fn left_out(names: &[String]) -> String {
 }
 
 /// What the partner gets, and what it does with that.
-fn next_steps(certificate: &Path, csr: &Path) -> String {
-    let (certificate, key) = (certificate.display(), csr.with_extension("key"));
-    let key = key.file_name().unwrap_or_default().to_string_lossy().into_owned();
+fn next_steps(issued: &CertificateIssued, file: &Path, csr: &Path) -> String {
+    let key = csr.with_extension("key");
+    let name = |path: &Path| quoted(&printable(&path.file_name().unwrap_or_default().to_string_lossy()));
     format!(
-        "written: {certificate}\n\
-         next: give the partner this file and the ca.crt of the server; nothing in them is secret\n      \
-         its program calls with both and its own key: curl --cacert ca.crt --cert {certificate} --key {key} URL\n"
+        "written: {}\n{}next: give the partner this file and what stands above; nothing of it is secret\n      \
+         its program gets a token with both files and its own key:\n      \
+         curl --cacert ca.crt --cert {} --key {} {} \\\n        \
+         -d grant_type=client_credentials -d client_id={}\n",
+        printable(&shown(file)),
+        for_partners(&issued.partner),
+        name(file),
+        name(&key),
+        quoted(&issued.partner.token_endpoint),
+        issued.client,
     )
 }
 

@@ -3,6 +3,7 @@
 use super::admin_client::{AdminClient, AdminTarget, segment};
 use super::console::{Console, fields, table};
 use super::duration::{duration_or_none, seconds};
+use super::handover::for_partners;
 use super::human::{counted, relative, relative_and_date, standing};
 use super::listing::Listing;
 use crate::failure::{Exit, Failure};
@@ -265,6 +266,7 @@ fn added_text(added: &ClientAdded) -> String {
     match &added.client_secret {
         Some(secret) => {
             out.push_str(&format!("client_secret: {}\n", printable(secret.expose())));
+            out.push_str(&for_partners(&added.partner));
             out.push_str("next: hand the secret over now; it is not kept and cannot be shown again\n");
         }
         None => out.push_str(&format!(

@@ -26,7 +26,7 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) fn run(self, console: Console) -> Result<(), Failure> {
         let Self::Check { file } = self;
-        let path = file.path();
+        let path = file.path()?;
         let present = Present { now: SystemClock.now(), clients: &clients_in };
         let inspected = config::inspect(&path, &SystemEnvironment, present);
         let inspected = inspected.map_err(|error| failure(&error, console))?;

@@ -1,6 +1,7 @@
 //! Which configuration file a server reads: named itself, or by the directory that it is in.
 
 use crate::config::secret_ref::ProcessEnvironment;
+use crate::failure::{Exit, Failure};
 use crate::setup::directory::DEFAULT_DIR;
 use crate::system::SystemEnvironment;
 use clap::Args;
@@ -21,8 +22,11 @@ pub(crate) struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// The file. An argument goes before the environment, and there a file before a directory.
-    pub(crate) fn path(&self) -> PathBuf {
+    /// The file. An argument goes before the environment.
+    ///
+    /// # Errors
+    /// When the environment names two different files: which of them is meant cannot be guessed.
+    pub(crate) fn path(&self) -> Result<PathBuf, Failure> {
         self.path_with(|name| SystemEnvironment.variable(name), Path::exists)
     }
 
@@ -31,17 +35,29 @@ impl ConfigFile {
         &self,
         variable: impl Fn(&str) -> Option<String>,
         exists: impl Fn(&Path) -> bool,
-    ) -> PathBuf {
-        let named = |file: &Option<PathBuf>, dir: &Option<PathBuf>| {
-            file.clone().or_else(|| dir.as_ref().map(|dir| dir.join(FILE)))
-        };
+    ) -> Result<PathBuf, Failure> {
+        let in_directory = |dir: PathBuf| dir.join(FILE);
+        if let Some(file) = self.config.clone().or_else(|| self.dir.clone().map(in_directory)) {
+            return Ok(file);
+        }
         let variable = |name| variable(name).map(PathBuf::from);
-        named(&self.config, &self.dir)
-            .or_else(|| named(&variable("COUNTERSIGN_CONFIG"), &variable("COUNTERSIGN_DIR")))
-            .unwrap_or_else(|| {
+        let (file, of_dir) = (variable("COUNTERSIGN_CONFIG"), variable("COUNTERSIGN_DIR").map(in_directory));
+        match (file, of_dir) {
+            (Some(file), Some(of_dir)) if file != of_dir => Err(Failure::new(
+                Exit::Usage,
+                format!(
+                    "COUNTERSIGN_CONFIG names {}, and COUNTERSIGN_DIR {}",
+                    file.display(),
+                    of_dir.display()
+                ),
+            )
+            .action("unset one of them, or say which with --config or --dir")),
+            (Some(file), _) | (None, Some(file)) => Ok(file),
+            (None, None) => {
                 let of_default = Path::new(DEFAULT_DIR).join(FILE);
-                if !exists(Path::new(FILE)) && exists(&of_default) { of_default } else { FILE.into() }
-            })
+                Ok(if !exists(Path::new(FILE)) && exists(&of_default) { of_default } else { FILE.into() })
+            }
+        }
     }
 }
 
@@ -60,13 +76,19 @@ mod tests {
                 (!value.is_empty()).then(|| value.to_owned())
             };
             let path = it.path_with(variable, |path| there.iter().any(|it| path == Path::new(it)));
-            path.to_str().unwrap().to_owned()
+            path.map_or_else(|failure| format!("{failure:?}"), |path| path.to_str().unwrap().to_owned())
         };
         let of_default = "countersign-data/countersign.toml";
         let both = [FILE, of_default];
         assert_eq!(found("a.toml", "", ["b.toml", "c"], &both), "a.toml");
         assert_eq!(found("", "d", ["b.toml", "c"], &both), "d/countersign.toml");
-        assert_eq!(found("", "", ["b.toml", "c"], &both), "b.toml");
+        assert_eq!(found("", "", ["b.toml", ""], &both), "b.toml");
+        assert_eq!(found("", "", ["c/countersign.toml", "c"], &both), "c/countersign.toml");
+        let two = found("", "", ["b.toml", "c"], &both);
+        assert!(
+            two.contains("COUNTERSIGN_CONFIG names b.toml, and COUNTERSIGN_DIR c/countersign.toml"),
+            "{two}"
+        );
         assert_eq!(found("", "", ["", "c"], &both), "c/countersign.toml");
         assert_eq!(found("", "", ["", ""], &both), FILE);
         assert_eq!(found("", "", ["", ""], &both[1..]), of_default);

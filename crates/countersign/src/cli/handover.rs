@@ -1,8 +1,7 @@
 //! What listens where, and what a partner is told: printed by `init` and `serve`, so that nobody has to put it together.
 
 use crate::config::Configuration;
-use countersign_api::documents::CA_BUNDLE_PATH;
-use countersign_oauth::metadata::{AUTHORIZATION_SERVER_PATH, TOKEN_PATH};
+use countersign_api::admin::shapes::PartnerEndpoints;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -10,9 +9,7 @@ use std::fmt::Write as _;
 pub(crate) struct Handover {
     listeners: Vec<(String, String, String)>,
     admin: String,
-    token_endpoint: String,
-    metadata: String,
-    ca_bundle: String,
+    partner: PartnerEndpoints,
 }
 
 impl Handover {
@@ -26,9 +23,7 @@ impl Handover {
         Self {
             listeners: listeners.collect(),
             admin: format!("http://{}", configuration.admin.listen),
-            token_endpoint: format!("{issuer}{TOKEN_PATH}"),
-            metadata: format!("{issuer}{AUTHORIZATION_SERVER_PATH}"),
-            ca_bundle: format!("{issuer}{CA_BUNDLE_PATH}"),
+            partner: PartnerEndpoints::of(issuer),
         }
     }
 
@@ -44,10 +39,7 @@ impl Handover {
 
     /// What every partner is told.
     pub(crate) fn for_partners(&self) -> String {
-        format!(
-            "partners need\n  token URL {}\n  metadata  {}\n  CA        {} (the same as ca.crt)\n",
-            self.token_endpoint, self.metadata, self.ca_bundle
-        )
+        for_partners(&self.partner)
     }
 
     /// The same for programs.
@@ -55,7 +47,45 @@ impl Handover {
         let listener = |(name, address, serves): &(String, String, String)| json!({ "name": name, "url": address, "serves": serves.split(", ").collect::<Vec<_>>() });
         json!({
             "listeners": self.listeners.iter().map(listener).collect::<Vec<_>>(), "admin": self.admin,
-            "token_endpoint": self.token_endpoint, "metadata": self.metadata, "ca_bundle": self.ca_bundle,
+            "token_endpoint": self.partner.token_endpoint, "metadata": self.partner.metadata,
+            "ca_bundle": self.partner.ca_bundle,
         })
+    }
+}
+
+/// What every partner is told.
+pub(crate) fn for_partners(partner: &PartnerEndpoints) -> String {
+    let PartnerEndpoints { token_endpoint, metadata, ca_bundle } = partner;
+    format!(
+        "partners need\n  token URL {token_endpoint}\n  metadata  {metadata}\n  CA        {ca_bundle} (the same as ca.crt)\n"
+    )
+}
+
+/// A word for a shell that people paste it into, quoted if it needs that (POSIX, Shell Command Language, section 2.2).
+pub(crate) fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "%+,-./:=@_".contains(c);
+    if !word.is_empty() && !word.starts_with('-') && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    let rooted = if word.starts_with('-') { format!("./{word}") } else { word.to_owned() };
+    format!("'{}'", rooted.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_quoted_where_a_shell_would_split_or_change_it() {
+        for (word, shown) in [
+            ("acme-pay.crt", "acme-pay.crt"),
+            ("/srv/p k/a.crt", "'/srv/p k/a.crt'"),
+            ("it's.crt", r"'it'\''s.crt'"),
+            ("$HOME.crt", "'$HOME.crt'"),
+            ("-x.crt", "'./-x.crt'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(word), shown);
+        }
     }
 }

@@ -41,7 +41,7 @@ pub(crate) struct Serve {
 impl Serve {
     pub(crate) fn run(self, console: Console) -> Result<(), Failure> {
         process::prepare()?;
-        let file = self.file.path();
+        let file = self.file.path()?;
         run(async {
             let signals = Signals::new()?;
             let configuration = load(&file, console)?;
