@@ -18,6 +18,8 @@ use crate::worker::{Listener, Worker};
 use countersign_model::client::ClientState;
 use countersign_policy::Peer;
 use countersign_policy::peer::check_certificate;
+use http::Request;
+use hyper::body::{Body, Incoming};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -144,8 +146,12 @@ pub(crate) async fn serve_stream<S>(
     let _active = listener.metrics.connection();
     let service = {
         let (worker, listener, connection) = (worker.clone(), listener.clone(), connection.clone());
-        hyper::service::service_fn(move |request| {
-            pipeline::serve(worker.clone(), listener.clone(), connection.clone(), request)
+        hyper::service::service_fn(move |request: Request<Incoming>| {
+            // h2 may find a body malformed before the service is polled for the first time: from here on it is known that the
+            // service will tell of that, or is dropped and will not.
+            let open =
+                (connection.http2 && !request.body().is_end_stream()).then(|| connection.bodies.clone());
+            pipeline::serve(worker.clone(), listener.clone(), connection.clone(), request, open)
         })
     };
     if connection.http2 {

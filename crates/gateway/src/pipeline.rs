@@ -3,7 +3,7 @@
 //! accept TLS -> `Peer` -> `Matched` route -> `Caller` -> `Permit` -> `Admission` -> `ValidatedRequest` -> forward -> record
 
 use crate::admission::Admission;
-use crate::body::{self, Verdict};
+use crate::body::{self, Bodies, Verdict};
 use crate::call::{Asked, Call, Place};
 use crate::connection::{Connection, Proof};
 use crate::forward::{self, INTERACTION_ID, ValidatedRequest};
@@ -24,18 +24,20 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use std::convert::Infallible;
 use std::rc::Rc;
+use std::sync::Arc;
 use tokio::time::Instant;
 
 /// Where tokens are issued: the one decision among the local services that stands on the registry. The admin API is for
 /// repairing a node, and everything else is public.
 const TOKEN_ENDPOINT: &str = "/oauth2/token";
 
-/// Answers one request: the only place that records its outcome.
+/// Answers one request: the only place that records its outcome. `_open` is held until then.
 pub(crate) async fn serve(
     worker: Rc<Worker>,
     listener: Rc<Listener>,
     connection: Rc<Connection>,
     request: Request<Incoming>,
+    _open: Option<Arc<Bodies>>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let ordinal = connection.exchange.call();
     let snapshot = worker.settings.snapshot.load_full();

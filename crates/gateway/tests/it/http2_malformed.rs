@@ -201,6 +201,11 @@ async fn rule_g12_a_length_that_the_data_contradict_sends_nothing_upstream() {
     peer.send(DATA, 0, stream, empty).await;
     peer.send(DATA, 1, stream, empty).await;
     assert!(timeout(SOON, peer.outcome(stream)).await.expect("no answer").has_status(200));
+    drop(peer);
+    world.recorded(&["request_framing_ambiguous"]).await;
+    let log = world.audit_log().await;
+    let refused = log.lines().filter(|line| line.contains("request_refused"));
+    assert_eq!(refused.count(), 4, "each once: {log}");
 }
 
 /// A world with a route `bodies` to an upstream of its own, so that its counts are this test's only.

@@ -118,12 +118,12 @@ const RULES_: &[Rule] = rules! {
         "x-auth-group" "x-auth-groups" "x-auth-name" "x-auth-role" "x-auth-roles" "x-auth-subject" "x-auth-principal"
         "auth-user" "auth-mail" "auth-groups" "auth-cn" "x-authn-*" "x-authz-*" "x-authentik-*" "x-pomerium-*" "x-vouch-*"
         "x-webauth-*" "x-teleport-*" "teleport-*" "tailscale-*" "oidc-*" "x-oidc-*" "mellon-*" "shib-*" "x-shib-*"
-        "cas-user" "x-cas-*" "x-saml-*" "x-auth-scopes" "x-auth-client-id" "x-token-user-*" "x-token-subject" "x-sso-*"
+        "cas-user" "x-cas-*" "x-saml-*" "x-auth-scopes" "x-auth-client-id" "x-token-user-*" "x-token-subject" "x-token-sub" "x-auth-sub" "x-sso-*"
         "sso-user" "x-ldap-*" "x-openid-*" "x-kratos-*" "x-verified-*" "x-authorized-*";
 
     // What is made up everywhere. Clients of honest APIs send `x-client-id`, which is not here.
     Gateway: "x-user" "x-user-*" "x-username" "x-userid" "x-groups" "x-roles" "x-role" "x-principal" "x-principal-*"
-        "x-identity" "x-identity-*" "x-email" "x-subject" "x-scope" "x-scopes" "x-logged-in-user" "x-current-user";
+        "x-identity" "x-identity-*" "x-impersonate-*" "x-delegate-user" "x-session-user" "x-countersign" "x-countersign-*" "x-email" "x-subject" "x-scope" "x-scopes" "x-logged-in-user" "x-current-user";
 };
 
 /// Names are told apart by their first two letters or digits; those that begin with `x-` by the two behind it. So a name is
