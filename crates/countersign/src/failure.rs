@@ -101,6 +101,17 @@ impl Failure {
             .action(remedy(error))
     }
 
+    /// A directory that could not be made. `/proc` and `/sys` say of a new name that it does not exist, although its parent does.
+    pub(crate) fn no_directory(path: &Path, error: &io::Error) -> Self {
+        let failure = Self::file("made", path, error);
+        if error.kind() == io::ErrorKind::NotFound && path.parent().is_some_and(Path::is_dir) {
+            return failure
+                .why("the file system there takes no new directories")
+                .action("name a place on a disk");
+        }
+        failure
+    }
+
     /// What the admin API refused.
     pub(crate) fn problem(status: u16, problem: Problem) -> Self {
         let exit = match status {

@@ -29,7 +29,7 @@ impl Man {
 }
 
 fn write_pages(command: &clap::Command, directory: &Path) -> Result<(), Failure> {
-    std::fs::create_dir_all(directory).map_err(|error| Failure::file("made", directory, &error))?;
+    std::fs::create_dir_all(directory).map_err(|error| Failure::no_directory(directory, &error))?;
     let name = command.get_display_name().unwrap_or_else(|| command.get_name());
     let path = directory.join(format!("{name}.1"));
     let written = page(command).and_then(|page| std::fs::write(&path, page));

@@ -71,17 +71,6 @@ pub const FILES: [&str; 9] = [
     DATABASE_LOCK,
 ];
 
-/// A directory that cannot be made. `/proc` and `/sys` say of a new name that it does not exist, although its parent does.
-fn not_made(path: &Path, error: &io::Error) -> Failure {
-    let failure = Failure::file("made", path, error);
-    if error.kind() == io::ErrorKind::NotFound && path.parent().is_some_and(Path::is_dir) {
-        return failure
-            .why("the file system there takes no new directories")
-            .action("name a place on a disk with --dir");
-    }
-    failure
-}
-
 impl Directory {
     /// Makes the directory with mode 0700 unless it is there, and locks it.
     ///
@@ -91,7 +80,7 @@ impl Directory {
         let path = std::path::absolute(path).map_err(|error| Failure::file("used", path, &error))?;
         if !path.is_dir() {
             let made = DirBuilder::new().mode(0o700).recursive(true).create(&path);
-            made.map_err(|error| not_made(&path, &error))?;
+            made.map_err(|error| Failure::no_directory(&path, &error))?;
         }
         let path = one_name(&path)?;
         let directory = Self { _lock: lock(&path)?, path };

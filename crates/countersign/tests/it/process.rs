@@ -44,8 +44,9 @@ fn every_error_says_what_to_do() {
             "shop.key cannot be written",
             "each directory in it",
         ),
-        (&["init", "--dir", "/proc/x"], "/proc/x cannot be made", "each directory in it"),
-        (&["man", "--out-dir", "/proc/x"], "/proc/x cannot be made", "each directory in it"),
+        (&["init", "--dir", "/proc/x"], "takes no new directories", "a place on a disk"),
+        (&["man", "--out-dir", "/proc/x"], "takes no new directories", "a place on a disk"),
+        (&["init", "--dir", "/dev/null/x"], "/dev/null/x cannot be made", "each directory in it"),
         (&["quickstart", "--clean", "--dir", nowhere], "nothing of countersign", "--dir"),
         (&["client", "list", "--dir", nowhere], "countersign.toml cannot be read", "--dir"),
         (
