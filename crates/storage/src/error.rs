@@ -10,8 +10,8 @@ pub enum StorageError {
     Conflict(&'static str),
     /// The ledger has a certificate for this public key, and it is not this client's (rule P10). Only the environment is
     /// told: who else uses a key is nobody's business but the other's.
-    #[error("the key belongs to {} already", match .0 {
-        Some(environment) => format!("another client, of the environment {environment}"),
+    #[error("the key belongs to {}", match .0 {
+        Some(environment) => format!("a client of the environment {environment}"),
         None => "this installation itself".to_owned(),
     })]
     KeyTaken(Option<Environment>),

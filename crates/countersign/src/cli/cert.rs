@@ -13,8 +13,8 @@ use crate::system::SystemClock;
 use crate::words::{printable, shown};
 use clap::Subcommand;
 use countersign_api::admin::shapes::{
-    CertificateIssued, CertificateList, CertificateStateName, CertificateView, NewCertificate, Revoke,
-    Revoked,
+    CertificateIssued, CertificateList, CertificateStateName, CertificateView, ClientView, NewCertificate,
+    Revoke, Revoked,
 };
 use countersign_model::certificate::{Profile, RevocationReason};
 use countersign_model::{ClientId, Clock, SerialPattern, Thumbprint, Timestamp};
@@ -189,7 +189,8 @@ fn sign(
         return Err(failure.why("nothing was signed").action("make it, or choose another file with --out"));
     }
     let new = NewCertificate { csr: csr_text(&request), ..new };
-    let issued: CertificateIssued = AdminClient::new(target)?.post("/certificates", &new)?;
+    let admin = AdminClient::new(target)?;
+    let issued: CertificateIssued = admin.post("/certificates", &new)?;
     match (file, out.is_some()) {
         (Some(file), _) => {
             write_new(file, issued.chain.as_bytes()).map_err(|failure| {
@@ -199,6 +200,9 @@ fn sign(
         (None, true) if !console.is_json() => return console.print(&issued.chain),
         (None, _) => {}
     }
+    // Only for the text: what cannot be learnt now is left out of it.
+    let client = || admin.get::<ClientView>(&format!("/clients/{}", issued.client));
+    let uses_secret = !console.is_json() && client().is_ok_and(|client| client.auth_method.uses_secret());
     console.answer(&issued, || {
         format!(
             "certificate {} for {}, valid until {}\n{}{}",
@@ -206,7 +210,7 @@ fn sign(
             issued.client,
             issued.not_after.date(),
             left_out(&issued.left_out),
-            file.map(|file| next_steps(&issued, file, csr)).unwrap_or_default()
+            file.map(|file| next_steps(&issued, file, csr, uses_secret)).unwrap_or_default()
         )
     })
 }
@@ -227,21 +231,29 @@ fn left_out(names: &[String]) -> String {
 }
 
 /// What the partner gets, and what it does with that.
-fn next_steps(issued: &CertificateIssued, file: &Path, csr: &Path) -> String {
+fn next_steps(issued: &CertificateIssued, file: &Path, csr: &Path, uses_secret: bool) -> String {
     let key = csr.with_extension("key");
     let name = |path: &Path| quoted(&printable(&path.file_name().unwrap_or_default().to_string_lossy()));
-    format!(
-        "written: {}\n{}next: give the partner this file and what stands above; nothing of it is secret\n      \
-         its program gets a token with both files and its own key:\n      \
-         curl --cacert ca.crt --cert {} --key {} {} \\\n        \
-         -d grant_type=client_credentials -d client_id={}\n",
+    let mut out = format!(
+        "written: {}\n{}next: give the partner this file and what stands above; nothing of it is secret\n      ",
         printable(&shown(file)),
         for_partners(&issued.partner),
+    );
+    if uses_secret {
+        // How the secret is sent depends on the method, and it has no place in a line of a shell.
+        out.push_str("its program gets a token with both files, its own key and its secret\n");
+        return out;
+    }
+    out.push_str(&format!(
+        "its program gets a token with both files and its own key:\n      \
+         curl --cacert ca.crt --cert {} --key {} {} \\\n        \
+         -d grant_type=client_credentials -d client_id={}\n",
         name(file),
         name(&key),
         quoted(&issued.partner.token_endpoint),
         issued.client,
-    )
+    ));
+    out
 }
 
 /// PEM as it is, DER as base64.

@@ -29,7 +29,8 @@ pub use console::Console;
 
 use crate::failure::{Exit, Failure};
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Access control for APIs that are called by machines: mutual TLS, bound access tokens, and the CA behind both
@@ -82,7 +83,7 @@ pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
-            let failure = wrong_usage(&error);
+            let failure = wrong_usage(&error, &help_of(std::env::args_os().skip(1)));
             Console::of_process(std::env::args_os().any(|argument| argument == "--json")).failure(&failure);
             return failure.exit.into();
         }
@@ -98,9 +99,19 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// What shows the help of the command that was meant, as far as its name was right.
+fn help_of(arguments: impl Iterator<Item = OsString>) -> String {
+    let (mut command, mut words) = (Cli::command(), vec!["countersign".to_owned()]);
+    for argument in arguments.filter(|argument| !argument.as_encoded_bytes().starts_with(b"-")) {
+        let Some(next) = command.find_subcommand(&argument) else { break };
+        words.push(next.get_name().to_owned());
+        command = next.clone();
+    }
+    words.join(" ") + " --help"
+}
+
 /// What clap has to say, in the form of every other failure.
-fn wrong_usage(error: &clap::Error) -> Failure {
-    let help = "countersign --help";
+fn wrong_usage(error: &clap::Error, help: &str) -> Failure {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return Failure::new(Exit::Usage, "a command is missing").action(help);
     }

@@ -1,7 +1,6 @@
 //! The command line as a whole: its definitions hold, and its help reads as it should.
 
 use super::*;
-use clap::CommandFactory;
 
 #[test]
 fn verify_cli() {
@@ -45,6 +44,19 @@ fn help_of_a_command_is_the_same_however_it_is_asked_for() {
         ("countersign cert help", "countersign cert --help"),
     ] {
         assert_eq!(asked(one), asked(other), "{one}");
+    }
+}
+
+#[test]
+fn wrong_usage_leads_to_the_help_of_the_command_that_was_meant() {
+    for (line, help) in [
+        ("client edit shop", "countersign client edit --help"),
+        ("client shwo shop", "countersign client --help"),
+        ("--json cert list --expiring 3", "countersign cert list --help"),
+        ("nothing", "countersign --help"),
+        ("", "countersign --help"),
+    ] {
+        assert_eq!(help_of(line.split_whitespace().map(OsString::from)), help, "{line}");
     }
 }
 

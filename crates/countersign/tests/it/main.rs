@@ -14,6 +14,7 @@ mod docs;
 mod enforcement;
 mod floods;
 mod full_disk;
+mod handover;
 mod kill;
 mod main_path;
 mod metrics;
