@@ -17,7 +17,7 @@ pub fn problem_page(code: ReasonCode) -> String {
         title = escape(reason.title),
         status = reason.status,
     );
-    for (term, text) in rows(reason) {
+    for (term, text) in partners_rows(reason) {
         let _ = writeln!(page, "<dt>{term}</dt>\n<dd>{}</dd>", html(&text));
     }
     page.push_str("</dl>\n</body>\n</html>\n");
@@ -54,6 +54,16 @@ pub fn explain_text(code: ReasonCode) -> String {
         let _ = write!(text, "\n{term}\n  {row}\n");
     }
     text
+}
+
+/// For a page that anybody may read: what an operator looks at and does is not the partner's, and would send him looking for
+/// commands that he does not have.
+fn partners_rows(reason: &Reason) -> [(&'static str, String); 3] {
+    [
+        ("What it means", reason.detail.to_owned()),
+        ("What to do", reason.action.to_owned()),
+        ("Standard", reason.standard.to_owned()),
+    ]
 }
 
 fn rows(reason: &Reason) -> Vec<(&'static str, String)> {
