@@ -60,6 +60,43 @@ fn wrong_usage_leads_to_the_help_of_the_command_that_was_meant() {
     }
 }
 
+/// What the texts of refusals tell people to type: a command that does not exist is a false promise.
+#[test]
+fn every_command_in_a_text_of_a_reason_is_understood() {
+    let mut seen = 0;
+    for code in countersign_model::ReasonCode::ALL {
+        let reason = code.reason();
+        for text in [reason.detail, reason.action, reason.operator] {
+            for command in text.split('`').skip(1).step_by(2) {
+                let words: Vec<&str> = command.split_whitespace().collect();
+                let names_one = |word: &&str| Cli::command().find_subcommand(word).is_some();
+                let words = match words.as_slice() {
+                    ["countersign", rest @ ..] if !rest.is_empty() => rest,
+                    [first, _, ..] if names_one(first) => words.as_slice(),
+                    _ => continue,
+                };
+                let filled = words.iter().map(|word| match *word {
+                    "CLIENT" => "shop-42",
+                    "SERIAL" => "3f9a1b2c",
+                    // Shown for the switch alone: the request stands in its place.
+                    "--allow-shared-key" if words.len() == 3 => "shop.csr",
+                    "REASON" => "superseded",
+                    other => other,
+                });
+                let mut arguments: Vec<&str> = std::iter::once("countersign").chain(filled).collect();
+                if words.starts_with(&["cert", "sign"]) && !words.contains(&"--client") {
+                    arguments.extend(["--client", "shop-42"]);
+                }
+                let parsed = Cli::try_parse_from(&arguments);
+                let is_help = |error: &clap::Error| !error.use_stderr();
+                assert!(parsed.as_ref().map_or_else(is_help, |_| true), "{code}: `{command}` {parsed:?}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 40, "{seen}");
+}
+
 #[test]
 fn what_the_documentation_shows_is_understood() {
     for line in [
